@@ -1,0 +1,113 @@
+//! IPv4 addresses and ports as they stand in a packet: network byte order, never swapped on the
+//! packet's way. [`crate::flow`] builds five-tuples of them.
+
+use core::{fmt, net::Ipv4Addr};
+
+/// An IPv4 address in network byte order.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Address(u32);
+
+impl Address {
+    /// `0.0.0.0`.
+    pub const UNSPECIFIED: Self = Self(0);
+
+    /// From the four bytes as they stand in a packet.
+    #[inline(always)]
+    pub const fn from_wire(bytes: [u8; 4]) -> Self {
+        Self(u32::from_ne_bytes(bytes))
+    }
+
+    /// The four bytes as they stand in a packet.
+    #[inline(always)]
+    pub const fn to_wire(self) -> [u8; 4] {
+        self.0.to_ne_bytes()
+    }
+
+    /// The word as loaded from memory, for checksums, hashes and the kernel's own structures.
+    #[inline(always)]
+    pub const fn raw(self) -> u32 {
+        self.0
+    }
+
+    /// The inverse of [`Address::raw`].
+    #[inline(always)]
+    pub const fn from_raw(raw: u32) -> Self {
+        Self(raw)
+    }
+
+    #[inline(always)]
+    const fn first_octet(self) -> u8 {
+        self.to_wire()[0]
+    }
+
+    /// Multicast (224/4), reserved (240/4) or limited broadcast: never routed through a NAT.
+    #[inline(always)]
+    pub const fn is_multicast_or_reserved(self) -> bool {
+        self.first_octet() >= 224
+    }
+}
+
+impl From<Ipv4Addr> for Address {
+    fn from(address: Ipv4Addr) -> Self {
+        Self::from_wire(address.octets())
+    }
+}
+
+impl From<Address> for Ipv4Addr {
+    fn from(address: Address) -> Self {
+        Self::from(address.to_wire())
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&Ipv4Addr::from(*self), f)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&Ipv4Addr::from(*self), f)
+    }
+}
+
+/// A TCP or UDP port, or an ICMP query identifier, in network byte order.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Port(u16);
+
+impl Port {
+    /// Stands where a protocol has no port on that side.
+    pub const NONE: Self = Self(0);
+
+    /// From host byte order.
+    #[inline(always)]
+    pub const fn new(port: u16) -> Self {
+        Self(port.to_be())
+    }
+
+    /// In host byte order.
+    #[inline(always)]
+    pub const fn get(self) -> u16 {
+        u16::from_be(self.0)
+    }
+
+    /// The word as loaded from memory, for checksums and hashes.
+    #[inline(always)]
+    pub const fn raw(self) -> u16 {
+        self.0
+    }
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.get(), f)
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.get(), f)
+    }
+}

@@ -1,0 +1,64 @@
+//! Why a packet was not forwarded: one list for the dataplane's counters, the CLI and the docs.
+
+macro_rules! drop_reasons {
+    ($($variant:ident = $value:literal, $name:literal, $text:literal;)*) => {
+        /// Why a packet was dropped; the number is the index of its counter.
+        #[repr(u32)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum DropReason {
+            $(#[doc = $text] $variant = $value,)*
+        }
+
+        impl DropReason {
+            /// Every reason, in the order of the counters.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The name users see and scripts match.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// One sentence for people.
+            pub const fn describe(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    Malformed = 0, "malformed", "The IPv4 or transport header is truncated or contradicts itself.";
+    SpoofedSource = 1, "spoofed_source", "The source address belongs to no subnet of this interface.";
+    NoRoute = 2, "no_route", "The subnet's route table has no route to the destination.";
+    Blackhole = 3, "blackhole", "The route to the destination is a blackhole.";
+    NoPublicIp = 4, "no_public_ip", "The route leads to the internet gateway and the source has no public IP.";
+    NoSession = 5, "no_session", "Nothing inside asked for this packet, or a TCP packet that is no SYN has no session.";
+    PrivateDestination = 6, "private_destination", "A packet from outside is addressed to a private address of a VPC.";
+    UnsupportedProtocol = 7, "unsupported_protocol", "A NAT gateway translates TCP, UDP and ICMP only.";
+    UnsupportedIcmp = 8, "unsupported_icmp", "This ICMP message is not translated: only echo requests and their replies are.";
+    Fragment = 9, "fragment", "A fragment on its way through a NAT gateway.";
+    TtlExpired = 10, "ttl_expired", "The time to live ran out here.";
+    TooBig = 11, "too_big", "The packet is larger than the next hop's MTU.";
+    NoNextHop = 12, "no_next_hop", "The host's routing table has no usable next hop.";
+    PortExhausted = 13, "port_exhausted", "No free port was found towards this destination.";
+    TableFull = 14, "table_full", "The session table is full.";
+    ClaimRace = 15, "claim_race", "The session was being removed in the moment this packet arrived.";
+    Hairpin = 16, "hairpin_not_supported", "A packet from inside is addressed to a public IP of this dataplane.";
+    Internal = 17, "internal", "The dataplane met a state its controller should never write.";
+}
+
+/// How many reasons there are: the size of the counter array.
+pub const COUNT: u32 = DropReason::ALL.len() as u32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_dense_and_names_unique() {
+        for (index, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+            assert_eq!(DropReason::ALL.iter().filter(|other| other.name() == reason.name()).count(), 1);
+        }
+    }
+}

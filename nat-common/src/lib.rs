@@ -1,0 +1,26 @@
+//! Types and pure logic shared by the dataplane, the controller and the tests.
+//!
+//! Nothing here does I/O or knows the time: packets come through [`packet::Packet`], the clock and
+//! randomness are arguments. The dataplane's stages in `nat-ebpf` call these modules in the order
+//! [`parse`] -> [`policy`] -> [`port_pool`] -> [`translate`]; the controller shares [`map_types`]
+//! and [`lifecycle`] with them.
+//!
+//! # Limitations
+//!
+//! IPv4 only. ICMP errors and fragments are parsed but only the 1:1 path translates fragments.
+#![cfg_attr(not(test), no_std)]
+
+pub mod address;
+pub mod checksum;
+pub mod clock;
+pub mod drop_reason;
+pub mod flow;
+pub mod lifecycle;
+pub mod map_types;
+pub mod packet;
+pub mod parse;
+pub mod policy;
+pub mod port_pool;
+pub mod tcp_state;
+pub mod translate;
+pub mod wire;

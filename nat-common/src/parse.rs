@@ -1,0 +1,158 @@
+//! From a frame to what the pipeline decides on. [`crate::translate`] writes what comes out of it.
+
+use crate::{
+    address::Port,
+    drop_reason::DropReason,
+    flow::{Flow, protocol},
+    packet::Packet,
+    wire::{
+        EtherType, EthernetHeader, Fragment, IcmpHeader, IcmpType, Ipv4Header, TcpFlags, TcpHeader,
+        UdpHeader,
+    },
+};
+
+/// Where the IPv4 header starts, in bytes.
+pub const IPV4_OFFSET: usize = EthernetHeader::LEN;
+
+/// What kind of frame it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Frame {
+    /// IPv4.
+    Ipv4,
+    /// ARP.
+    Arp,
+    /// Anything else, VLAN tags included: the host's business.
+    Other,
+}
+
+/// What the transport header says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// A TCP segment.
+    Tcp(TcpFlags),
+    /// A UDP datagram.
+    Udp,
+    /// A ping; the flow's source port is its identifier.
+    IcmpEchoRequest,
+    /// A ping's answer; the flow's destination port is its identifier.
+    IcmpEchoReply,
+    /// Any other ICMP message.
+    IcmpOther,
+    /// Another protocol, or a later fragment, whose transport header is elsewhere.
+    Opaque,
+}
+
+/// An IPv4 packet that is not malformed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ipv4Packet {
+    /// Its five-tuple; ports are [`Port::NONE`] where there are none.
+    pub flow: Flow,
+    /// What its transport header says.
+    pub transport: Transport,
+    /// Where its transport header starts in the frame, in bytes.
+    pub transport_offset: usize,
+    /// Length of header and payload, in bytes.
+    pub total_length: usize,
+    /// Where it stands in a fragmented datagram.
+    pub fragment: Fragment,
+    /// Time to live.
+    pub ttl: u8,
+}
+
+impl Ipv4Packet {
+    /// It is not a fragment.
+    #[inline(always)]
+    pub const fn is_whole(&self) -> bool {
+        matches!(self.fragment, Fragment::Whole)
+    }
+}
+
+/// Reads the Ethernet header; `None` when the frame is shorter than one.
+#[inline(always)]
+pub fn frame<P: Packet + ?Sized>(packet: &P) -> Option<Frame> {
+    let ethernet = packet.load::<EthernetHeader>(0)?;
+    Some(if ethernet.is(EtherType::Ipv4) {
+        Frame::Ipv4
+    } else if ethernet.is(EtherType::Arp) {
+        Frame::Arp
+    } else {
+        Frame::Other
+    })
+}
+
+/// Reads an IPv4 packet and its transport header.
+///
+/// # Errors
+///
+/// [`DropReason::Malformed`] when a header is truncated or a length contradicts the frame's.
+#[inline(always)]
+pub fn ipv4<P: Packet + ?Sized>(packet: &P) -> Result<Ipv4Packet, DropReason> {
+    let header = packet.load::<Ipv4Header>(IPV4_OFFSET).ok_or(DropReason::Malformed)?;
+    let header_length = header.header_length();
+    let total_length = header.total_length();
+    if header.version() != 4
+        || header_length < Ipv4Header::LEN
+        || total_length < header_length
+        || IPV4_OFFSET + total_length > packet.length()
+    {
+        return Err(DropReason::Malformed);
+    }
+    let mut parsed = Ipv4Packet {
+        flow: Flow {
+            source: header.source(),
+            destination: header.destination(),
+            source_port: Port::NONE,
+            destination_port: Port::NONE,
+            protocol: header.protocol(),
+        },
+        transport: Transport::Opaque,
+        transport_offset: IPV4_OFFSET + header_length,
+        total_length,
+        fragment: header.fragment(),
+        ttl: header.ttl(),
+    };
+    if !matches!(parsed.fragment, Fragment::Later) {
+        transport(packet, &mut parsed, total_length - header_length)?;
+    }
+    Ok(parsed)
+}
+
+#[inline(always)]
+fn transport<P: Packet + ?Sized>(
+    packet: &P,
+    parsed: &mut Ipv4Packet,
+    payload_length: usize,
+) -> Result<(), DropReason> {
+    let at = parsed.transport_offset;
+    match parsed.flow.protocol {
+        protocol::TCP if payload_length >= TcpHeader::LEN => {
+            let tcp = packet.load::<TcpHeader>(at).ok_or(DropReason::Malformed)?;
+            parsed.flow.source_port = tcp.source();
+            parsed.flow.destination_port = tcp.destination();
+            parsed.transport = Transport::Tcp(tcp.flags());
+        }
+        protocol::UDP if payload_length >= UdpHeader::LEN => {
+            let udp = packet.load::<UdpHeader>(at).ok_or(DropReason::Malformed)?;
+            parsed.flow.source_port = udp.source();
+            parsed.flow.destination_port = udp.destination();
+            parsed.transport = Transport::Udp;
+        }
+        protocol::ICMP if payload_length >= IcmpHeader::LEN => {
+            let icmp = packet.load::<IcmpHeader>(at).ok_or(DropReason::Malformed)?;
+            parsed.transport = match icmp.kind() {
+                IcmpType::EchoRequest => {
+                    parsed.flow.source_port = icmp.identifier();
+                    Transport::IcmpEchoRequest
+                }
+                IcmpType::EchoReply => {
+                    parsed.flow.destination_port = icmp.identifier();
+                    Transport::IcmpEchoReply
+                }
+                IcmpType::Other => Transport::IcmpOther,
+            };
+        }
+        protocol::TCP | protocol::UDP | protocol::ICMP => return Err(DropReason::Malformed),
+        _ => {}
+    }
+    Ok(())
+}

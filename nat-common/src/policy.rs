@@ -1,0 +1,37 @@
+//! What may open a session through a NAT gateway.
+
+use crate::{
+    drop_reason::DropReason,
+    parse::{Ipv4Packet, Transport},
+    wire::Fragment,
+};
+
+/// Whether this packet from inside may belong to a session of a NAT gateway.
+///
+/// # Errors
+///
+/// The reason to drop it: not TCP, UDP or an ICMP echo request, or a fragment.
+#[inline(always)]
+pub const fn translatable(packet: &Ipv4Packet) -> Result<(), DropReason> {
+    if !matches!(packet.fragment, Fragment::Whole) {
+        return Err(DropReason::Fragment);
+    }
+    match packet.transport {
+        Transport::Tcp(_) | Transport::Udp | Transport::IcmpEchoRequest => Ok(()),
+        Transport::IcmpEchoReply | Transport::IcmpOther => Err(DropReason::UnsupportedIcmp),
+        Transport::Opaque => Err(DropReason::UnsupportedProtocol),
+    }
+}
+
+/// Whether a packet without a session may open one.
+///
+/// # Errors
+///
+/// [`DropReason::NoSession`] for a TCP segment that is not a SYN.
+#[inline(always)]
+pub const fn may_open(packet: &Ipv4Packet) -> Result<(), DropReason> {
+    match packet.transport {
+        Transport::Tcp(flags) if !flags.opens() => Err(DropReason::NoSession),
+        _ => Ok(()),
+    }
+}

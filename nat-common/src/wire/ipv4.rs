@@ -1,0 +1,147 @@
+//! IPv4 (RFC 791).
+
+use super::Wire;
+use crate::{address::Address, checksum::Delta};
+
+pub use network_types::ip::Ipv4Hdr;
+
+/// IPv4 header without options.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Ipv4Header {
+    version_and_length: u8,
+    tos: u8,
+    total_length: u16,
+    identification: u16,
+    fragment: u16,
+    ttl: u8,
+    protocol: u8,
+    checksum: u16,
+    source: Address,
+    destination: Address,
+}
+
+// SAFETY: 20 bytes without padding, checked below.
+unsafe impl Wire for Ipv4Header {}
+const _: () = assert!(size_of::<Ipv4Header>() == Ipv4Hdr::LEN);
+
+/// Where a packet stands in a fragmented datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fragment {
+    /// Not fragmented.
+    Whole,
+    /// Holds the transport header.
+    First,
+    /// Has no transport header.
+    Later,
+}
+
+impl Ipv4Header {
+    /// Length without options, in bytes.
+    pub const LEN: usize = Ipv4Hdr::LEN;
+    const MORE_FRAGMENTS: u16 = 0x2000;
+    const OFFSET: u16 = 0x1fff;
+
+    /// The version field.
+    #[inline(always)]
+    pub const fn version(&self) -> u8 {
+        self.version_and_length >> 4
+    }
+
+    /// Length with options, in bytes; 20 to 60 in a valid header.
+    #[inline(always)]
+    pub const fn header_length(&self) -> usize {
+        ((self.version_and_length & 0x0f) as usize) << 2
+    }
+
+    /// Length of header and payload, in bytes.
+    #[inline(always)]
+    pub const fn total_length(&self) -> usize {
+        u16::from_be(self.total_length) as usize
+    }
+
+    /// Where it stands in a fragmented datagram.
+    #[inline(always)]
+    pub const fn fragment(&self) -> Fragment {
+        if self.fragment & (Self::MORE_FRAGMENTS | Self::OFFSET).to_be() == 0 {
+            Fragment::Whole
+        } else if self.fragment & Self::OFFSET.to_be() == 0 {
+            Fragment::First
+        } else {
+            Fragment::Later
+        }
+    }
+
+    /// Time to live.
+    #[inline(always)]
+    pub const fn ttl(&self) -> u8 {
+        self.ttl
+    }
+
+    /// IP protocol number.
+    #[inline(always)]
+    pub const fn protocol(&self) -> u8 {
+        self.protocol
+    }
+
+    /// Sender.
+    #[inline(always)]
+    pub const fn source(&self) -> Address {
+        self.source
+    }
+
+    /// Receiver.
+    #[inline(always)]
+    pub const fn destination(&self) -> Address {
+        self.destination
+    }
+
+    /// The part of the header a translation writes.
+    #[inline(always)]
+    pub const fn rewritable(&self) -> Ipv4Rewrite {
+        Ipv4Rewrite {
+            ttl: self.ttl,
+            protocol: self.protocol,
+            checksum: self.checksum,
+            source: self.source,
+            destination: self.destination,
+        }
+    }
+}
+
+/// The last twelve bytes of an IPv4 header without options: all that a translation writes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Ipv4Rewrite {
+    ttl: u8,
+    protocol: u8,
+    checksum: u16,
+    source: Address,
+    destination: Address,
+}
+
+// SAFETY: 12 bytes without padding, checked below.
+unsafe impl Wire for Ipv4Rewrite {}
+const _: () = assert!(size_of::<Ipv4Rewrite>() == Ipv4Header::LEN - Ipv4Rewrite::OFFSET);
+
+impl Ipv4Rewrite {
+    /// Where it starts in the header, in bytes.
+    pub const OFFSET: usize = 8;
+
+    /// One hop further, with other addresses and the checksum to match. `addresses` is the change
+    /// the addresses make.
+    #[inline(always)]
+    #[must_use]
+    pub const fn forwarded(self, source: Address, destination: Address, addresses: Delta) -> Self {
+        let ttl = self.ttl.wrapping_sub(1);
+        let old = u16::from_ne_bytes([self.ttl, self.protocol]);
+        let new = u16::from_ne_bytes([ttl, self.protocol]);
+        Self {
+            ttl,
+            protocol: self.protocol,
+            checksum: addresses.replace16(old, new).apply(self.checksum),
+            source,
+            destination,
+        }
+    }
+}

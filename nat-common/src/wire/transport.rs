@@ -1,0 +1,189 @@
+//! TCP (RFC 9293), UDP (RFC 768) and ICMP (RFC 792): the fields a NAT reads and writes.
+
+use network_types::{icmp::Icmpv4Hdr, tcp::TcpHdr, udp::UdpHdr};
+
+use super::Wire;
+use crate::address::Port;
+
+/// TCP header without options.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct TcpHeader {
+    source: Port,
+    destination: Port,
+    sequence: u32,
+    acknowledgment: u32,
+    offset: u8,
+    flags: u8,
+    window: u16,
+    checksum: u16,
+    urgent: u16,
+}
+
+// SAFETY: 20 bytes without padding, checked below.
+unsafe impl Wire for TcpHeader {}
+const _: () = assert!(size_of::<TcpHeader>() == TcpHdr::LEN);
+
+impl TcpHeader {
+    /// Length without options, in bytes.
+    pub const LEN: usize = TcpHdr::LEN;
+    /// Where the checksum stands, in bytes.
+    pub const CHECKSUM: usize = 16;
+
+    /// Sender's port.
+    #[inline(always)]
+    pub const fn source(&self) -> Port {
+        self.source
+    }
+
+    /// Receiver's port.
+    #[inline(always)]
+    pub const fn destination(&self) -> Port {
+        self.destination
+    }
+
+    /// Its flags.
+    #[inline(always)]
+    pub const fn flags(&self) -> TcpFlags {
+        TcpFlags(self.flags)
+    }
+}
+
+/// TCP flags, as in the header's fourteenth byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TcpFlags(u8);
+
+impl TcpFlags {
+    /// None set.
+    pub const NONE: Self = Self(0);
+    /// No more data from the sender.
+    pub const FIN: Self = Self(0x01);
+    /// Opens.
+    pub const SYN: Self = Self(0x02);
+    /// Aborts.
+    pub const RST: Self = Self(0x04);
+    /// Acknowledges.
+    pub const ACK: Self = Self(0x10);
+
+    /// From the byte in the header.
+    #[inline(always)]
+    pub const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// The byte in the header.
+    #[inline(always)]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Any of `flags` is set.
+    #[inline(always)]
+    pub const fn any(self, flags: Self) -> bool {
+        self.0 & flags.0 != 0
+    }
+
+    /// Those set in either.
+    #[inline(always)]
+    #[must_use]
+    pub const fn or(self, flags: Self) -> Self {
+        Self(self.0 | flags.0)
+    }
+
+    /// Those set in both.
+    #[inline(always)]
+    #[must_use]
+    pub const fn and(self, flags: Self) -> Self {
+        Self(self.0 & flags.0)
+    }
+
+    /// A segment that opens a connection: SYN without ACK, RST or FIN.
+    #[inline(always)]
+    pub const fn opens(self) -> bool {
+        self.any(Self::SYN) && !self.any(Self(Self::ACK.0 | Self::RST.0 | Self::FIN.0))
+    }
+}
+
+/// UDP header.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct UdpHeader {
+    source: Port,
+    destination: Port,
+    length: u16,
+    checksum: u16,
+}
+
+// SAFETY: 8 bytes without padding, checked below.
+unsafe impl Wire for UdpHeader {}
+const _: () = assert!(size_of::<UdpHeader>() == UdpHdr::LEN);
+
+impl UdpHeader {
+    /// Length in bytes.
+    pub const LEN: usize = UdpHdr::LEN;
+    /// Where the checksum stands, in bytes.
+    pub const CHECKSUM: usize = 6;
+
+    /// Sender's port.
+    #[inline(always)]
+    pub const fn source(&self) -> Port {
+        self.source
+    }
+
+    /// Receiver's port.
+    #[inline(always)]
+    pub const fn destination(&self) -> Port {
+        self.destination
+    }
+}
+
+/// ICMP header, with the identifier and sequence number of query messages.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct IcmpHeader {
+    kind: u8,
+    code: u8,
+    checksum: u16,
+    identifier: Port,
+    sequence: u16,
+}
+
+// SAFETY: 8 bytes without padding, checked below.
+unsafe impl Wire for IcmpHeader {}
+const _: () = assert!(size_of::<IcmpHeader>() == Icmpv4Hdr::LEN);
+
+impl IcmpHeader {
+    /// Length in bytes.
+    pub const LEN: usize = Icmpv4Hdr::LEN;
+    /// Where the checksum stands, in bytes.
+    pub const CHECKSUM: usize = 2;
+    /// Where the identifier stands, in bytes.
+    pub const IDENTIFIER: usize = 4;
+
+    /// What kind of message it is.
+    #[inline(always)]
+    pub const fn kind(&self) -> IcmpType {
+        match self.kind {
+            0 => IcmpType::EchoReply,
+            8 => IcmpType::EchoRequest,
+            _ => IcmpType::Other,
+        }
+    }
+
+    /// The identifier of a query.
+    #[inline(always)]
+    pub const fn identifier(&self) -> Port {
+        self.identifier
+    }
+}
+
+/// ICMP messages a NAT tells apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IcmpType {
+    /// A ping.
+    EchoRequest,
+    /// Its answer.
+    EchoReply,
+    /// Errors and all other messages.
+    Other,
+}

@@ -1,0 +1,27 @@
+//! Compare-and-swap. The BPF target of rustc offers no atomic read-modify-write types, although the
+//! instruction exists since the third version of the instruction set.
+
+/// Replaces `old` by `new` at `word`; false, and nothing written, when something else is there.
+///
+/// # Safety
+///
+/// `word` is valid and aligned, and is only ever written by this function while shared.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+pub unsafe fn compare_and_swap(word: *mut u64, old: u64, new: u64) -> bool {
+    use core::intrinsics::{AtomicOrdering::SeqCst, atomic_cxchg};
+    // SAFETY: the caller's.
+    unsafe { atomic_cxchg::<u64, { SeqCst }, { SeqCst }>(word, old, new).1 }
+}
+
+/// As on the BPF target.
+///
+/// # Safety
+///
+/// As on the BPF target.
+#[cfg(not(target_arch = "bpf"))]
+pub unsafe fn compare_and_swap(word: *mut u64, old: u64, new: u64) -> bool {
+    use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+    // SAFETY: the caller's.
+    unsafe { AtomicU64::from_ptr(word) }.compare_exchange(old, new, SeqCst, SeqCst).is_ok()
+}

@@ -1,0 +1,147 @@
+//! The next hop of a translated packet: the host's own routing and neighbour tables decide.
+
+use core::{ffi::c_void, mem};
+
+use aya_ebpf::{
+    bindings::{
+        bpf_fib_lookup as FibLookup, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1,
+    },
+    helpers::{bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh},
+};
+use nat_common::{
+    address::Address,
+    drop_reason::DropReason,
+    flow::Flow,
+    packet::Packet,
+    parse::Ipv4Packet,
+    wire::Mac,
+};
+
+const AF_INET: u8 = 2;
+
+/// What the pipeline asks of a hook besides the packet's bytes.
+pub trait Hook: Packet {
+    /// The program's context, for helpers.
+    fn context(&self) -> *mut c_void;
+    /// Index of the interface the packet came from.
+    fn ingress(&self) -> u32;
+    /// Length to compare with the MTU, in bytes; 0 leaves it to the kernel.
+    fn mtu_length(&self, packet: &Ipv4Packet) -> u16;
+    /// Bytes from the IP header on, for the counters.
+    fn bytes(&self, packet: &Ipv4Packet) -> u64;
+    /// Packets it will be on the wire.
+    fn segments(&self) -> u64;
+    /// This hook can send to that next hop.
+    fn can_deliver(&self, next: &NextHop) -> bool;
+    /// Completes the packet for it; `None` when the frame is too short.
+    fn complete(&mut self, next: &NextHop) -> Option<()>;
+}
+
+/// Where a packet goes next.
+pub struct NextHop {
+    /// Interface index.
+    pub interface: u32,
+    /// Address of the next hop on it.
+    pub gateway: Address,
+    /// The neighbour is known: the MAC addresses below are right.
+    pub resolved: bool,
+    /// MAC address of the interface.
+    pub source: Mac,
+    /// MAC address of the next hop.
+    pub destination: Mac,
+}
+
+impl NextHop {
+    /// Not known yet.
+    pub const NONE: Self = Self {
+        interface: 0,
+        gateway: Address::UNSPECIFIED,
+        resolved: false,
+        source: [0; 6],
+        destination: [0; 6],
+    };
+}
+
+#[inline(always)]
+fn query<H: Hook>(hook: &H, flow: &Flow, mtu_length: u16) -> (FibLookup, i64) {
+    // SAFETY: a structure of integers.
+    let mut fib: FibLookup = unsafe { mem::zeroed() };
+    fib.family = AF_INET;
+    fib.l4_protocol = flow.protocol;
+    fib.ifindex = hook.ingress();
+    fib.__bindgen_anon_1.tot_len = mtu_length;
+    fib.__bindgen_anon_3.ipv4_src = flow.source.raw();
+    fib.__bindgen_anon_4.ipv4_dst = flow.destination.raw();
+    // SAFETY: the context is the program's own, the structure lives through the call.
+    let answer = unsafe {
+        bpf_fib_lookup(hook.context(), &mut fib, size_of::<FibLookup>() as i32, 0)
+    };
+    (fib, answer)
+}
+
+/// The answers of `bpf_fib_lookup` that matter here.
+mod answer {
+    use aya_ebpf::bindings::{
+        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_NO_NEIGH,
+        BPF_FIB_LKUP_RET_SUCCESS,
+    };
+
+    pub const SUCCESS: i64 = BPF_FIB_LKUP_RET_SUCCESS as i64;
+    pub const NOT_FORWARDED: i64 = BPF_FIB_LKUP_RET_NOT_FWDED as i64;
+    pub const NO_NEIGHBOUR: i64 = BPF_FIB_LKUP_RET_NO_NEIGH as i64;
+    pub const TOO_BIG: i64 = BPF_FIB_LKUP_RET_FRAG_NEEDED as i64;
+}
+
+/// Writes down the next hop of `flow`.
+#[inline(never)]
+pub fn find_next_hop<H: Hook>(
+    hook: &H,
+    flow: &Flow,
+    mtu_length: u16,
+    next: &mut NextHop,
+) -> Result<(), DropReason> {
+    let (fib, answer) = query(hook, flow, mtu_length);
+    if answer != answer::SUCCESS && answer != answer::NO_NEIGHBOUR {
+        return Err(if answer == answer::TOO_BIG {
+            DropReason::TooBig
+        } else {
+            DropReason::NoNextHop
+        });
+    }
+    next.interface = fib.ifindex;
+    // SAFETY: IPv4 was asked for.
+    next.gateway = Address::from_raw(unsafe { fib.__bindgen_anon_4.ipv4_dst });
+    next.resolved = answer == answer::SUCCESS;
+    next.source = fib.smac;
+    next.destination = fib.dmac;
+    Ok(())
+}
+
+/// The host keeps packets of this flow for itself: one of its own addresses, a broadcast, or a
+/// destination its routing table does not know.
+#[inline(never)]
+pub fn is_for_host<H: Hook>(hook: &H, flow: &Flow) -> bool {
+    query(hook, flow, 0).1 == answer::NOT_FORWARDED
+}
+
+/// Sends a complete frame out of an interface.
+#[inline(always)]
+pub fn redirect(interface: u32) -> i64 {
+    // SAFETY: takes two numbers.
+    unsafe { bpf_redirect(interface, 0) }
+}
+
+/// Sends a packet to a next hop whose MAC address the kernel finds or asks for.
+#[inline(always)]
+pub fn redirect_to_neighbour(next: &NextHop) -> i64 {
+    let mut neighbour = bpf_redir_neigh {
+        nh_family: u32::from(AF_INET),
+        __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 {
+            ipv6_nh: [next.gateway.raw(), 0, 0, 0],
+        },
+    };
+    // SAFETY: the structure lives through the call and its length is its own.
+    unsafe {
+        bpf_redirect_neigh(next.interface, &mut neighbour, size_of_val(&neighbour) as i32, 0)
+    }
+}

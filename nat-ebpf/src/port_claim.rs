@@ -1,0 +1,124 @@
+//! Claims a public address and port for a new session. Inserting the reverse half with
+//! `BPF_NOEXIST` is the claim: its key holds the remote end too, so one port serves many remotes.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::{bpf_get_prandom_u32, bpf_loop},
+};
+use nat_common::{
+    address::{Address, Port},
+    clock::Tick,
+    drop_reason::DropReason,
+    flow::Flow,
+    map_types::{Counter, Gateway, Session, SessionKey},
+    port_pool::{ATTEMPTS_PER_ADDRESS, Candidates, unguessable},
+};
+
+use crate::{
+    counters, policy_maps,
+    session_maps::{REVERSE, SESSIONS},
+};
+
+const EEXIST: i32 = -17;
+
+/// What [`try_port`] works on: one search for a free port.
+struct Search {
+    flow: Flow,
+    vpc: u16,
+    gateway: u32,
+    first_address: u32,
+    random: u64,
+    now: Tick,
+    outcome: Result<Option<(Address, Port)>, DropReason>,
+}
+
+/// Makes the session of `flow` through the gateway of this number, or finds that another CPU was
+/// faster: either way the forward half is there afterwards.
+#[inline(never)]
+pub fn claim(flow: &Flow, vpc: u16, gateway_number: u32, now: Tick) -> Result<(), DropReason> {
+    let gateway = policy_maps::gateway(gateway_number).ok_or(DropReason::Internal)?;
+    // SAFETY: takes nothing, answers a number.
+    let salt = unsafe { bpf_get_prandom_u32() };
+    let mut search = Search {
+        flow: *flow,
+        vpc,
+        gateway: gateway_number,
+        first_address: first_address(gateway, flow, vpc),
+        random: unguessable(gateway.secret, flow, vpc, salt),
+        now,
+        outcome: Ok(None),
+    };
+    let attempts = gateway.address_count.wrapping_mul(ATTEMPTS_PER_ADDRESS);
+    // A plain loop would have the verifier walk every attempt.
+    // SAFETY: the callback has the signature the helper calls it with, and the search outlives it.
+    unsafe {
+        let step: extern "C" fn(u32, *mut c_void) -> i64 = try_port;
+        bpf_loop(attempts, step as *mut c_void, (&raw mut search).cast(), 0);
+    }
+    match search.outcome {
+        Ok(Some((address, port))) => insert_forward(&search, address, port),
+        Ok(None) => Err(DropReason::PortExhausted),
+        Err(reason) => Err(reason),
+    }
+}
+
+const GO_ON: i64 = 0;
+const STOP: i64 = 1;
+
+/// One attempt: every address gets its share of them, one address after the other.
+#[inline(never)]
+extern "C" fn try_port(index: u32, search: *mut c_void) -> i64 {
+    // SAFETY: `claim` passes its own search.
+    let search = unsafe { &mut *search.cast::<Search>() };
+    let Some(gateway) = policy_maps::gateway(search.gateway) else {
+        return STOP;
+    };
+    let mut slot = search.first_address + index / ATTEMPTS_PER_ADDRESS;
+    if slot >= gateway.address_count {
+        slot -= gateway.address_count;
+    }
+    let Some(address) = gateway.addresses.get(slot as usize) else {
+        return STOP;
+    };
+    let candidates = Candidates::new(&gateway.pool, search.random);
+    let original = search.flow.source_port;
+    let port = candidates.port(&gateway.pool, original, index % ATTEMPTS_PER_ADDRESS);
+    let outside = search.flow.with_source(*address, port).reversed();
+    let key = SessionKey::reverse(&outside);
+    let half = Session::new(&key, search.flow.source, original, search.vpc, search.now);
+    match REVERSE.insert(key, half, u64::from(BPF_NOEXIST)) {
+        Ok(()) => search.outcome = Ok(Some((*address, port))),
+        Err(EEXIST) => return GO_ON,
+        Err(_) => search.outcome = Err(DropReason::TableFull),
+    }
+    STOP
+}
+
+/// A client keeps to one public IP as long as it has ports (RFC 4787 REQ-2).
+#[inline(always)]
+fn first_address(gateway: &Gateway, flow: &Flow, vpc: u16) -> u32 {
+    let client = Flow { source: flow.source, ..Flow::default() };
+    let hash = unguessable(gateway.secret, &client, vpc, 0) as u32;
+    ((u64::from(hash) * u64::from(gateway.address_count)) >> 32) as u32
+}
+
+/// The claim holds; without a forward half it is given back.
+#[inline(never)]
+fn insert_forward(search: &Search, address: Address, port: Port) -> Result<(), DropReason> {
+    let key = SessionKey::forward(&search.flow, search.vpc);
+    let forward = Session::new(&key, address, port, search.gateway as u16, search.now);
+    let inserted = SESSIONS.insert(key, forward, u64::from(BPF_NOEXIST));
+    if inserted.is_ok() {
+        counters::count(Counter::SessionsMade, 1);
+        return Ok(());
+    }
+    // Nobody else ever uses a reverse half that has no forward one.
+    let outside = search.flow.with_source(address, port).reversed();
+    let _ = REVERSE.remove(SessionKey::reverse(&outside));
+    match inserted {
+        Err(EEXIST) => Ok(()),
+        _ => Err(DropReason::TableFull),
+    }
+}

@@ -1,0 +1,131 @@
+//! A frame at TC. Its checksum may be partial and it may be a whole GSO train: headers are written
+//! directly, transport checksums only by the kernel's helper, which knows what is still to come.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
+    helpers::{bpf_l4_csum_replace, bpf_skb_pull_data},
+    programs::TcContext,
+};
+use nat_common::{
+    checksum::Delta,
+    packet::{Packet, TransportEdit},
+    parse::Ipv4Packet,
+    wire::{EthernetHeader, Wire},
+};
+
+use crate::{
+    bounds,
+    forward::{Hook, NextHop},
+};
+
+/// Ethernet, the longest IPv4 header and a TCP header: all that is read or written.
+const HEADERS: u32 = 14 + 60 + 20;
+
+/// See the module.
+pub struct TcPacket {
+    context: TcContext,
+}
+
+impl TcPacket {
+    /// The packet of this program run, with its headers in the linear part.
+    #[inline(always)]
+    pub fn new(context: TcContext) -> Self {
+        let length = context.len();
+        let wanted = if length < HEADERS { length } else { HEADERS };
+        if context.data() + wanted as usize > context.data_end() {
+            // SAFETY: the context is the program's own. A failure leaves a shorter linear part, and
+            // every access checks its bounds.
+            unsafe { bpf_skb_pull_data(context.skb.skb, wanted) };
+        }
+        Self { context }
+    }
+
+    #[inline(always)]
+    fn replace(&mut self, offset: usize, change: Delta, flags: u64) -> Option<()> {
+        if change.is_none() {
+            return Some(());
+        }
+        let difference = u64::from(change.folded());
+        // SAFETY: the context is the program's own; the helper checks the offset. A zero size in
+        // the flags makes `difference` a change of the sum.
+        let failed = unsafe {
+            bpf_l4_csum_replace(self.context.skb.skb, offset as u32, 0, difference, flags)
+        };
+        if failed == 0 { Some(()) } else { None }
+    }
+}
+
+impl Packet for TcPacket {
+    #[inline(always)]
+    fn length(&self) -> usize {
+        self.context.len() as usize
+    }
+
+    #[inline(always)]
+    fn load<T: Wire>(&self, offset: usize) -> Option<T> {
+        let at = bounds::at::<T>(self.context.data(), self.context.data_end(), offset)?;
+        // SAFETY: within the linear part, and T: Wire takes any bytes. BPF loads need no alignment
+        // here: the verifier refuses them on machines where they would.
+        Some(unsafe { *at })
+    }
+
+    #[inline(always)]
+    fn store<T: Wire>(&mut self, offset: usize, value: T) -> Option<()> {
+        let at = bounds::at::<T>(self.context.data(), self.context.data_end(), offset)?;
+        // SAFETY: as for loads; the kernel made the linear part ours before the program ran.
+        unsafe { *at = value };
+        Some(())
+    }
+
+    #[inline(always)]
+    fn edit_transport_checksum(&mut self, offset: usize, edit: TransportEdit) -> Option<()> {
+        let zero = if edit.zero_is_none { u64::from(BPF_F_MARK_MANGLED_0) } else { 0 };
+        self.replace(offset, edit.pseudo_header, zero | u64::from(BPF_F_PSEUDO_HDR))?;
+        self.replace(offset, edit.header, zero)
+    }
+}
+
+impl Hook for TcPacket {
+    #[inline(always)]
+    fn context(&self) -> *mut c_void {
+        self.context.as_ptr()
+    }
+
+    #[inline(always)]
+    fn ingress(&self) -> u32 {
+        // SAFETY: the context is the program's own.
+        unsafe { (*self.context.skb.skb).ifindex }
+    }
+
+    /// Zero lets the kernel compare the MTU with what a GSO train will be cut into.
+    #[inline(always)]
+    fn mtu_length(&self, _packet: &Ipv4Packet) -> u16 {
+        0
+    }
+
+    #[inline(always)]
+    fn bytes(&self, _packet: &Ipv4Packet) -> u64 {
+        u64::from(self.context.len()).saturating_sub(EthernetHeader::LEN as u64)
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> u64 {
+        // SAFETY: the context is the program's own.
+        let segments = unsafe { (*self.context.skb.skb).gso_segs };
+        if segments == 0 { 1 } else { u64::from(segments) }
+    }
+
+    #[inline(always)]
+    fn can_deliver(&self, _next: &NextHop) -> bool {
+        true
+    }
+
+    /// The Ethernet header is the kernel's, see [`crate::forward::redirect_to_neighbour`].
+    #[inline(always)]
+    fn complete(&mut self, _next: &NextHop) -> Option<()> {
+        Some(())
+    }
+}

@@ -1,0 +1,16 @@
+//! What the pipeline decided. The table that carries it out is in `main.rs`; a packet that ends here
+//! is a [`nat_common::drop_reason::DropReason`] instead.
+
+/// What happens to a packet that is not dropped. The variants hold nothing: an enum that is partly
+/// uninitialised is copied by the compiler, and the verifier refuses that.
+#[derive(Clone, Copy)]
+pub enum Verdict {
+    /// It is the host's, unchanged.
+    Pass,
+    /// It is unchanged, and the TC program of the same interface does what XDP can't.
+    HandUp,
+    /// It was turned into an answer and goes back where it came from.
+    Answer,
+    /// It was translated and goes to the next hop that the pipeline wrote down.
+    Forward,
+}

@@ -1,0 +1,103 @@
+//! A frame at XDP: edited in place, with complete checksums.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{EbpfContext as _, programs::XdpContext};
+use nat_common::{
+    packet::{Packet, TransportEdit},
+    parse::Ipv4Packet,
+    wire::{EtherType, EthernetHeader, Wire},
+};
+
+use crate::{
+    bounds,
+    forward::{Hook, NextHop},
+    policy_maps,
+};
+
+/// See the module.
+pub struct XdpPacket {
+    context: XdpContext,
+}
+
+impl XdpPacket {
+    /// The packet of this program run.
+    #[inline(always)]
+    pub const fn new(context: XdpContext) -> Self {
+        Self { context }
+    }
+}
+
+impl Packet for XdpPacket {
+    #[inline(always)]
+    fn length(&self) -> usize {
+        // Volatile, so that the compiler can't tell that it is the same end the bounds checks
+        // compare with, and leave out one that the verifier wants to see.
+        // SAFETY: the context is the program's own.
+        let (start, end) = unsafe {
+            let context = self.context.ctx;
+            ((&raw const (*context).data).read_volatile(), (&raw const (*context).data_end).read_volatile())
+        };
+        end as usize - start as usize
+    }
+
+    #[inline(always)]
+    fn load<T: Wire>(&self, offset: usize) -> Option<T> {
+        let at = bounds::at::<T>(self.context.data(), self.context.data_end(), offset)?;
+        // SAFETY: within the frame, and T: Wire takes any bytes. BPF loads need no alignment here:
+        // the verifier refuses them on machines where they would.
+        Some(unsafe { *at })
+    }
+
+    #[inline(always)]
+    fn store<T: Wire>(&mut self, offset: usize, value: T) -> Option<()> {
+        let at = bounds::at::<T>(self.context.data(), self.context.data_end(), offset)?;
+        // SAFETY: as for loads; nobody else sees the frame during the run.
+        unsafe { *at = value };
+        Some(())
+    }
+
+    #[inline(always)]
+    fn edit_transport_checksum(&mut self, offset: usize, edit: TransportEdit) -> Option<()> {
+        let checksum = self.load::<u16>(offset)?;
+        self.store(offset, edit.apply(checksum))
+    }
+}
+
+impl Hook for XdpPacket {
+    #[inline(always)]
+    fn context(&self) -> *mut c_void {
+        self.context.as_ptr()
+    }
+
+    #[inline(always)]
+    fn ingress(&self) -> u32 {
+        self.context.ingress_ifindex() as u32
+    }
+
+    #[inline(always)]
+    fn mtu_length(&self, packet: &Ipv4Packet) -> u16 {
+        packet.total_length as u16
+    }
+
+    #[inline(always)]
+    fn bytes(&self, packet: &Ipv4Packet) -> u64 {
+        packet.total_length as u64
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> u64 {
+        1
+    }
+
+    /// XDP can only send what it knows the MAC address for, to interfaces that take its frames.
+    #[inline(always)]
+    fn can_deliver(&self, next: &NextHop) -> bool {
+        next.resolved && policy_maps::is_xdp_target(next.interface)
+    }
+
+    #[inline(always)]
+    fn complete(&mut self, next: &NextHop) -> Option<()> {
+        self.store(0, EthernetHeader::new(next.destination, next.source, EtherType::Ipv4))
+    }
+}

@@ -1,0 +1,120 @@
+//! The command line. Exit status: 0 done, 1 it failed, 2 bad usage or bad configuration. Data goes
+//! to stdout, everything else to stderr.
+
+mod check;
+mod doctor;
+mod down;
+mod maps;
+mod output;
+mod ports;
+mod run;
+mod sessions;
+mod status;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    config::ConfigErrors,
+    error::Error,
+    pins::{DEFAULT_PIN_DIR, Pins},
+};
+
+/// NAT gateway, internet gateway and NAT instance in the kernel's packet path.
+#[derive(Debug, Parser)]
+#[command(name = "nat", version, arg_required_else_help = true)]
+struct Cli {
+    /// Folder on a BPF file system where maps and links are pinned
+    #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
+    pin_dir: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the controller in the foreground; prints `ready` and what is attached where
+    Run(run::Arguments),
+    /// Validate a configuration file and change nothing
+    Check(check::Arguments),
+    /// Show attached hooks, counts, pool use and drops by reason
+    Status(status::Arguments),
+    /// Show the translation table
+    Sessions(sessions::Arguments),
+    /// Show how full each public IP is, and towards whom
+    Ports(ports::Arguments),
+    /// Show the BPF maps: entries, capacity, memory
+    Maps(maps::Arguments),
+    /// Check what the dataplane needs of this host
+    Doctor(doctor::Arguments),
+    /// Detach and unpin everything
+    Down,
+}
+
+/// Why a command did not end well.
+enum Failure {
+    /// It failed: exit status 1.
+    Failed(String),
+    /// The configuration or the usage is wrong: exit status 2.
+    BadInput(String),
+    /// The command has said all there is to say: exit status 1.
+    Reported,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::BadInput(errors.to_string())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(format!("writing the output: {error}"))
+    }
+}
+
+type Outcome = Result<(), Failure>;
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    end_quietly_when_the_reader_is_gone();
+    let cli = Cli::parse();
+    let pins = Pins::new(&cli.pin_dir);
+    let outcome = match cli.command {
+        Command::Run(arguments) => run::run(&pins, &arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Status(arguments) => status::run(&pins, &arguments),
+        Command::Sessions(arguments) => sessions::run(&pins, &arguments),
+        Command::Ports(arguments) => ports::run(&pins, &arguments),
+        Command::Maps(arguments) => maps::run(&pins, &arguments),
+        Command::Doctor(arguments) => doctor::run(&pins, &arguments),
+        Command::Down => down::run(&pins),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Reported) => ExitCode::FAILURE,
+        Err(Failure::Failed(message)) => {
+            eprintln!("nat: {message}");
+            ExitCode::FAILURE
+        }
+        Err(Failure::BadInput(message)) => {
+            eprintln!("{message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// `nat sessions | head` is no failure: the default action of SIGPIPE, which Rust turns off.
+fn end_quietly_when_the_reader_is_gone() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: the default action runs no code of ours.
+    let restored = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    debug_assert!(restored.is_ok());
+}

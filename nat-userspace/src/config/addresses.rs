@@ -1,0 +1,337 @@
+//! Checks of addresses: blocks that overlap, addresses outside their subnet, reserved or taken.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::draft::{Draft, Index, SubnetDraft, VpcDraft};
+use super::place::{Located, Report};
+use super::suggest::quoted;
+use super::validate::unique;
+
+/// Blocks that are no host's address (RFC 6890), and so neither a VPC's nor public.
+const NOT_UNICAST: [Ipv4Net; 5] = [
+    Ipv4Net::new_assert(Ipv4Addr::new(0, 0, 0, 0), 8),
+    Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8),
+    Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16),
+    Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4),
+    Ipv4Net::new_assert(Ipv4Addr::new(240, 0, 0, 0), 4),
+];
+
+/// Reports the mistakes in the addresses of all VPCs.
+pub fn check(draft: &Draft, report: &mut Report<'_>) {
+    vpc_cidrs(draft, report);
+    for vpc in &draft.vpcs {
+        subnet_cidrs(vpc, report);
+        private_addresses(vpc, report);
+    }
+    public_addresses(draft, report);
+}
+
+/// A block with what it belongs to.
+#[derive(Clone, Copy)]
+struct Block<'a> {
+    net: &'a Located<Ipv4Net>,
+    /// Number of the VPC.
+    vpc: usize,
+    title: &'a str,
+}
+
+fn vpc_cidrs(draft: &Draft, report: &mut Report<'_>) {
+    let mut blocks = Vec::new();
+    for (number, vpc) in draft.vpcs.iter().enumerate() {
+        let cidrs = &vpc.cidrs;
+        if let Some(place) = cidrs.place.as_ref()
+            && cidrs.items.is_empty()
+            && cidrs.complete
+        {
+            report.error(
+                place,
+                "the VPC has no CIDR",
+                "write at least one, as in cidrs = [\"10.20.0.0/16\"]",
+            );
+        }
+        for net in &cidrs.items {
+            vpc_cidr(net, report);
+            blocks.push(Block {
+                net,
+                vpc: number,
+                title: vpc.title(),
+            });
+        }
+    }
+    for (earlier, later) in overlaps(blocks) {
+        let line = report.line_of(&earlier.net.place);
+        if earlier.vpc == later.vpc {
+            report.error(
+                &later.net.place,
+                format!(
+                    "{} overlaps {} (line {line})",
+                    later.net.value, earlier.net.value
+                ),
+                "remove one of them or make them apart",
+            );
+        } else {
+            report.error(
+                &later.net.place,
+                format!(
+                    "{} overlaps {} of VPC {} (line {line})",
+                    later.net.value,
+                    earlier.net.value,
+                    quoted(earlier.title)
+                ),
+                "choose another CIDR: VPCs with overlapping CIDRs are not supported in this \
+                 version",
+            );
+        }
+    }
+}
+
+fn vpc_cidr(net: &Located<Ipv4Net>, report: &mut Report<'_>) {
+    if !(8..=28).contains(&net.value.prefix_len()) {
+        report.error(
+            &net.place,
+            format!("{} has the wrong size for a VPC", net.value),
+            "use a prefix length from /8 to /28",
+        );
+    } else if let Some(block) = NOT_UNICAST
+        .iter()
+        .find(|block| intersect(block, &net.value))
+    {
+        report.error(
+            &net.place,
+            format!("{} meets {block}, which hosts cannot use", net.value),
+            "use a private block such as \"10.20.0.0/16\"",
+        );
+    }
+}
+
+fn subnet_cidrs(vpc: &VpcDraft, report: &mut Report<'_>) {
+    let nets = || vpc.subnets.iter().filter_map(|subnet| subnet.cidr.given());
+    for net in nets() {
+        if net.value.prefix_len() > 30 {
+            report.error(
+                &net.place,
+                format!("{} is too small for a subnet", net.value),
+                "use a prefix length up to /30",
+            );
+        }
+        let cidrs = &vpc.cidrs;
+        let inside = cidrs
+            .items
+            .iter()
+            .any(|cidr| cidr.value.contains(&net.value));
+        if !inside && cidrs.complete && !cidrs.items.is_empty() {
+            let all: Vec<String> = cidrs
+                .items
+                .iter()
+                .map(|cidr| cidr.value.to_string())
+                .collect();
+            report.error(
+                &net.place,
+                format!("{} lies outside the CIDRs of the VPC", net.value),
+                format!(
+                    "choose one inside {}, or add to the VPC's cidrs",
+                    all.join(", ")
+                ),
+            );
+        }
+    }
+    let blocks = nets().map(|net| Block {
+        net,
+        vpc: 0,
+        title: "",
+    });
+    for (earlier, later) in overlaps(blocks.collect()) {
+        let line = report.line_of(&earlier.net.place);
+        report.error(
+            &later.net.place,
+            format!(
+                "{} overlaps {}, the subnet on line {line}",
+                later.net.value, earlier.net.value
+            ),
+            "make the two subnets apart",
+        );
+    }
+}
+
+/// Overlapping pairs, each as (earlier, later) in the file. CIDRs nest or are apart, so after
+/// sorting a block overlaps the widest one before it or none.
+fn overlaps(mut blocks: Vec<Block<'_>>) -> Vec<(Block<'_>, Block<'_>)> {
+    blocks.sort_by_key(|block| {
+        let net = block.net.value;
+        (net.network(), net.prefix_len(), block.net.place.offset)
+    });
+    let mut pairs = Vec::new();
+    let mut widest: Option<Block<'_>> = None;
+    for block in blocks {
+        match widest {
+            Some(outer) if outer.net.value.contains(&block.net.value) => {
+                let ordered = outer.net.place.offset <= block.net.place.offset;
+                pairs.push(if ordered {
+                    (outer, block)
+                } else {
+                    (block, outer)
+                });
+            }
+            _ => widest = Some(block),
+        }
+    }
+    pairs
+}
+
+fn private_addresses(vpc: &VpcDraft, report: &mut Report<'_>) {
+    let index = Index::new(vpc);
+    let gateways = vpc
+        .nat_gateways
+        .iter()
+        .map(|gateway| (&gateway.subnet, &gateway.private_ip));
+    let instances = vpc
+        .instances
+        .iter()
+        .map(|instance| (&instance.subnet, &instance.private_ip));
+    let mut addresses: Vec<&Located<Ipv4Addr>> = Vec::new();
+    for (subnet, address) in gateways.chain(instances) {
+        let Some(address) = address.given() else {
+            continue;
+        };
+        addresses.push(address);
+        let subnet = subnet
+            .value()
+            .and_then(|name| index.subnets.get(name.as_str()));
+        if let Some(subnet) = subnet {
+            private_address(address, subnet, report);
+        }
+    }
+    in_order(&mut addresses);
+    unique(
+        addresses.into_iter(),
+        |address| format!("private address {address}"),
+        "give each NAT gateway and instance an address of its own",
+        report,
+    );
+}
+
+fn private_address(address: &Located<Ipv4Addr>, subnet: &SubnetDraft, report: &mut Report<'_>) {
+    let (Some(net), Some(name)) = (subnet.cidr.value(), subnet.name.value()) else {
+        return;
+    };
+    let usable = usable(net);
+    let remedy = match usable {
+        Some((first, last)) => format!("use {first} to {last}"),
+        None => format!(
+            "make subnet {} larger: all of {net} is reserved",
+            quoted(name)
+        ),
+    };
+    let free = usable.is_some_and(|(first, last)| (first..=last).contains(&address.value));
+    if !net.contains(&address.value) {
+        report.error(
+            &address.place,
+            format!(
+                "{} lies outside subnet {}, {net}",
+                address.value,
+                quoted(name)
+            ),
+            remedy,
+        );
+    } else if !free {
+        report.error(
+            &address.place,
+            format!(
+                "{} is reserved: the first four addresses and the last of a subnet are",
+                address.value
+            ),
+            remedy,
+        );
+    }
+}
+
+/// AWS reserves the first four addresses (network, router, DNS, future use) and the last.
+fn usable(net: &Ipv4Net) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    let first = u32::from(net.network()).checked_add(4)?;
+    let last = u32::from(net.broadcast()).checked_sub(1)?;
+    (first <= last).then(|| (first.into(), last.into()))
+}
+
+fn public_addresses(draft: &Draft, report: &mut Report<'_>) {
+    let mut addresses: Vec<&Located<Ipv4Addr>> = Vec::new();
+    for vpc in &draft.vpcs {
+        for gateway in &vpc.nat_gateways {
+            let shared = &gateway.shared_with_host;
+            let shared = shared.is_broken() || shared.value() == Some(&true);
+            for address in &gateway.public_ips.items {
+                let remedy = "use an address outside every VPC; if it is this host's own, set \
+                              shared_with_host = true";
+                public_address(draft, address, (!shared).then_some(remedy), report);
+                addresses.push(address);
+            }
+        }
+        for address in vpc
+            .instances
+            .iter()
+            .filter_map(|instance| instance.public_ip.given())
+        {
+            let remedy = "use an address outside every VPC";
+            public_address(draft, address, Some(remedy), report);
+            addresses.push(address);
+        }
+    }
+    in_order(&mut addresses);
+    unique(
+        addresses.into_iter(),
+        |address| format!("public address {address}"),
+        "give each NAT gateway and instance public addresses of its own",
+        report,
+    );
+}
+
+/// `outside` is the remedy when the address has to lie outside every VPC.
+fn public_address(
+    draft: &Draft,
+    address: &Located<Ipv4Addr>,
+    outside: Option<&str>,
+    report: &mut Report<'_>,
+) {
+    if let Some(block) = NOT_UNICAST
+        .iter()
+        .find(|block| block.contains(&address.value))
+    {
+        report.error(
+            &address.place,
+            format!(
+                "{} lies in {block} and cannot be a public address",
+                address.value
+            ),
+            "use a unicast address that is routed to this host",
+        );
+        return;
+    }
+    let Some(remedy) = outside else {
+        return;
+    };
+    for vpc in &draft.vpcs {
+        let mut cidrs = vpc.cidrs.items.iter();
+        if let Some(cidr) = cidrs.find(|cidr| cidr.value.contains(&address.value)) {
+            report.error(
+                &address.place,
+                format!(
+                    "public address {} lies in {} of VPC {}",
+                    address.value,
+                    cidr.value,
+                    quoted(vpc.title())
+                ),
+                remedy,
+            );
+        }
+    }
+}
+
+/// Of two equal addresses, the later one in the file is the mistake.
+fn in_order(addresses: &mut [&Located<Ipv4Addr>]) {
+    addresses.sort_by_key(|address| address.place.offset);
+}
+
+fn intersect(a: &Ipv4Net, b: &Ipv4Net) -> bool {
+    a.contains(b) || b.contains(a)
+}

@@ -1,0 +1,155 @@
+//! The declarative configuration: TOML text in, a checked [`Config`] out.
+//!
+//! [`parse`] reads the whole document before it answers, so one run names every mistake with its
+//! line, its key and a remedy. A [`Config`] it returns holds no dangling name, no overlap and no
+//! address outside its subnet; what depends on the running machine (does the interface exist?) is
+//! checked where it is used. docs/configuration.md is the reference of all keys.
+//!
+//! `reader` walks the spanned TOML (`place` keeps lines and mistakes), `values` converts single values, `parse` makes a draft in which
+//! every value knows its place, `validate`, `gateways` and `addresses` check the draft as a whole.
+
+mod addresses;
+mod draft;
+mod error;
+mod gateways;
+mod parse;
+mod place;
+mod reader;
+mod suggest;
+mod types;
+mod validate;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use toml_edit::Document;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use types::{
+    Attach, Config, DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME, Instance, Ipv4Net, NatGateway, Node,
+    PortRange, Profile, Route, RouteTable, Subnet, Target, Timeouts, Vpc,
+};
+
+use place::{Place, Report};
+
+/// Larger files are refused: every limit of the configuration together stays well below.
+const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Reads and checks the configuration in `path`.
+///
+/// # Errors
+/// All mistakes of the file, as [`parse`] reports them. A file that cannot be read is one error
+/// with line 0.
+pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    let file = path.display().to_string();
+    let unreadable = |message: String, remedy: &str| {
+        ConfigErrors(vec![ConfigError {
+            file: file.clone(),
+            line: 0,
+            column: 0,
+            key: String::new(),
+            message,
+            remedy: remedy.to_owned(),
+        }])
+    };
+
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|opened| opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|error| {
+            unreadable(
+                format!("cannot read the file: {error}"),
+                "check the path and its permissions",
+            )
+        })?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(unreadable(
+            format!("the file is larger than {} MiB", MAX_FILE_BYTES >> 20),
+            "check that this is a configuration file",
+        ));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => parse(&file, &text),
+        Err(error) => {
+            let valid = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+            let mut report = Report::new(&file, &text);
+            report.error(
+                &Place::nowhere(valid),
+                "the file is not valid UTF-8 from here on",
+                "save the file as UTF-8",
+            );
+            Err(report.finish())
+        }
+    }
+}
+
+/// Parses and checks configuration text; `source_name` stands for the file in error messages.
+///
+/// # Errors
+/// Every mistake at once, sorted by line. A TOML syntax error stops the reading, so it comes alone
+/// and has an empty key.
+pub fn parse(source_name: &str, text: &str) -> Result<Config, ConfigErrors> {
+    let mut report = Report::new(source_name, text);
+    let document = match Document::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            syntax_error(&error, &mut report);
+            return Err(report.finish());
+        }
+    };
+    if document.as_table().is_empty() {
+        report.error(
+            &Place {
+                offset: 0,
+                key: "node, vpc".to_owned(),
+            },
+            "the configuration is empty",
+            "a smallest one has [node] with uplink = [\"eth0\"] and a [[vpc]] with a name and \
+             cidrs; docs/configuration.md shows a whole one",
+        );
+        return Err(report.finish());
+    }
+
+    let draft = parse::document(document.as_table(), &mut report);
+    validate::check(&draft, &mut report);
+    if report.has_errors() {
+        return Err(report.finish());
+    }
+    draft.build().ok_or_else(|| {
+        // Whatever is missing from a draft was reported when it was read.
+        report.error(
+            &Place::nowhere(0),
+            "the configuration was read only in part",
+            "please report this as a bug, with the file",
+        );
+        report.finish()
+    })
+}
+
+fn syntax_error(error: &toml_edit::TomlError, report: &mut Report<'_>) {
+    let offset = error.span().map_or(0, |span| span.start);
+    let message = error.message().trim();
+    let message = message
+        .strip_suffix(", expected nothing")
+        .unwrap_or(message);
+    let remedy = if message.contains("duplicate key") {
+        "give each key and each [table] once; repeated tables take double brackets, as in [[vpc]]"
+    } else {
+        "correct the TOML here: text and addresses need \"quotes\", lists need [ ], tables are \
+         [node] or [[vpc]]"
+    };
+    // The parser's text may quote the file; keep it on one line.
+    let message: String = message.escape_debug().to_string().replace("\\'", "'");
+    let message = message.replace("\\\"", "\"");
+    report.error(
+        &Place::nowhere(offset),
+        format!("TOML syntax: {message}"),
+        remedy,
+    );
+}

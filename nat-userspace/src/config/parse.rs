@@ -1,0 +1,247 @@
+//! The keys of the configuration: TOML to draft. Nothing here looks past one table.
+
+use toml_edit::Table;
+
+use super::draft::{
+    Draft, InstanceDraft, NatGatewayDraft, NodeDraft, RouteDraft, RouteTableDraft, SubnetDraft,
+    TimeoutsDraft, VpcDraft,
+};
+use super::place::{Place, Read, Report};
+use super::reader::{Field, Section, field};
+use super::values;
+
+const NAME: Field = field("name", "a string", "name = \"main\"");
+const SUBNET_NAME: Field = field("subnet", "a string", "subnet = \"public-a\"");
+const PRIVATE_IP: Field = field("private_ip", "a string", "private_ip = \"10.20.1.100\"");
+
+/// Reads the whole document; mistakes go to `report`.
+pub fn document(root: &Table, report: &mut Report<'_>) -> Draft {
+    const NODE: Field = field("node", "a table", "[node] with uplink = [\"eth0\"]");
+    const VPC: Field = field("vpc", "an array of tables", "[[vpc]] with a name and cidrs");
+
+    let mut section = Section::root(root);
+    let node = match section.section(report, &NODE) {
+        Some(node) => self::node(node, report),
+        None => NodeDraft::default(),
+    };
+    // A document has no header to point at: what is missing is missing from its first line on.
+    let nowhere = Place::nowhere(0);
+    if !root.contains_key(NODE.key) {
+        report.error(
+            &nowhere.child(NODE.key),
+            "required table is missing",
+            format!("add {}", NODE.example),
+        );
+    }
+    let (vpcs, complete) = section.sections(report, &VPC);
+    if vpcs.is_empty() && complete {
+        report.error(
+            &nowhere.child(VPC.key),
+            "no VPC is defined",
+            format!("add {}", VPC.example),
+        );
+    }
+    let vpcs = vpcs
+        .into_iter()
+        .map(|section| vpc(section, report))
+        .collect();
+    section.finish(report);
+    Draft { node, vpcs }
+}
+
+fn node(mut section: Section<'_>, report: &mut Report<'_>) -> NodeDraft {
+    const NODE_NAME: Field = field("name", "a string", "name = \"edge-1\"");
+    const UPLINK: Field = field("uplink", "an array of strings", "uplink = [\"eth0\"]");
+    const ATTACH: Field = field("attach", "a string", "attach = \"auto\"");
+    const MAX_SESSIONS: Field = field("max_sessions", "an integer", "max_sessions = 262144");
+
+    let draft = NodeDraft {
+        name: section.optional(report, &NODE_NAME, values::owned_text),
+        uplinks: section.required_list(report, &UPLINK, values::interface),
+        attach: section.optional(report, &ATTACH, values::attach),
+        max_sessions: section.optional(report, &MAX_SESSIONS, values::integer(1024..=16_777_216)),
+    };
+    values::check_name(draft.name.given(), report);
+    section.finish(report);
+    draft
+}
+
+fn vpc(mut section: Section<'_>, report: &mut Report<'_>) -> VpcDraft {
+    const CIDRS: Field = field("cidrs", "an array of strings", "cidrs = [\"10.20.0.0/16\"]");
+    const INTERNET_GATEWAY: Field = field(
+        "internet_gateway",
+        "true or false",
+        "internet_gateway = true",
+    );
+    const STRICT: Field = field("strict", "true or false", "strict = false");
+    const SUBNET: Field = field("subnet", "an array of tables", "[[vpc.subnet]]");
+    const ROUTE_TABLE: Field = field("route_table", "an array of tables", "[[vpc.route_table]]");
+    const NAT_GATEWAY: Field = field("nat_gateway", "an array of tables", "[[vpc.nat_gateway]]");
+    const INSTANCE: Field = field("instance", "an array of tables", "[[vpc.instance]]");
+
+    let name = required_name(&mut section, report);
+    let cidrs = section.required_list(report, &CIDRS, values::cidr);
+    let internet_gateway = section.optional(report, &INTERNET_GATEWAY, values::boolean);
+    let strict = section.optional(report, &STRICT, values::boolean);
+    let (subnets, _) = section.sections(report, &SUBNET);
+    let (route_tables, _) = section.sections(report, &ROUTE_TABLE);
+    let (nat_gateways, _) = section.sections(report, &NAT_GATEWAY);
+    let (instances, _) = section.sections(report, &INSTANCE);
+    let draft = VpcDraft {
+        name,
+        cidrs,
+        internet_gateway,
+        strict,
+        subnets: subnets
+            .into_iter()
+            .map(|section| subnet(section, report))
+            .collect(),
+        route_tables: route_tables
+            .into_iter()
+            .map(|section| route_table(section, report))
+            .collect(),
+        nat_gateways: nat_gateways
+            .into_iter()
+            .map(|section| nat_gateway(section, report))
+            .collect(),
+        instances: instances
+            .into_iter()
+            .map(|section| instance(section, report))
+            .collect(),
+    };
+    section.finish(report);
+    draft
+}
+
+fn subnet(mut section: Section<'_>, report: &mut Report<'_>) -> SubnetDraft {
+    const CIDR: Field = field("cidr", "a string", "cidr = \"10.20.1.0/24\"");
+    const ZONE: Field = field("zone", "a string", "zone = \"a\"");
+    const INTERFACE: Field = field("interface", "a string", "interface = \"br-public\"");
+    const ROUTE_TABLE: Field = field("route_table", "a string", "route_table = \"public\"");
+
+    let draft = SubnetDraft {
+        place: section.place.clone(),
+        name: required_name(&mut section, report),
+        cidr: section.required(report, &CIDR, values::cidr),
+        zone: section.optional(report, &ZONE, values::owned_text),
+        interface: section.required(report, &INTERFACE, values::interface),
+        route_table: section.optional(report, &ROUTE_TABLE, values::owned_text),
+    };
+    values::check_name(draft.zone.given(), report);
+    section.finish(report);
+    draft
+}
+
+fn route_table(mut section: Section<'_>, report: &mut Report<'_>) -> RouteTableDraft {
+    const MAIN: Field = field("main", "true or false", "main = true");
+    const ROUTES: Field = field(
+        "routes",
+        "an array of tables",
+        "routes = [{ destination = \"0.0.0.0/0\", target = \"internet-gateway\" }]",
+    );
+
+    let name = required_name(&mut section, report);
+    let main = section.optional(report, &MAIN, values::boolean);
+    let (routes, complete) = section.sections(report, &ROUTES);
+    let draft = RouteTableDraft {
+        place: section.place.clone(),
+        name,
+        main,
+        routes: routes
+            .into_iter()
+            .map(|section| route(section, report))
+            .collect(),
+        complete,
+    };
+    section.finish(report);
+    draft
+}
+
+fn route(mut section: Section<'_>, report: &mut Report<'_>) -> RouteDraft {
+    const DESTINATION: Field = field("destination", "a string", "destination = \"0.0.0.0/0\"");
+    const TARGET: Field = field("target", "a string", "target = \"internet-gateway\"");
+
+    let draft = RouteDraft {
+        place: section.place.clone(),
+        destination: section.required(report, &DESTINATION, values::destination),
+        target: section.required(report, &TARGET, values::target),
+    };
+    section.finish(report);
+    draft
+}
+
+fn nat_gateway(mut section: Section<'_>, report: &mut Report<'_>) -> NatGatewayDraft {
+    const PUBLIC_IPS: Field = field(
+        "public_ips",
+        "an array of strings",
+        "public_ips = [\"198.51.100.10\"]",
+    );
+    const PORTS: Field = field("ports", "an array of strings", "ports = [\"1024-65535\"]");
+    const PROFILE: Field = field("profile", "a string", "profile = \"aws\"");
+    const TIMEOUTS: Field = field("timeouts", "a table", "timeouts = { tcp = 350, udp = 350 }");
+    const SHARED: Field = field(
+        "shared_with_host",
+        "true or false",
+        "shared_with_host = true",
+    );
+
+    let name = required_name(&mut section, report);
+    let subnet = section.required(report, &SUBNET_NAME, values::owned_text);
+    let private_ip = section.required(report, &PRIVATE_IP, values::address);
+    let public_ips = section.list(report, &PUBLIC_IPS, values::address);
+    let ports = section.list(report, &PORTS, values::port_range);
+    let profile = section.optional(report, &PROFILE, values::profile);
+    let timeouts = match section.section(report, &TIMEOUTS) {
+        Some(section) => timeouts(section, report),
+        None => TimeoutsDraft::default(),
+    };
+    let shared_with_host = section.optional(report, &SHARED, values::boolean);
+    let place = section.place.clone();
+    section.finish(report);
+    NatGatewayDraft {
+        place,
+        name,
+        subnet,
+        private_ip,
+        public_ips,
+        ports,
+        profile,
+        timeouts,
+        shared_with_host,
+    }
+}
+
+fn timeouts(mut section: Section<'_>, report: &mut Report<'_>) -> TimeoutsDraft {
+    const TCP: Field = field("tcp", "whole seconds", "tcp = 350");
+    const TCP_TRANSITORY: Field = field("tcp_transitory", "whole seconds", "tcp_transitory = 240");
+    const UDP: Field = field("udp", "whole seconds", "udp = 350");
+    const ICMP: Field = field("icmp", "whole seconds", "icmp = 60");
+
+    let draft = TimeoutsDraft {
+        tcp_established: section.optional(report, &TCP, values::seconds),
+        tcp_transitory: section.optional(report, &TCP_TRANSITORY, values::seconds),
+        udp: section.optional(report, &UDP, values::seconds),
+        icmp: section.optional(report, &ICMP, values::seconds),
+    };
+    section.finish(report);
+    draft
+}
+
+fn instance(mut section: Section<'_>, report: &mut Report<'_>) -> InstanceDraft {
+    const PUBLIC_IP: Field = field("public_ip", "a string", "public_ip = \"198.51.100.20\"");
+
+    let draft = InstanceDraft {
+        name: required_name(&mut section, report),
+        subnet: section.required(report, &SUBNET_NAME, values::owned_text),
+        private_ip: section.required(report, &PRIVATE_IP, values::address),
+        public_ip: section.optional(report, &PUBLIC_IP, values::address),
+    };
+    section.finish(report);
+    draft
+}
+
+fn required_name(section: &mut Section<'_>, report: &mut Report<'_>) -> Read<String> {
+    let name = section.required(report, &NAME, values::owned_text);
+    values::check_name(name.given(), report);
+    name
+}

@@ -1,0 +1,352 @@
+//! Walks a spanned TOML document. Every value read knows its place, every mistake is collected, and
+//! a table knows which of its keys nobody asked for.
+
+use toml_edit::{Item, Table, TableLike, Value};
+
+use super::place::{List, Located, Place, Read, Report, join};
+use super::{suggest, values};
+
+/// Why a value was not accepted.
+pub enum Complaint {
+    WrongType,
+    Invalid { message: String, remedy: String },
+}
+
+impl Complaint {
+    pub fn invalid(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Invalid {
+            message: message.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+/// A key the configuration knows.
+pub struct Field {
+    pub key: &'static str,
+    /// Its type in words.
+    pub expects: &'static str,
+    /// How it is written.
+    pub example: &'static str,
+}
+
+/// Shorthand for a [`Field`].
+pub const fn field(key: &'static str, expects: &'static str, example: &'static str) -> Field {
+    Field {
+        key,
+        expects,
+        example,
+    }
+}
+
+/// A table being read.
+pub struct Section<'d> {
+    table: &'d dyn TableLike,
+    pub place: Place,
+    known: Vec<&'static str>,
+}
+
+impl<'d> Section<'d> {
+    pub fn root(table: &'d Table) -> Self {
+        Self {
+            table,
+            place: Place::nowhere(0),
+            known: Vec::new(),
+        }
+    }
+
+    /// Reads a key that may be left out.
+    pub fn optional<T>(
+        &mut self,
+        report: &mut Report<'_>,
+        field: &Field,
+        convert: impl FnOnce(&'d Value) -> Result<T, Complaint>,
+    ) -> Read<T> {
+        let Some((item, place)) = self.take(field.key) else {
+            return Read::Absent;
+        };
+        let converted = item
+            .as_value()
+            .ok_or(Complaint::WrongType)
+            .and_then(convert);
+        match converted {
+            Ok(value) => Read::Given(Located { value, place }),
+            Err(complaint) => {
+                refuse(report, &place, complaint, field.expects, item, field);
+                Read::Broken
+            }
+        }
+    }
+
+    /// Reads a key that must be there.
+    pub fn required<T>(
+        &mut self,
+        report: &mut Report<'_>,
+        field: &Field,
+        convert: impl FnOnce(&'d Value) -> Result<T, Complaint>,
+    ) -> Read<T> {
+        match self.optional(report, field, convert) {
+            Read::Absent => {
+                self.missing(report, field);
+                Read::Broken
+            }
+            read => read,
+        }
+    }
+
+    /// Reads an array of strings that may be left out.
+    pub fn list<T>(
+        &mut self,
+        report: &mut Report<'_>,
+        field: &Field,
+        convert: impl Fn(&'d Value) -> Result<T, Complaint>,
+    ) -> List<T> {
+        let mut list = List::default();
+        let Some((item, place)) = self.take(field.key) else {
+            return list;
+        };
+        let Some(array) = item.as_array() else {
+            refuse(
+                report,
+                &place,
+                Complaint::WrongType,
+                field.expects,
+                item,
+                field,
+            );
+            list.complete = false;
+            list.place = Some(place);
+            return list;
+        };
+        for (index, element) in array.iter().enumerate() {
+            let place = Place {
+                offset: element.span().map_or(place.offset, |span| span.start),
+                key: format!("{}[{index}]", place.key),
+            };
+            match convert(element) {
+                Ok(value) => list.items.push(Located { value, place }),
+                Err(complaint) => {
+                    list.complete = false;
+                    let found = values::type_name(element);
+                    refuse_found(report, &place, complaint, "a string", found, field);
+                }
+            }
+        }
+        list.place = Some(place);
+        list
+    }
+
+    /// Reads an array of strings that must be there; it may be empty.
+    pub fn required_list<T>(
+        &mut self,
+        report: &mut Report<'_>,
+        field: &Field,
+        convert: impl Fn(&'d Value) -> Result<T, Complaint>,
+    ) -> List<T> {
+        let mut list = self.list(report, field, convert);
+        if list.place.is_none() {
+            self.missing(report, field);
+            list.complete = false;
+        }
+        list
+    }
+
+    /// Opens a table that may be left out, written `[key]` or `key = { .. }`.
+    pub fn section(&mut self, report: &mut Report<'_>, field: &Field) -> Option<Section<'d>> {
+        let (item, place) = self.take(field.key)?;
+        match item.as_table_like() {
+            Some(table) => Some(Section {
+                table,
+                place,
+                known: Vec::new(),
+            }),
+            None => {
+                refuse(
+                    report,
+                    &place,
+                    Complaint::WrongType,
+                    field.expects,
+                    item,
+                    field,
+                );
+                None
+            }
+        }
+    }
+
+    /// Opens an array of tables, written `[[key]]` or `key = [{ .. }]`. The flag is false when
+    /// something of it was no table.
+    pub fn sections(&mut self, report: &mut Report<'_>, field: &Field) -> (Vec<Section<'d>>, bool) {
+        let Some((item, place)) = self.take(field.key) else {
+            return (Vec::new(), true);
+        };
+        let mut sections = Vec::new();
+        let mut complete = true;
+        let mut open = |table: &'d dyn TableLike, offset: Option<usize>| {
+            let index = sections.len();
+            let name = table.get("name").and_then(Item::as_str);
+            let own = match name {
+                Some(name) if values::is_name(name) => format!("{} \"{name}\"", field.key),
+                _ => format!("{}[{index}]", field.key),
+            };
+            sections.push(Section {
+                table,
+                place: Place {
+                    offset: offset.unwrap_or(place.offset),
+                    key: join(&self.place.key, &own),
+                },
+                known: Vec::new(),
+            });
+        };
+        match item {
+            Item::ArrayOfTables(tables) => {
+                for table in tables {
+                    open(table, table.span().map(|span| span.start));
+                }
+            }
+            Item::Value(Value::Array(array)) => {
+                for (index, element) in array.iter().enumerate() {
+                    let offset = element.span().map(|span| span.start);
+                    if let Some(table) = element.as_inline_table() {
+                        open(table, offset);
+                        continue;
+                    }
+                    complete = false;
+                    let place = Place {
+                        offset: offset.unwrap_or(place.offset),
+                        key: format!("{}[{index}]", place.key),
+                    };
+                    let found = values::type_name(element);
+                    refuse_found(
+                        report,
+                        &place,
+                        Complaint::WrongType,
+                        "a table",
+                        found,
+                        field,
+                    );
+                }
+            }
+            other => {
+                complete = false;
+                refuse(
+                    report,
+                    &place,
+                    Complaint::WrongType,
+                    field.expects,
+                    other,
+                    field,
+                );
+                // Read on, so that mistakes inside are named in the same run.
+                if let Some(table) = other.as_table_like() {
+                    open(table, None);
+                }
+            }
+        }
+        (sections, complete)
+    }
+
+    /// Reports the keys nobody asked for.
+    pub fn finish(self, report: &mut Report<'_>) {
+        for (key, item) in self.table.iter() {
+            if self.known.contains(&key) {
+                continue;
+            }
+            let place = self.place_of(key, item);
+            if is_planned(key) {
+                let key = suggest::key(key);
+                let remedy = if key.starts_with("security_group") || key.starts_with("network_acl")
+                {
+                    format!("remove {key}, and mind that nothing is filtered yet")
+                } else {
+                    format!("remove {key}")
+                };
+                report.error(&place, "not supported in this version", remedy);
+                continue;
+            }
+            let known = self.known.join(", ");
+            let remedy = match suggest::closest(key, self.known.iter().copied()) {
+                Some(near) => format!("did you mean {near}? known keys here: {known}"),
+                None => format!("remove it; known keys here: {known}"),
+            };
+            report.error(&place, "unknown key", remedy);
+        }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<(&'d Item, Place)> {
+        self.known.push(key);
+        let item = self.table.get(key)?;
+        Some((item, self.place_of(key, item)))
+    }
+
+    fn place_of(&self, key: &str, item: &Item) -> Place {
+        let key_span = self
+            .table
+            .get_key_value(key)
+            .and_then(|(key, _)| key.span());
+        Place {
+            offset: key_span
+                .or_else(|| item.span())
+                .map_or(self.place.offset, |span| span.start),
+            key: join(&self.place.key, &suggest::key(key)),
+        }
+    }
+
+    fn missing(&self, report: &mut Report<'_>, field: &Field) {
+        report.error(
+            &self.place.child(field.key),
+            "required key is missing",
+            format!("add {}", field.example),
+        );
+    }
+}
+
+/// Words of the design that are not built yet. They are refused by name: a security setting that
+/// is silently ignored would leave open what its author believes closed.
+fn is_planned(key: &str) -> bool {
+    const PLANNED: [&str; 8] = [
+        "security_group",
+        "security_groups",
+        "network_acl",
+        "network_acls",
+        "source_dest_check",
+        "prefix_list",
+        "prefix_lists",
+        "quotas",
+    ];
+    PLANNED.contains(&key) || key.starts_with("endpoint")
+}
+
+fn refuse(
+    report: &mut Report<'_>,
+    place: &Place,
+    complaint: Complaint,
+    expects: &str,
+    item: &Item,
+    field: &Field,
+) {
+    let found = match item {
+        Item::Value(value) => values::type_name(value),
+        Item::ArrayOfTables(_) => "an array of tables",
+        Item::Table(_) | Item::None => "a table",
+    };
+    refuse_found(report, place, complaint, expects, found, field);
+}
+
+fn refuse_found(
+    report: &mut Report<'_>,
+    place: &Place,
+    complaint: Complaint,
+    expects: &str,
+    found: &str,
+    field: &Field,
+) {
+    match complaint {
+        Complaint::Invalid { message, remedy } => report.error(place, message, remedy),
+        Complaint::WrongType => report.error(
+            place,
+            format!("expected {expects}, found {found}"),
+            format!("write {}", field.example),
+        ),
+    }
+}

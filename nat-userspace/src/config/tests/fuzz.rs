@@ -1,0 +1,223 @@
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::SAMPLE;
+use crate::config::{Config, ConfigErrors, Ipv4Net, Target, parse};
+
+#[derive(Debug, Clone)]
+enum Mutation {
+    DeleteToken(Index),
+    DuplicateToken(Index),
+    SwapTokens(Index, Index),
+    ReplaceToken(Index, &'static str),
+    DeleteLine(Index),
+    DuplicateLine(Index),
+    ReplaceCharacter(Index, char),
+    Truncate(Index),
+}
+
+const WORDS: [&str; 24] = [
+    "0",
+    "-1",
+    "99999999999",
+    "1.5",
+    "true",
+    "\"\"",
+    "\"x\"",
+    "[]",
+    "[[",
+    "]]",
+    "{}",
+    "{ a = 1 }",
+    "=",
+    "\"10.20.1.0/24\"",
+    "\"0.0.0.0/0\"",
+    "\"10.20.1.255\"",
+    "\"nat-gateway:\"",
+    "\"\u{1b}[2J\"",
+    "[vpc]",
+    "[[node]]",
+    "endpoint",
+    "1979-05-27",
+    "\"\"\"a\nb\"\"\"",
+    "vpc.subnet.name",
+];
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    let index = any::<Index>;
+    prop_oneof![
+        index().prop_map(Mutation::DeleteToken),
+        index().prop_map(Mutation::DuplicateToken),
+        (index(), index()).prop_map(|(a, b)| Mutation::SwapTokens(a, b)),
+        (index(), proptest::sample::select(&WORDS[..]))
+            .prop_map(|(at, word)| Mutation::ReplaceToken(at, word)),
+        index().prop_map(Mutation::DeleteLine),
+        index().prop_map(Mutation::DuplicateLine),
+        (index(), any::<char>()).prop_map(|(at, new)| Mutation::ReplaceCharacter(at, new)),
+        index().prop_map(Mutation::Truncate),
+    ]
+}
+
+fn apply(text: &str, mutation: &Mutation) -> String {
+    let mut tokens: Vec<String> = text
+        .split_inclusive([' ', '\n', ','])
+        .map(str::to_owned)
+        .collect();
+    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+    let mut characters: Vec<char> = text.chars().collect();
+    if tokens.is_empty() {
+        return "\n".to_owned();
+    }
+    match mutation {
+        Mutation::DeleteToken(at) => {
+            tokens.remove(at.index(tokens.len()));
+        }
+        Mutation::DuplicateToken(at) => {
+            let at = at.index(tokens.len());
+            tokens.insert(at, tokens[at].clone());
+        }
+        Mutation::SwapTokens(a, b) => {
+            let (a, b) = (a.index(tokens.len()), b.index(tokens.len()));
+            tokens.swap(a, b);
+        }
+        Mutation::ReplaceToken(at, word) => {
+            let at = at.index(tokens.len());
+            let end = if tokens[at].ends_with('\n') {
+                "\n"
+            } else {
+                " "
+            };
+            tokens[at] = format!("{word}{end}");
+        }
+        Mutation::DeleteLine(at) => {
+            lines.remove(at.index(lines.len()));
+            return lines.concat();
+        }
+        Mutation::DuplicateLine(at) => {
+            let at = at.index(lines.len());
+            lines.insert(at, lines[at].clone());
+            return lines.concat();
+        }
+        Mutation::ReplaceCharacter(at, new) => {
+            let at = at.index(characters.len());
+            characters[at] = *new;
+            return characters.into_iter().collect();
+        }
+        Mutation::Truncate(at) => {
+            characters.truncate(at.index(characters.len()));
+            return characters.into_iter().collect();
+        }
+    }
+    tokens.concat()
+}
+
+fn check_errors(text: &str, errors: &ConfigErrors) -> Result<(), TestCaseError> {
+    let lines = text.split('\n').count();
+    prop_assert!(!errors.0.is_empty());
+    prop_assert!(errors.0.is_sorted_by_key(|error| error.line));
+    for error in &errors.0 {
+        prop_assert!((1..=lines).contains(&error.line), "{error}");
+        prop_assert!(error.column >= 1, "{error}");
+        let syntax = error.message.starts_with("TOML syntax: ");
+        prop_assert!(
+            !error.key.is_empty() || (syntax && errors.0.len() == 1),
+            "{error}"
+        );
+        prop_assert!(
+            !error.message.is_empty() && !error.remedy.is_empty(),
+            "{error}"
+        );
+        let shown = error.to_string();
+        prop_assert!(!shown.chars().any(char::is_control), "{shown:?}");
+    }
+    Ok(())
+}
+
+/// What a checked configuration promises, asked again in the plainest way.
+fn check_promises(config: &Config) -> Result<(), TestCaseError> {
+    prop_assert!(!config.node.uplinks.is_empty() && !config.vpcs.is_empty());
+    let mut public: Vec<Ipv4Addr> = Vec::new();
+    let mut blocks: Vec<&Ipv4Net> = Vec::new();
+    for vpc in &config.vpcs {
+        blocks.extend(&vpc.cidrs);
+        let subnet = |name: &str| vpc.subnets.iter().find(|subnet| subnet.name == name);
+        let gateway = |name: &str| vpc.nat_gateways.iter().any(|gateway| gateway.name == name);
+        for (n, one) in vpc.subnets.iter().enumerate() {
+            prop_assert!(vpc.cidrs.iter().any(|cidr| cidr.contains(&one.cidr)));
+            prop_assert!(one.route_table.is_none() || vpc.route_table_of(one).is_some());
+            for other in &vpc.subnets[n + 1..] {
+                prop_assert!(one.name != other.name);
+                prop_assert!(!one.cidr.contains(&other.cidr) && !other.cidr.contains(&one.cidr));
+            }
+        }
+        for route in vpc.route_tables.iter().flat_map(|table| &table.routes) {
+            match &route.target {
+                Target::NatGateway(name) => prop_assert!(gateway(name)),
+                Target::InternetGateway => prop_assert!(vpc.internet_gateway),
+                Target::Local | Target::Blackhole => {}
+            }
+        }
+        let gateways = vpc
+            .nat_gateways
+            .iter()
+            .map(|gateway| (&gateway.subnet, gateway.private_ip));
+        let instances = vpc
+            .instances
+            .iter()
+            .map(|instance| (&instance.subnet, instance.private_ip));
+        let mut private: Vec<_> = gateways.chain(instances).collect();
+        for (name, address) in &private {
+            prop_assert!(subnet(name).is_some_and(|subnet| subnet.cidr.contains(address)));
+        }
+        private.sort_by_key(|(_, address)| *address);
+        prop_assert!(private.windows(2).all(|pair| pair[0].1 != pair[1].1));
+        public.extend(
+            vpc.nat_gateways
+                .iter()
+                .flat_map(|gateway| gateway.public_ips.iter().copied()),
+        );
+        public.extend(
+            vpc.instances
+                .iter()
+                .filter_map(|instance| instance.public_ip),
+        );
+    }
+    for (n, one) in blocks.iter().enumerate() {
+        prop_assert!(
+            blocks[n + 1..]
+                .iter()
+                .all(|other| !one.contains(*other) && !other.contains(*one))
+        );
+    }
+    let count = public.len();
+    public.sort();
+    public.dedup();
+    prop_assert_eq!(public.len(), count);
+    Ok(())
+}
+
+fn check(text: &str) -> Result<(), TestCaseError> {
+    match parse("nat.toml", text) {
+        Ok(config) => check_promises(&config),
+        Err(errors) => check_errors(text, &errors),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_mutated_sample_is_read_or_refused_with_reasons(
+        mutations in proptest::collection::vec(mutation(), 1..6),
+    ) {
+        let text = mutations.iter().fold(SAMPLE.to_owned(), |text, mutation| apply(&text, mutation));
+        check(&text)?;
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused_with_reasons(text in "(\\PC|[\\[\\]={}\"'.,#\n\r\t a-z0-9]){0,80}") {
+        check(&text)?;
+    }
+}

@@ -1,0 +1,84 @@
+//! Tests of the whole way from text to configuration.
+
+mod fuzz;
+mod mistakes;
+mod mistakes_in_gateways;
+mod valid;
+mod whole_files;
+
+use super::parse;
+
+/// The lines are numbered by the tests: append, do not insert.
+pub const SAMPLE: &str = r#"[node]
+name = "edge-1"
+uplink = ["eth0"]
+attach = "auto"                      # auto | xdp | xdp-generic | tc
+
+[[vpc]]
+name = "main"
+cidrs = ["10.20.0.0/16", "10.40.0.0/16"]
+internet_gateway = true
+
+  [[vpc.subnet]]
+  name = "public-a"
+  cidr = "10.20.1.0/24"
+  zone = "a"
+  interface = "br-public"
+  route_table = "public"
+
+  [[vpc.subnet]]
+  name = "private-a"
+  cidr = "10.40.2.0/24"
+  zone = "a"
+  interface = "br-private"
+  route_table = "private"
+
+  [[vpc.route_table]]
+  name = "public"
+  routes = [{ destination = "0.0.0.0/0", target = "internet-gateway" }]
+
+  [[vpc.route_table]]
+  name = "private"
+  routes = [{ destination = "0.0.0.0/0", target = "nat-gateway:egress" }]
+
+  [[vpc.nat_gateway]]
+  name = "egress"
+  subnet = "public-a"
+  private_ip = "10.20.1.100"
+  public_ips = ["198.51.100.10"]     # left out: a private NAT gateway
+
+  [[vpc.instance]]
+  name = "web"
+  subnet = "public-a"
+  private_ip = "10.20.1.10"
+  public_ip = "198.51.100.20"
+"#;
+
+/// The sample with each `from` replaced by its `to`; every `from` occurs exactly once.
+pub fn edited(edits: &[(&str, &str)]) -> String {
+    edits.iter().fold(SAMPLE.to_owned(), |text, (from, to)| {
+        assert_eq!(text.matches(from).count(), 1, "{from:?} must occur once");
+        text.replacen(from, to, 1)
+    })
+}
+
+/// The errors of a text that must not be accepted, as users see them.
+#[track_caller]
+pub fn refused(text: &str) -> Vec<String> {
+    match parse("f", text) {
+        Ok(_) => panic!("accepted:\n{text}"),
+        Err(errors) => errors.0.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Each mistake is a test: an edit of the sample, and the errors it must give.
+macro_rules! refuse_each {
+    ($($name:ident: [$($from:expr => $to:expr),+] gives [$($error:expr),+ $(,)?];)+) => {
+        $(#[test]
+        fn $name() {
+            let text = $crate::config::tests::edited(&[$(($from, $to)),+]);
+            assert_eq!($crate::config::tests::refused(&text), [$($error),+]);
+        })+
+    };
+}
+use refuse_each;

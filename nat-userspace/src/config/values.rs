@@ -1,0 +1,277 @@
+//! Converts single TOML values: what can be judged without looking at the rest of the file.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use toml_edit::Value;
+
+use super::place::{Located, Report};
+use super::reader::Complaint;
+use super::suggest::{closest, listed, quoted};
+use super::types::{Attach, PortRange, Profile, Target};
+
+pub const MAX_NAME: usize = 64;
+/// IFNAMSIZ without its final zero.
+const MAX_INTERFACE: usize = 15;
+const NO_IPV6: &str = "write an IPv4 address: IPv6 is not supported in this version";
+
+/// The type of a value in words.
+pub fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a string",
+        Value::Integer(_) => "an integer",
+        Value::Float(_) => "a float",
+        Value::Boolean(_) => "a boolean",
+        Value::Datetime(_) => "a date",
+        Value::Array(_) => "an array",
+        Value::InlineTable(_) => "a table",
+    }
+}
+
+pub fn text(value: &Value) -> Result<&str, Complaint> {
+    value.as_str().ok_or(Complaint::WrongType)
+}
+
+/// Text that is checked later, such as the name of something else.
+pub fn owned_text(value: &Value) -> Result<String, Complaint> {
+    text(value).map(str::to_owned)
+}
+
+pub fn boolean(value: &Value) -> Result<bool, Complaint> {
+    value.as_bool().ok_or(Complaint::WrongType)
+}
+
+pub fn integer(range: RangeInclusive<u32>) -> impl Fn(&Value) -> Result<u32, Complaint> {
+    move |value| {
+        let number = value.as_integer().ok_or(Complaint::WrongType)?;
+        u32::try_from(number)
+            .ok()
+            .filter(|number| range.contains(number))
+            .ok_or_else(|| {
+                Complaint::invalid(
+                    format!("{number} is out of range"),
+                    format!("use {} to {}", range.start(), range.end()),
+                )
+            })
+    }
+}
+
+pub fn seconds(value: &Value) -> Result<Duration, Complaint> {
+    integer(1..=432_000)(value).map(|seconds| Duration::from_secs(seconds.into()))
+}
+
+/// Whether `text` may name something.
+pub fn is_name(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    !text.is_empty() && text.len() <= MAX_NAME && text.chars().all(allowed)
+}
+
+/// Reports a name that is not one. The caller keeps it: what refers to it should not be reported
+/// as dangling as well.
+pub fn check_name(name: Option<&Located<String>>, report: &mut Report<'_>) {
+    let Some(Located { value, place }) = name else {
+        return;
+    };
+    if is_name(value) {
+        return;
+    }
+    let message = if value.is_empty() {
+        "the name is empty".to_owned()
+    } else if value.len() > MAX_NAME {
+        format!("the name is longer than {MAX_NAME} characters")
+    } else {
+        format!("{} has characters a name cannot have", quoted(value))
+    };
+    report.error(
+        place,
+        message,
+        format!("use 1 to {MAX_NAME} of the characters A-Z a-z 0-9 . _ -"),
+    );
+}
+
+pub fn interface(value: &Value) -> Result<String, Complaint> {
+    let name = text(value)?;
+    // What the kernel's dev_valid_name() refuses, and control characters.
+    let forbidden = |c: char| matches!(c, '/' | ':') || c.is_whitespace() || c.is_control();
+    if name.is_empty()
+        || name.len() > MAX_INTERFACE
+        || name.chars().any(forbidden)
+        || matches!(name, "." | "..")
+    {
+        return Err(Complaint::invalid(
+            format!("{} cannot be the name of an interface", quoted(name)),
+            format!(
+                "use a name as `ip link` shows it: 1 to {MAX_INTERFACE} characters, no '/', ':' \
+                 or space"
+            ),
+        ));
+    }
+    Ok(name.to_owned())
+}
+
+pub fn address(value: &Value) -> Result<Ipv4Addr, Complaint> {
+    let text = text(value)?;
+    text.parse().map_err(|_| {
+        let remedy = match text.split_once('/') {
+            Some((address, _)) if address.parse::<Ipv4Addr>().is_ok() => {
+                format!("write the address alone: \"{address}\"")
+            }
+            _ if text.parse::<Ipv6Addr>().is_ok() => NO_IPV6.to_owned(),
+            _ => "write four numbers from 0 to 255, as in \"10.20.1.10\"".to_owned(),
+        };
+        Complaint::invalid(format!("{} is not an IPv4 address", quoted(text)), remedy)
+    })
+}
+
+pub fn cidr(value: &Value) -> Result<Ipv4Net, Complaint> {
+    let text = text(value)?;
+    let wrong = |remedy: String| {
+        Complaint::invalid(format!("{} is not an IPv4 CIDR", quoted(text)), remedy)
+    };
+    let Some((address, prefix)) = text.split_once('/') else {
+        return Err(wrong(match text.parse::<Ipv4Addr>() {
+            Ok(address) => {
+                let prefix = likely_prefix(address);
+                format!("add the prefix length, as in \"{address}/{prefix}\"")
+            }
+            Err(_) => "write an address and a prefix length, as in \"10.20.0.0/16\"".to_owned(),
+        }));
+    };
+    let address: Ipv4Addr = address.parse().map_err(|_| {
+        wrong(match address.parse::<Ipv6Addr>() {
+            Ok(_) => NO_IPV6.to_owned(),
+            Err(_) => "write an address and a prefix length, as in \"10.20.0.0/16\"".to_owned(),
+        })
+    })?;
+    let net = prefix
+        .parse()
+        .ok()
+        .filter(|_| prefix.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|prefix| Ipv4Net::new(address, prefix).ok())
+        .ok_or_else(|| wrong("use a prefix length from 0 to 32".to_owned()))?;
+    if net.trunc() != net {
+        return Err(Complaint::invalid(
+            format!("{} has bits set behind its prefix", quoted(text)),
+            format!("write \"{}\"", net.trunc()),
+        ));
+    }
+    Ok(net)
+}
+
+/// The prefix length that the zeros at the end of an address suggest.
+fn likely_prefix(address: Ipv4Addr) -> u32 {
+    32 - u32::from(address).trailing_zeros() / 8 * 8
+}
+
+pub fn destination(value: &Value) -> Result<Ipv4Net, Complaint> {
+    if text(value)?.starts_with("prefix-list:") {
+        return Err(Complaint::invalid(
+            "prefix lists are not supported in this version",
+            "write one route per CIDR",
+        ));
+    }
+    cidr(value)
+}
+
+pub fn target(value: &Value) -> Result<Target, Complaint> {
+    const ALLOWED: [&str; 4] = ["local", "internet-gateway", "nat-gateway:NAME", "blackhole"];
+    let text = text(value)?;
+    match text {
+        "local" => return Ok(Target::Local),
+        "internet-gateway" => return Ok(Target::InternetGateway),
+        "blackhole" => return Ok(Target::Blackhole),
+        _ => {}
+    }
+    let (word, name) = text.split_once(':').unwrap_or((text, ""));
+    let allowed = format!("allowed: {}", listed(ALLOWED));
+    match word {
+        "nat-gateway" if !name.is_empty() => Ok(Target::NatGateway(name.to_owned())),
+        "nat-gateway" => Err(Complaint::invalid(
+            "the target names no NAT gateway",
+            "write \"nat-gateway:NAME\"",
+        )),
+        "instance" | "endpoint" => Err(Complaint::invalid(
+            format!("targets of the kind \"{word}:\" are not supported in this version"),
+            allowed,
+        )),
+        _ => {
+            let words = ["local", "internet-gateway", "nat-gateway", "blackhole"];
+            let remedy = match closest(word, words) {
+                Some("nat-gateway") => format!("did you mean \"nat-gateway:NAME\"? {allowed}"),
+                Some(near) => format!("did you mean \"{near}\"? {allowed}"),
+                None => allowed,
+            };
+            Err(Complaint::invalid(
+                format!("{} is not a route target", quoted(text)),
+                remedy,
+            ))
+        }
+    }
+}
+
+pub fn attach(value: &Value) -> Result<Attach, Complaint> {
+    const CHOICES: [(&str, Attach); 4] = [
+        ("auto", Attach::Auto),
+        ("xdp", Attach::Xdp),
+        ("xdp-generic", Attach::XdpGeneric),
+        ("tc", Attach::Tc),
+    ];
+    let text = text(value)?;
+    match CHOICES.iter().find(|(word, _)| *word == text) {
+        Some((_, attach)) => Ok(*attach),
+        None => Err(Complaint::invalid(
+            format!("{} is not a way to attach", quoted(text)),
+            format!("allowed: {}", listed(CHOICES.map(|(word, _)| word))),
+        )),
+    }
+}
+
+pub fn profile(value: &Value) -> Result<Profile, Complaint> {
+    match text(value)? {
+        "aws" => Ok(Profile::Aws),
+        "rfc" => Err(Complaint::invalid(
+            "profile \"rfc\" is not supported in this version",
+            "write \"aws\" or leave it out",
+        )),
+        other => Err(Complaint::invalid(
+            format!("{} is not a profile", quoted(other)),
+            "write \"aws\" or leave it out",
+        )),
+    }
+}
+
+pub fn port_range(value: &Value) -> Result<PortRange, Complaint> {
+    let text = text(value)?;
+    let form = "write \"FIRST-LAST\" with ports from 1 to 65535, as in \"1024-65535\"";
+    let invalid = || Complaint::invalid(format!("{} is not a port range", quoted(text)), form);
+    let port = |digits: &str| -> Option<u16> {
+        let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse().ok().filter(|_| plain)
+    };
+    let Some((first, last)) = text.split_once('-') else {
+        return Err(match port(text) {
+            Some(port) if port > 0 => Complaint::invalid(
+                format!("{} is not a port range", quoted(text)),
+                format!("write \"{port}-{port}\""),
+            ),
+            _ => invalid(),
+        });
+    };
+    let first = port(first.trim()).ok_or_else(invalid)?;
+    let last = port(last.trim()).ok_or_else(invalid)?;
+    if first == 0 {
+        return Err(Complaint::invalid(
+            "port 0 cannot be used",
+            "begin the range at 1 or higher",
+        ));
+    }
+    if first > last {
+        return Err(Complaint::invalid(
+            format!("the range ends at {last}, before it begins at {first}"),
+            format!("write \"{last}-{first}\""),
+        ));
+    }
+    Ok(PortRange { first, last })
+}

@@ -1,0 +1,239 @@
+//! `nat run`: brings the dataplane up or takes a running one over, then sweeps and logs until told
+//! to stop. The dataplane runs on without it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::{self, Write as _},
+    time::Duration,
+};
+
+use aya::Ebpf;
+use aya_log::EbpfLogger;
+use nat_common::map_types::{Interface, NameKey, names};
+use nix::fcntl::Flock;
+use tokio::{
+    io::unix::AsyncFd,
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    attach::{self, Attached},
+    config::Config,
+    error::{Error, Result},
+    expiry::Sweeper,
+    host::{self, HostInterface},
+    loader,
+    pins::Pins,
+    policy::{self, Facts, Numbering},
+    reconcile,
+    sessions::Names,
+};
+
+/// Sessions are looked at again after this long, or later when a sweep takes long itself: never
+/// less, because the two steps of a removal must be apart.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Sweeps use at most one part in this many of a CPU's time.
+const SWEEP_SHARE: u32 = 20;
+
+/// A dataplane that is up, and this process's hold on it.
+pub struct Controller {
+    ebpf: Ebpf,
+    pins: Pins,
+    attached: Vec<Attached>,
+    _lock: Flock<File>,
+}
+
+/// Brings the dataplane up for `config`. One that is already there is taken over: its sessions,
+/// numbers and secrets stay, its programs and policy are replaced.
+///
+/// # Errors
+///
+/// What is missing or refused. A dataplane that was not there before is then removed again; one
+/// that was there runs on.
+pub fn start(config: &Config, pins: &Pins, log_level: u8) -> Result<Controller> {
+    let interfaces = host_interfaces(config)?;
+    let fresh = !pins.exist();
+    pins.create()?;
+    let lock = pins.lock()?;
+    let mut footprint = Footprint::default();
+    match bring_up(config, pins, &interfaces, log_level, &mut footprint) {
+        Ok(ebpf) => Ok(Controller {
+            ebpf,
+            pins: pins.clone(),
+            attached: footprint.attached,
+            _lock: lock,
+        }),
+        Err(error) => {
+            if fresh && let Err(also) = footprint.erase().and(pins.remove()) {
+                log::error!("{also}");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What a start has left on the host outside the pin folder.
+#[derive(Default)]
+struct Footprint {
+    attached: Vec<Attached>,
+    forwarding_set: BTreeSet<String>,
+}
+
+impl Footprint {
+    fn erase(&self) -> Result<()> {
+        let mut outcome = Ok(());
+        for each in &self.attached {
+            outcome = outcome.and(attach::detach_clsact(&each.interface.name, each.flags));
+        }
+        for interface in &self.forwarding_set {
+            outcome = outcome.and(host::set_forwarding(interface, false));
+        }
+        outcome
+    }
+}
+
+fn host_interfaces(config: &Config) -> Result<Vec<HostInterface>> {
+    let names: BTreeSet<&String> = config
+        .node
+        .uplinks
+        .iter()
+        .chain(config.vpcs.iter().flat_map(|vpc| vpc.subnets.iter().map(|subnet| &subnet.interface)))
+        .collect();
+    names.into_iter().map(|name| host::interface(name)).collect()
+}
+
+fn bring_up(
+    config: &Config,
+    pins: &Pins,
+    interfaces: &[HostInterface],
+    log_level: u8,
+    footprint: &mut Footprint,
+) -> Result<Ebpf> {
+    let mut ebpf = loader::load(pins, config.node.max_sessions, log_level)?;
+    let existing = reconcile::existing(&ebpf)?;
+    let before = flags_before(pins)?;
+    let was = |index: u32, flag: u32| before.get(&index).copied().unwrap_or(0) & flag;
+    let Footprint { attached, forwarding_set } = footprint;
+    attach::attach_all(&mut ebpf, pins, interfaces, config.node.attach, attached)?;
+    for each in attached.iter_mut() {
+        // A qdisc that was made for an earlier controller is still ours.
+        each.flags |= was(each.interface.index, Interface::CLSACT_OURS);
+    }
+    for interface in interfaces {
+        let off = !host::forwards(&interface.name)?;
+        if off {
+            host::set_forwarding(&interface.name, true)?;
+        }
+        if off || was(interface.index, Interface::FORWARDING_SET) != 0 {
+            forwarding_set.insert(interface.name.clone());
+        }
+    }
+    let mut numbering = Numbering::new(existing.names);
+    let facts = Facts {
+        attached,
+        forwarding_set,
+        secrets: &existing.secrets,
+        random: &mut random,
+    };
+    let tables = policy::compile(config, &mut numbering, facts)?;
+    reconcile::write(&mut ebpf, &tables)?;
+    Ok(ebpf)
+}
+
+fn flags_before(pins: &Pins) -> Result<BTreeMap<u32, u32>> {
+    let map = pins.hash_map::<u32, Interface>(names::INTERFACES)?;
+    map.iter()
+        .map(|entry| entry.map(|(index, interface)| (index, interface.flags)))
+        .collect::<Result<_, _>>()
+        .map_err(Error::map(names::INTERFACES))
+}
+
+/// From the kernel's generator.
+fn random() -> u64 {
+    let mut bytes = [0u8; 8];
+    // SAFETY: the buffer is as long as said. Eight bytes come whole or, before the generator is
+    // ready at early boot, the call waits.
+    let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    assert_eq!(got, 8, "getrandom answers small requests whole");
+    u64::from_ne_bytes(bytes)
+}
+
+impl Controller {
+    /// Prints the line that says what is attached where.
+    ///
+    /// # Errors
+    ///
+    /// When stdout is gone.
+    pub fn announce(&self) -> io::Result<()> {
+        let places: Vec<String> = self
+            .attached
+            .iter()
+            .map(|each| format!("{}={}", each.interface.name, each.hook.name()))
+            .collect();
+        let mut out = io::stdout().lock();
+        writeln!(out, "ready {}", places.join(" "))?;
+        out.flush()
+    }
+
+    /// Sweeps and logs until SIGTERM or SIGINT, or until the dataplane was taken down.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from working at all; a failed sweep is logged and tried again.
+    pub async fn run(mut self) -> Result<()> {
+        let handler =
+            |kind| signal(kind).map_err(Error::io("installing a signal handler"));
+        let (mut terminate, mut interrupt): (Signal, Signal) =
+            (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+        let logger = EbpfLogger::init(&mut self.ebpf)
+            .map_err(|error| Error::Load(format!("its log: {error}")))?;
+        // SAFETY: the logger owns its descriptor until it is dropped, and never exchanges it.
+        let mut logger = unsafe { AsyncFd::register(logger) }
+            .map_err(|error| Error::io("watching the dataplane's log")(error.into()))?;
+        let sweeper = Sweeper::new(&self.pins)?;
+        let mut next_sweep = Instant::now() + SWEEP_INTERVAL;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                ready = logger.readable_mut() => {
+                    let mut ready = ready.map_err(Error::io("watching the dataplane's log"))?;
+                    ready.get_inner_mut().flush();
+                    ready.clear_ready();
+                }
+                () = sleep_until(next_sweep) => {
+                    if !self.pins.exist() {
+                        log::warn!("the dataplane was taken down; nothing is left to do");
+                        return Ok(());
+                    }
+                    let begun = Instant::now();
+                    if let Err(error) = sweeper.sweep(&mut self.ebpf) {
+                        log::error!("expiry: {error}");
+                    }
+                    next_sweep =
+                        Instant::now() + SWEEP_INTERVAL.max(begun.elapsed() * SWEEP_SHARE);
+                }
+            }
+        }
+    }
+}
+
+/// Detaches and unpins everything. Works without a controller, and goes on after a failure.
+///
+/// # Errors
+///
+/// [`Error::NoDataplane`], or the first thing that could not be removed.
+pub fn tear_down(pins: &Pins) -> Result<()> {
+    let names = Names::read(pins)?;
+    let mut outcome = Ok(());
+    for (index, flags) in flags_before(pins)? {
+        let name = names.get(NameKey::INTERFACE, index);
+        outcome = outcome.and(attach::detach_clsact(&name, flags));
+        if flags & Interface::FORWARDING_SET != 0 && host::interface(&name).is_ok() {
+            outcome = outcome.and(host::set_forwarding(&name, false));
+        }
+    }
+    outcome.and(pins.remove())
+}

@@ -1,0 +1,108 @@
+//! Ends idle sessions: looks for candidates in the forward table and lets the expiry program, which
+//! alone may decide, have another look at each.
+
+use std::collections::BTreeMap;
+
+use aya::{
+    Ebpf, TestRun as _,
+    maps::{Array, MapData},
+    programs::{SchedClassifier, TestRunOptions},
+};
+use nat_common::{
+    clock::{Tick, tick},
+    lifecycle,
+    map_types::{EXPIRE_BATCH, EXPIRE_KEYS_OFFSET, Gateway, Session, SessionKey, names},
+};
+use nix::time::{ClockId, clock_gettime};
+
+use crate::{
+    bpf_batch,
+    error::{Error, Result},
+    loader::{EXPIRE_PROGRAM, program},
+    pins::Pins,
+};
+
+/// The dataplane's clock, read from userspace.
+///
+/// # Errors
+///
+/// When there is no CLOCK_BOOTTIME.
+pub fn now() -> Result<Tick> {
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME)
+        .map_err(|errno| Error::io("reading CLOCK_BOOTTIME")(errno.into()))?;
+    Ok(tick(std::time::Duration::from(time).as_nanos() as u64))
+}
+
+/// Sweeps the tables, once per call; calls are at least a second apart.
+pub struct Sweeper {
+    sessions: MapData,
+    gateways: Array<MapData, Gateway>,
+}
+
+impl Sweeper {
+    /// Of the pinned tables.
+    ///
+    /// # Errors
+    ///
+    /// When they can't be opened.
+    pub fn new(pins: &Pins) -> Result<Self> {
+        let gateways = aya::maps::Map::Array(pins.open(names::GATEWAYS)?);
+        Ok(Self {
+            sessions: pins.open(names::SESSIONS)?,
+            gateways: Array::try_from(gateways).map_err(Error::map(names::GATEWAYS))?,
+        })
+    }
+
+    /// One sweep; answers how many sessions it ended.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn sweep(&self, ebpf: &mut Ebpf) -> Result<u32> {
+        let candidates = self.candidates()?;
+        let expire: &SchedClassifier = program::<SchedClassifier>(ebpf, EXPIRE_PROGRAM)?;
+        let mut removed = 0;
+        for keys in candidates.chunks(EXPIRE_BATCH) {
+            let request = request(keys);
+            let options = TestRunOptions { data_in: Some(&request), ..TestRunOptions::default() };
+            removed += expire.test_run(options)?.return_value;
+        }
+        Ok(removed)
+    }
+
+    /// Sessions whose forward half has been quiet for longer than the shortest timer that may apply.
+    fn candidates(&self) -> Result<Vec<SessionKey>> {
+        let now = now()?;
+        let mut shortest: BTreeMap<u16, [u32; 256]> = BTreeMap::new();
+        let mut keys = Vec::new();
+        let quiet = Session::default();
+        bpf_batch::for_each::<SessionKey, Session>(&self.sessions, |key, session| {
+            let limits = shortest.entry(session.owner()).or_insert_with(|| {
+                let gateway = self
+                    .gateways
+                    .get(&u32::from(session.owner()), 0)
+                    .unwrap_or_default();
+                let mut limits = [0; 256];
+                for (protocol, limit) in limits.iter_mut().enumerate() {
+                    let timeouts = &gateway.timeouts;
+                    *limit = lifecycle::shortest_timeout(protocol as u8, timeouts);
+                }
+                limits
+            });
+            let limit = limits[usize::from(key.flow().protocol)];
+            if lifecycle::idle(now, session, &quiet) > limit {
+                keys.push(*key);
+            }
+        })
+        .map_err(Error::io("reading the session table"))?;
+        Ok(keys)
+    }
+}
+
+fn request(keys: &[SessionKey]) -> Vec<u8> {
+    let mut bytes = vec![0; EXPIRE_KEYS_OFFSET];
+    for key in keys {
+        bytes.extend_from_slice(&key.to_bytes());
+    }
+    bytes
+}

@@ -1,0 +1,25 @@
+//! Controller and command line of the dataplane. The binary `nat` is a thin `main` around [`cli`].
+//!
+//! [`config`] is parsed into plain data, [`policy`] compiles it into map entries, [`reconcile`]
+//! writes them, [`loader`] and [`attach`] put the programs in place, [`expiry`] ends idle sessions.
+//! Reading commands go through [`pins`] and work without a controller.
+
+pub mod attach;
+pub mod bpf_batch;
+pub mod cli;
+pub mod config;
+pub mod controller;
+pub mod doctor;
+pub mod error;
+pub mod expiry;
+pub mod host;
+pub mod loader;
+pub mod maps;
+pub mod nat_instance;
+pub mod pins;
+pub mod policy;
+pub mod ports;
+pub mod qdisc;
+pub mod reconcile;
+pub mod sessions;
+pub mod status;

@@ -1,0 +1,152 @@
+//! The configuration behind `nat run --uplink eth0 --inside eth1`: one VPC whose hosts are
+//! translated to the uplink's own address, which the host goes on using.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use crate::{
+    config::{
+        Attach, Config, DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME, NatGateway, Node, PortRange,
+        Profile, Route, RouteTable, Subnet, Target, Timeouts, Vpc,
+    },
+    error::{Error, Result},
+    host::{self, HostInterface},
+};
+
+/// Names in the tables of a NAT instance.
+const VPC: &str = "default";
+const TABLE: &str = "inside";
+const GATEWAY: &str = "nat-instance";
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct NatInstance {
+    /// Leads outside.
+    pub uplink: String,
+    /// Where the hosts are; may be the uplink.
+    pub inside: String,
+    /// Their addresses; empty means the inside interface's networks.
+    pub inside_cidrs: Vec<Ipv4Net>,
+    /// Which hook.
+    pub attach: Attach,
+    /// Ports to translate to; empty means those that the host does not pick for itself.
+    pub ports: Vec<PortRange>,
+    /// Size of the session table.
+    pub max_sessions: Option<u32>,
+}
+
+impl NatInstance {
+    /// The same as a configuration file would say.
+    ///
+    /// # Errors
+    ///
+    /// A missing interface, an uplink without an address, or nothing that says who is inside.
+    pub fn config(&self) -> Result<Config> {
+        let uplink = host::interface(&self.uplink)?;
+        let inside = host::interface(&self.inside)?;
+        let public = uplink.addresses.first().ok_or_else(|| Error::NoAddress {
+            interface: self.uplink.clone(),
+            why: "it is what inside hosts are translated to",
+        })?;
+        let cidrs = self.cidrs(&inside)?;
+        Ok(self.with_facts(public.addr(), &cidrs))
+    }
+
+    fn cidrs(&self, inside: &HostInterface) -> Result<Vec<Ipv4Net>> {
+        if !self.inside_cidrs.is_empty() {
+            return Ok(self.inside_cidrs.iter().map(Ipv4Net::trunc).collect());
+        }
+        if inside.addresses.is_empty() {
+            return Err(Error::NoAddress {
+                interface: inside.name.clone(),
+                why: "its networks say who is inside (or give --inside-cidr)",
+            });
+        }
+        Ok(inside.addresses.iter().map(Ipv4Net::trunc).collect())
+    }
+
+    fn with_facts(&self, public: Ipv4Addr, cidrs: &[Ipv4Net]) -> Config {
+        let subnets: Vec<_> = cidrs
+            .iter()
+            .enumerate()
+            .map(|(index, cidr)| Subnet {
+                name: format!("inside-{index}"),
+                cidr: *cidr,
+                zone: None,
+                interface: self.inside.clone(),
+                route_table: Some(TABLE.to_owned()),
+            })
+            .collect();
+        Config {
+            node: Node {
+                name: DEFAULT_NODE_NAME.to_owned(),
+                uplinks: vec![self.uplink.clone()],
+                attach: self.attach,
+                max_sessions: self.max_sessions.unwrap_or(DEFAULT_MAX_SESSIONS),
+            },
+            vpcs: vec![Vpc {
+                name: VPC.to_owned(),
+                cidrs: cidrs.to_vec(),
+                internet_gateway: true,
+                strict: false,
+                nat_gateways: vec![NatGateway {
+                    name: GATEWAY.to_owned(),
+                    subnet: subnets.first().map(|subnet| subnet.name.clone()).unwrap_or_default(),
+                    private_ip: public,
+                    public_ips: vec![public],
+                    ports: self.ports(),
+                    profile: Profile::Aws,
+                    timeouts: Timeouts::default(),
+                    shared_with_host: true,
+                }],
+                subnets,
+                route_tables: vec![RouteTable {
+                    name: TABLE.to_owned(),
+                    main: true,
+                    routes: vec![Route {
+                        destination: Ipv4Net::default(),
+                        target: Target::NatGateway(GATEWAY.to_owned()),
+                    }],
+                }],
+                instances: Vec::new(),
+            }],
+        }
+    }
+
+    fn ports(&self) -> Vec<PortRange> {
+        if self.ports.is_empty() { besides(host::ephemeral_ports()) } else { self.ports.clone() }
+    }
+}
+
+/// The unprivileged ports that the host does not pick for its own connections: an answer to one of
+/// them can only be meant for a host inside. All of them when nothing is left.
+fn besides((first, last): (u16, u16)) -> Vec<PortRange> {
+    let all = PortRange::default();
+    let mut ranges = Vec::new();
+    if first > all.first {
+        ranges.push(PortRange { first: all.first, last: first - 1 });
+    }
+    if last < all.last {
+        ranges.push(PortRange { first: last.max(all.first - 1) + 1, last: all.last });
+    }
+    if ranges.is_empty() { vec![all] } else { ranges }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranges(ephemeral: (u16, u16)) -> Vec<(u16, u16)> {
+        besides(ephemeral).iter().map(|range| (range.first, range.last)).collect()
+    }
+
+    #[test]
+    fn the_hosts_own_ports_are_left_to_it() {
+        assert_eq!(ranges((32_768, 60_999)), [(1024, 32_767), (61_000, 65_535)]);
+        assert_eq!(ranges((1024, 60_999)), [(61_000, 65_535)]);
+        assert_eq!(ranges((32_768, 65_535)), [(1024, 32_767)]);
+        assert_eq!(ranges((1, 500)), [(1024, 65_535)]);
+        assert_eq!(ranges((1024, 65_535)), [(1024, 65_535)]);
+    }
+}

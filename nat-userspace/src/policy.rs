@@ -1,0 +1,320 @@
+//! Compiles a configuration into the entries of the policy maps. Pure: the host's facts and the
+//! numbers already given come in, the whole content of every table comes out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::Ipv4Addr,
+};
+
+use ipnet::Ipv4Net;
+use nat_common::{
+    address::Address,
+    clock::ticks_in,
+    map_types::{
+        self, ALL_VPCS, Elastic, Gateway, Interface, MAX_GATEWAYS, MAX_PUBLIC_IPS, Name, NameKey,
+        PrivateAddress, PublicAddress, PublicUse, Route, ScopedAddress, Subnet,
+    },
+    port_pool::{self, PortPool},
+};
+
+use crate::{
+    attach::{Attached, Hook},
+    config::{Config, NatGateway, Target, Vpc},
+    error::{Error, Result},
+};
+
+/// Prefix length and key of a longest-prefix map.
+pub type PrefixKey = (u32, ScopedAddress);
+
+/// The content of every policy map.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// By interface index.
+    pub interfaces: HashMap<u32, Interface>,
+    /// By interface index and source prefix.
+    pub subnets: HashMap<PrefixKey, Subnet>,
+    /// By route table and destination prefix.
+    pub routes: HashMap<PrefixKey, Route>,
+    /// By number.
+    pub gateways: BTreeMap<u32, Gateway>,
+    /// By public IP.
+    pub public_addresses: HashMap<Address, PublicAddress>,
+    /// By VPC and private IP.
+    pub elastic: HashMap<PrivateAddress, Elastic>,
+    /// Numbers to names.
+    pub names: HashMap<NameKey, Name>,
+}
+
+/// Gives every VPC, route table and gateway a number that it keeps as long as its name is pinned,
+/// because sessions refer to it.
+#[derive(Clone, Debug, Default)]
+pub struct Numbering {
+    known: BTreeMap<(u32, String), u32>,
+}
+
+impl Numbering {
+    /// From the names of the running dataplane.
+    pub fn new(names: impl IntoIterator<Item = (NameKey, Name)>) -> Self {
+        let known = names
+            .into_iter()
+            .map(|(key, name)| ((key.kind, name.as_str().to_owned()), key.number))
+            .collect();
+        Self { known }
+    }
+
+    fn number(&mut self, kind: u32, name: &str, first: u32) -> u32 {
+        if let Some(&number) = self.known.get(&(kind, name.to_owned())) {
+            return number;
+        }
+        let taken: BTreeSet<u32> = self
+            .known
+            .iter()
+            .filter(|((other, _), _)| *other == kind)
+            .map(|(_, &number)| number)
+            .collect();
+        let number = (first..).find(|number| !taken.contains(number)).unwrap_or(first);
+        self.known.insert((kind, name.to_owned()), number);
+        number
+    }
+}
+
+/// What the compiler takes besides the configuration.
+pub struct Facts<'a> {
+    /// The interfaces with the programs on them.
+    pub attached: &'a [Attached],
+    /// Those where forwarding was turned on for the dataplane.
+    pub forwarding_set: &'a BTreeSet<String>,
+    /// Secrets of gateways that run already, by number.
+    pub secrets: &'a BTreeMap<u32, [u64; 2]>,
+    /// Makes the others.
+    pub random: &'a mut dyn FnMut() -> u64,
+}
+
+/// Compiles.
+///
+/// # Errors
+///
+/// More than the tables hold, or an interface that is not attached.
+pub fn compile(config: &Config, numbering: &mut Numbering, facts: Facts<'_>) -> Result<Tables> {
+    let mut compiler = Compiler { tables: Tables::default(), numbering, facts };
+    compiler.node(config)?;
+    for vpc in &config.vpcs {
+        compiler.vpc(vpc)?;
+    }
+    compiler.one_prefix();
+    Ok(compiler.tables)
+}
+
+struct Compiler<'a, 'n> {
+    tables: Tables,
+    numbering: &'n mut Numbering,
+    facts: Facts<'a>,
+}
+
+impl Compiler<'_, '_> {
+    fn number(&mut self, kind: u32, name: &str, first: u32) -> u32 {
+        let number = self.numbering.number(kind, name, first);
+        self.tables.names.insert(NameKey { kind, number }, Name::new(name));
+        number
+    }
+
+    fn interface_index(&self, name: &str) -> Result<u32> {
+        self.facts
+            .attached
+            .iter()
+            .find(|each| each.interface.name == name)
+            .map(|each| each.interface.index)
+            .ok_or_else(|| Error::NoInterface(name.to_owned()))
+    }
+
+    fn node(&mut self, config: &Config) -> Result<()> {
+        let node = NameKey { kind: NameKey::NODE, number: 0 };
+        self.tables.names.insert(node, Name::new(&config.node.name));
+        for each in self.facts.attached {
+            let mut flags = each.flags;
+            if matches!(each.hook, Hook::Xdp | Hook::XdpGeneric) {
+                flags |= Interface::XDP_TARGET;
+            }
+            if self.facts.forwarding_set.contains(&each.interface.name) {
+                flags |= Interface::FORWARDING_SET;
+            }
+            if config.node.uplinks.contains(&each.interface.name) {
+                flags |= Interface::UPLINK;
+            }
+            let index = each.interface.index;
+            let entry = Interface::new(flags, each.interface.mac);
+            self.tables.interfaces.insert(index, entry);
+            let key = NameKey { kind: NameKey::INTERFACE, number: index };
+            self.tables.names.insert(key, Name::new(&each.interface.name));
+        }
+        Ok(())
+    }
+
+    fn vpc(&mut self, vpc: &Vpc) -> Result<()> {
+        let number = self.number(NameKey::VPC, &vpc.name, 1);
+        for cidr in &vpc.cidrs {
+            self.route(ALL_VPCS, *cidr, map_types::Target::Local);
+        }
+        for gateway in &vpc.nat_gateways {
+            self.gateway(vpc, number, gateway)?;
+        }
+        // Subnets of one table share it; a subnet without one has a table with `local` alone.
+        for subnet in &vpc.subnets {
+            let table = vpc.route_table_of(subnet);
+            let name = table.map_or("(main)", |table| table.name.as_str());
+            let table_number = self.number(NameKey::ROUTE_TABLE, &format!("{}/{name}", vpc.name), 1);
+            for cidr in &vpc.cidrs {
+                self.route(table_number, *cidr, map_types::Target::Local);
+            }
+            for route in table.into_iter().flat_map(|table| &table.routes) {
+                let target = self.target(vpc, &route.target);
+                self.route(table_number, route.destination, target);
+            }
+            let index = self.interface_index(&subnet.interface)?;
+            if let Some(interface) = self.tables.interfaces.get_mut(&index) {
+                interface.flags |= Interface::INSIDE;
+                interface.vpc = number as u16;
+            }
+            self.sources(vpc, subnet, index, table_number);
+            self.elastic_ips(vpc, number, subnet, index, table_number);
+        }
+        Ok(())
+    }
+
+    /// The source addresses a subnet's interface may send: all of its CIDR, or the declared
+    /// instances only.
+    fn sources(&mut self, vpc: &Vpc, subnet: &crate::config::Subnet, index: u32, table: u32) {
+        let entry = Subnet { route_table: table };
+        if vpc.strict {
+            for instance in vpc.instances.iter().filter(|instance| instance.subnet == subnet.name) {
+                let key = prefix(index, Ipv4Net::from(instance.private_ip));
+                self.tables.subnets.insert(key, entry);
+            }
+        } else {
+            self.tables.subnets.insert(prefix(index, subnet.cidr), entry);
+        }
+    }
+
+    /// An interface with one source prefix gets it into its own entry, which saves a look-up.
+    fn one_prefix(&mut self) {
+        let mut prefixes: HashMap<u32, Vec<PrefixKey>> = HashMap::new();
+        for key in self.tables.subnets.keys() {
+            prefixes.entry(key.1.scope).or_default().push(*key);
+        }
+        for (index, keys) in prefixes {
+            let [(bits, key)] = keys.as_slice() else { continue };
+            let bits = bits - ScopedAddress::SCOPE_BITS;
+            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+            if let Some(interface) = self.tables.interfaces.get_mut(&index) {
+                let mask = Address::from(Ipv4Addr::from_bits(mask));
+                *interface = interface.with_prefix(key.address, mask);
+            }
+        }
+    }
+
+    fn elastic_ips(
+        &mut self,
+        vpc: &Vpc,
+        number: u32,
+        subnet: &crate::config::Subnet,
+        index: u32,
+        table: u32,
+    ) {
+        for instance in vpc.instances.iter().filter(|instance| instance.subnet == subnet.name) {
+            let Some(public) = instance.public_ip else { continue };
+            let (public, private) = (Address::from(public), Address::from(instance.private_ip));
+            self.tables.public_addresses.insert(
+                public,
+                PublicAddress::new(PublicUse::Elastic(private), number, false),
+            );
+            self.tables.elastic.insert(
+                PrivateAddress { vpc: number, address: private },
+                Elastic { public, interface: index, route_table: table },
+            );
+            if let Some(interface) = self.tables.interfaces.get_mut(&index) {
+                interface.flags |= Interface::HAS_ELASTIC;
+            }
+        }
+    }
+
+    fn target(&mut self, vpc: &Vpc, target: &Target) -> map_types::Target {
+        match target {
+            Target::Local => map_types::Target::Local,
+            Target::InternetGateway => map_types::Target::InternetGateway,
+            Target::Blackhole => map_types::Target::Blackhole,
+            Target::NatGateway(name) => {
+                let name = format!("{}/{name}", vpc.name);
+                map_types::Target::NatGateway(self.number(NameKey::GATEWAY, &name, 0))
+            }
+        }
+    }
+
+    fn route(&mut self, table: u32, destination: Ipv4Net, target: map_types::Target) {
+        self.tables.routes.insert(prefix(table, destination), Route::to(target));
+    }
+
+    fn gateway(&mut self, vpc: &Vpc, vpc_number: u32, gateway: &NatGateway) -> Result<()> {
+        let number = self.number(NameKey::GATEWAY, &format!("{}/{}", vpc.name, gateway.name), 0);
+        if number >= MAX_GATEWAYS {
+            return Err(Error::TooMany {
+                what: "NAT gateways",
+                count: number as usize + 1,
+                limit: MAX_GATEWAYS as usize,
+            });
+        }
+        let translates_to: &[Ipv4Addr] = match gateway.public_ips.as_slice() {
+            [] => &[gateway.private_ip],
+            public => public,
+        };
+        let too_many = |what, count, limit| Error::TooMany { what, count, limit };
+        if translates_to.len() > MAX_PUBLIC_IPS {
+            return Err(too_many("public IPs of a NAT gateway", translates_to.len(), MAX_PUBLIC_IPS));
+        }
+        let mut addresses = [Address::UNSPECIFIED; MAX_PUBLIC_IPS];
+        for (slot, address) in addresses.iter_mut().zip(translates_to) {
+            *slot = Address::from(*address);
+            self.tables.public_addresses.insert(
+                *slot,
+                PublicAddress::new(PublicUse::NatGateway, number, gateway.shared_with_host),
+            );
+        }
+        let ranges: Vec<_> = gateway
+            .ports
+            .iter()
+            .map(|range| port_pool::PortRange { first: range.first, last: range.last })
+            .collect();
+        let pool = PortPool::new(&ranges)
+            .ok_or(too_many("port ranges of a NAT gateway", ranges.len(), port_pool::MAX_RANGES))?;
+        let random = &mut self.facts.random;
+        let secret = self
+            .facts
+            .secrets
+            .get(&number)
+            .copied()
+            .unwrap_or_else(|| [random(), random()]);
+        self.tables.gateways.insert(
+            number,
+            Gateway {
+                secret,
+                addresses,
+                address_count: translates_to.len() as u32,
+                private_ip: Address::from(gateway.private_ip),
+                pool,
+                timeouts: map_types::Timeouts {
+                    tcp_established: ticks_in(gateway.timeouts.tcp_established),
+                    tcp_transitory: ticks_in(gateway.timeouts.tcp_transitory),
+                    udp: ticks_in(gateway.timeouts.udp),
+                    icmp: ticks_in(gateway.timeouts.icmp),
+                },
+                vpc: vpc_number,
+                flags: 0,
+            },
+        );
+        Ok(())
+    }
+}
+
+fn prefix(scope: u32, network: Ipv4Net) -> PrefixKey {
+    let bits = ScopedAddress::SCOPE_BITS + u32::from(network.prefix_len());
+    (bits, ScopedAddress { scope, address: Address::from(network.network()) })
+}

@@ -1,0 +1,129 @@
+//! Brings the pinned policy maps to what [`crate::policy`] compiled, writing only what differs.
+
+use std::{
+    collections::{BTreeMap, HashMap as Wanted},
+    hash::Hash,
+};
+
+use aya::{
+    Ebpf, Pod,
+    maps::{Array, HashMap, LpmTrie, MapData, MapError, lpm_trie::Key},
+};
+use nat_common::map_types::{Gateway, Name, NameKey, ScopedAddress, names};
+
+use crate::{
+    error::{Error, Result},
+    policy::{PrefixKey, Tables},
+};
+
+/// What the maps of a running dataplane say about numbers and secrets.
+pub struct Existing {
+    /// Numbers to names.
+    pub names: Vec<(NameKey, Name)>,
+    /// Secrets by gateway number.
+    pub secrets: BTreeMap<u32, [u64; 2]>,
+}
+
+/// Reads them.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn existing(ebpf: &Ebpf) -> Result<Existing> {
+    let map = ebpf.map(names::NAMES).ok_or_else(|| missing(names::NAMES))?;
+    let map = HashMap::<_, NameKey, Name>::try_from(map).map_err(Error::map(names::NAMES))?;
+    let names: Vec<_> =
+        map.iter().collect::<Result<_, _>>().map_err(Error::map(names::NAMES))?;
+    let gateways = ebpf.map(names::GATEWAYS).ok_or_else(|| missing(names::GATEWAYS))?;
+    let gateways =
+        Array::<_, Gateway>::try_from(gateways).map_err(Error::map(names::GATEWAYS))?;
+    let mut secrets = BTreeMap::new();
+    for (key, _) in names.iter().filter(|(key, _)| key.kind == NameKey::GATEWAY) {
+        let gateway = gateways.get(&key.number, 0).map_err(Error::map(names::GATEWAYS))?;
+        secrets.insert(key.number, gateway.secret);
+    }
+    Ok(Existing { names, secrets })
+}
+
+/// Writes the tables. What others refer to goes first, interfaces last: a packet that is let in
+/// finds everything.
+///
+/// # Errors
+///
+/// What the kernel says; the map that failed is named.
+pub fn write(ebpf: &mut Ebpf, tables: &Tables) -> Result<()> {
+    gateways(ebpf, &tables.gateways)?;
+    prefixes(ebpf, names::ROUTES, &tables.routes)?;
+    prefixes(ebpf, names::SUBNETS, &tables.subnets)?;
+    entries(ebpf, names::ELASTIC, &tables.elastic)?;
+    entries(ebpf, names::PUBLIC_ADDRESSES, &tables.public_addresses)?;
+    entries(ebpf, names::NAMES, &tables.names)?;
+    entries(ebpf, names::INTERFACES, &tables.interfaces)
+}
+
+fn missing(name: &str) -> Error {
+    Error::Load(format!("the map {name} is missing from the object"))
+}
+
+fn gateways(ebpf: &mut Ebpf, wanted: &BTreeMap<u32, Gateway>) -> Result<()> {
+    let name = names::GATEWAYS;
+    let map = ebpf.map_mut(name).ok_or_else(|| missing(name))?;
+    let mut map = Array::<&mut MapData, Gateway>::try_from(map).map_err(Error::map(name))?;
+    for number in 0..map.len() {
+        let gateway = wanted.get(&number).copied().unwrap_or_default();
+        let there = map.get(&number, 0).map_err(Error::map(name))?;
+        if there != gateway {
+            map.set(number, gateway, 0).map_err(Error::map(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn entries<K, V>(ebpf: &mut Ebpf, name: &str, wanted: &Wanted<K, V>) -> Result<()>
+where
+    K: Pod + Eq + Hash,
+    V: Pod + PartialEq,
+{
+    let map = ebpf.map_mut(name).ok_or_else(|| missing(name))?;
+    let mut map = HashMap::<&mut MapData, K, V>::try_from(map).map_err(Error::map(name))?;
+    let there: Vec<K> = map.keys().collect::<Result<_, _>>().map_err(Error::map(name))?;
+    for key in there.iter().filter(|key| !wanted.contains_key(*key)) {
+        gone_is_fine(map.remove(key)).map_err(Error::map(name))?;
+    }
+    for (key, value) in wanted {
+        if !map.get(key, 0).is_ok_and(|there| there == *value) {
+            map.insert(key, value, 0).map_err(Error::map(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn prefixes<V>(ebpf: &mut Ebpf, name: &str, wanted: &Wanted<PrefixKey, V>) -> Result<()>
+where
+    V: Pod + PartialEq,
+{
+    let map = ebpf.map_mut(name).ok_or_else(|| missing(name))?;
+    let mut map =
+        LpmTrie::<&mut MapData, ScopedAddress, V>::try_from(map).map_err(Error::map(name))?;
+    let there: Wanted<PrefixKey, V> = map
+        .iter()
+        .map(|entry| entry.map(|(key, value)| ((key.prefix_len(), key.data()), value)))
+        .collect::<Result<_, _>>()
+        .map_err(Error::map(name))?;
+    for &(bits, address) in there.keys().filter(|key| !wanted.contains_key(*key)) {
+        gone_is_fine(map.remove(&Key::new(bits, address))).map_err(Error::map(name))?;
+    }
+    for (&(bits, address), value) in wanted {
+        if there.get(&(bits, address)) != Some(value) {
+            map.insert(&Key::new(bits, address), value, 0).map_err(Error::map(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn gone_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        other => other,
+    }
+}

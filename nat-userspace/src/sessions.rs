@@ -1,0 +1,162 @@
+//! The translation table as users see it: both halves of every session joined, numbers turned into
+//! names. Reads the pinned maps only.
+
+use std::{collections::HashMap, net::Ipv4Addr};
+
+use nat_common::{
+    address::Address,
+    clock::{Tick, duration, elapsed},
+    flow::{Flow, protocol},
+    lifecycle,
+    map_types::{Name, NameKey, Session, SessionKey, names},
+    tcp_state,
+};
+use serde::Serialize;
+
+use crate::{
+    bpf_batch,
+    error::{Error, Result},
+    expiry,
+    pins::Pins,
+};
+
+/// One session, in the fields of the CLI contract. Outward is from inside to outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SessionRecord {
+    /// `tcp`, `udp` or `icmp`.
+    pub protocol: &'static str,
+    /// VPC of the inside host.
+    pub vpc: String,
+    /// Inside host.
+    pub source: Ipv4Addr,
+    /// Its port, or ICMP identifier.
+    pub source_port: u16,
+    /// Remote host.
+    pub destination: Ipv4Addr,
+    /// Its port; 0 for ICMP.
+    pub destination_port: u16,
+    /// Public IP the remote host sees.
+    pub translated: Ipv4Addr,
+    /// The port, or ICMP identifier, it sees.
+    pub translated_port: u16,
+    /// NAT gateway.
+    pub gateway: String,
+    /// TCP: opening, established, closing, reset; else one-way or two-way.
+    pub state: &'static str,
+    /// Since it was made.
+    pub age_seconds: u64,
+    /// Since its last packet.
+    pub idle_seconds: u64,
+    /// Packets outward.
+    pub packets_out: u64,
+    /// Bytes outward, from the IP header on.
+    pub bytes_out: u64,
+    /// Packets inward.
+    pub packets_in: u64,
+    /// Bytes inward, from the IP header on.
+    pub bytes_in: u64,
+}
+
+/// Names by kind and number.
+#[derive(Clone, Debug, Default)]
+pub struct Names(HashMap<NameKey, Name>);
+
+impl Names {
+    /// Of the running dataplane.
+    ///
+    /// # Errors
+    ///
+    /// When they can't be read.
+    pub fn read(pins: &Pins) -> Result<Self> {
+        let map = pins.hash_map::<NameKey, Name>(names::NAMES)?;
+        map.iter().collect::<Result<_, _>>().map(Self).map_err(Error::map(names::NAMES))
+    }
+
+    /// The name, or `#number` when it has none.
+    pub fn get(&self, kind: u32, number: u32) -> String {
+        match self.0.get(&NameKey { kind, number }) {
+            Some(name) => name.as_str().to_owned(),
+            None => format!("#{number}"),
+        }
+    }
+
+    /// The gateway's own name, without its VPC.
+    pub fn gateway(&self, number: u32) -> String {
+        let full = self.get(NameKey::GATEWAY, number);
+        full.split_once('/').map_or(full.clone(), |(_vpc, name)| name.to_owned())
+    }
+
+    /// Every entry of a kind.
+    pub fn of_kind(&self, kind: u32) -> impl Iterator<Item = (u32, &str)> {
+        self.0
+            .iter()
+            .filter(move |(key, _)| key.kind == kind)
+            .map(|(key, name)| (key.number, name.as_str()))
+    }
+}
+
+/// All sessions, in the order of the table.
+///
+/// # Errors
+///
+/// When there is no dataplane or its maps can't be read.
+pub fn read(pins: &Pins) -> Result<Vec<SessionRecord>> {
+    let names = Names::read(pins)?;
+    let forward = pins.open(names::SESSIONS)?;
+    let reverse = pins.open(names::REVERSE)?;
+    let now = expiry::now()?;
+    let mut answers = HashMap::new();
+    bpf_batch::for_each::<SessionKey, Session>(&reverse, |key, session| {
+        answers.insert(*key, *session);
+    })
+    .map_err(Error::io("reading the reverse sessions"))?;
+    let mut records = Vec::new();
+    bpf_batch::for_each::<SessionKey, Session>(&forward, |key, session| {
+        let outside = outside_flow(key, session);
+        let answer = answers.get(&SessionKey::reverse(&outside)).copied().unwrap_or_default();
+        records.push(record(&names, now, key, session, &answer));
+    })
+    .map_err(Error::io("reading the sessions"))?;
+    Ok(records)
+}
+
+/// The flow of the answers, as the reverse table keeps it.
+pub fn outside_flow(key: &SessionKey, forward: &Session) -> Flow {
+    key.flow().with_source(forward.mapped_address(), forward.mapped_port()).reversed()
+}
+
+fn record(
+    names: &Names,
+    now: Tick,
+    key: &SessionKey,
+    forward: &Session,
+    reverse: &Session,
+) -> SessionRecord {
+    let flow = key.flow();
+    let ip = |address: Address| Ipv4Addr::from(address);
+    let state = if flow.protocol == protocol::TCP {
+        tcp_state::state(forward.tcp_seen(), reverse.tcp_seen()).name()
+    } else if reverse.packets() == 0 {
+        "one-way"
+    } else {
+        "two-way"
+    };
+    SessionRecord {
+        protocol: protocol::name(flow.protocol),
+        vpc: names.get(NameKey::VPC, u32::from(key.vpc())),
+        source: ip(flow.source),
+        source_port: flow.source_port.get(),
+        destination: ip(flow.destination),
+        destination_port: flow.destination_port.get(),
+        translated: ip(forward.mapped_address()),
+        translated_port: forward.mapped_port().get(),
+        gateway: names.gateway(u32::from(forward.owner())),
+        state,
+        age_seconds: duration(elapsed(now, forward.created())).as_secs(),
+        idle_seconds: duration(lifecycle::idle(now, forward, reverse)).as_secs(),
+        packets_out: forward.packets(),
+        bytes_out: forward.bytes(),
+        packets_in: reverse.packets(),
+        bytes_in: reverse.bytes(),
+    }
+}

@@ -1,0 +1,314 @@
+//! The kinds of packets in random traffic, and how often each comes.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use super::{Side, Traffic};
+use crate::packets::{
+    ETHERNET_LEN, ETHERTYPE_IPV6, Mac, PacketBuilder, arp_request, fragments_of, icmp_type,
+    protocol, put16, tcp_flags, with_transport_checksum,
+};
+
+/// Servers on the internet: few, so that ports collide.
+const SERVERS: [Ipv4Addr; 3] = [
+    Ipv4Addr::new(198, 51, 100, 80),
+    Ipv4Addr::new(198, 51, 100, 81),
+    Ipv4Addr::new(203, 0, 113, 80),
+];
+const SERVER_PORTS: [u16; 4] = [443, 80, 53, 7];
+/// Source ports and query ids: inside usual pools and below them.
+const CLIENT_PORTS: [u16; 8] = [40_001, 40_002, 40_003, 5353, 1024, 65_535, 1023, 80];
+
+impl Traffic {
+    /// A packet of any kind. Most are good and meet earlier ones.
+    pub(super) fn any_packet(&mut self) -> (Side, Vec<u8>) {
+        let built = match self.random.below(100) {
+            0..28 => self.new_connection(),
+            28..41 => self.follow_up(),
+            41 => self.forged_follow_up(),
+            42..60 => self.reply(false),
+            60..64 => self.reply(true),
+            64..70 => self.elastic_ip_packet(),
+            70..75 => Some(self.unsolicited()),
+            75..83 => Some(self.unusual_from_inside()),
+            83..88 => return self.fragment(),
+            88..94 => return self.malformed(),
+            94..97 => return self.not_ipv4(),
+            _ => Some(self.host_packet()),
+        };
+        match built {
+            Some((side, builder)) => (side, self.with_unusual_header(builder).build()),
+            // Nothing was translated yet, or nothing is configured to be.
+            None => {
+                let (side, builder) = self.unsolicited();
+                (side, builder.build())
+            }
+        }
+    }
+
+    /// A packet from `host` whose transport checksum will be next to a zero, or
+    /// the zero its protocol sends, after translation with the port kept.
+    fn corner_of_checksums(&mut self, host: Ipv4Addr) -> PacketBuilder {
+        let config = &self.config;
+        let elastic = config
+            .elastic_of_private(host)
+            .map(|elastic| elastic.public);
+        let gateway = config
+            .gateways
+            .first()
+            .and_then(|gateway| gateway.public_ips.first());
+        let public = elastic.or(gateway.copied()).unwrap_or(host);
+        let (from, to) = (self.client(public), self.server());
+        let (builder, zero) = if self.random.one_in(2) {
+            (self.tcp(from, to).flags(tcp_flags::SYN), 0x0000)
+        } else {
+            (PacketBuilder::udp(from, to), 0xffff)
+        };
+        let wanted = self.random.pick(&[zero, 0x0001, 0xfffe]);
+        with_transport_checksum(&builder, wanted).source(host)
+    }
+
+    /// The first packet of a connection from inside: through a NAT gateway or 1:1,
+    /// as the source's subnet is routed.
+    fn new_connection(&mut self) -> Option<(Side, PacketBuilder)> {
+        let (side, host) = self.inside_host()?;
+        if self.random.one_in(12) {
+            return Some((side, self.corner_of_checksums(host)));
+        }
+        let (from, to) = (self.client(host), self.server());
+        let payload = self.payload();
+        let builder = match self.random.below(8) {
+            0..4 => self.tcp(from, to).flags(tcp_flags::SYN),
+            4..6 => self.udp(from, to),
+            _ => PacketBuilder::echo_request(host, *to.ip(), from.port(), 1),
+        };
+        Some((side, builder.payload(&payload)))
+    }
+
+    /// A packet of a translated connection, but from any of the interfaces.
+    fn forged_follow_up(&mut self) -> Option<(Side, PacketBuilder)> {
+        let (_, builder) = self.follow_up()?;
+        let index = self.random.below(self.config.subnets.len());
+        Some((Side::Inside(self.config.subnets[index].interface), builder))
+    }
+
+    fn elastic_ip_packet(&mut self) -> Option<(Side, PacketBuilder)> {
+        let elastic = self.config.elastic_ips.clone();
+        let (from, payload) = (self.server(), self.payload());
+        if elastic.is_empty() {
+            return None;
+        }
+        let public = self.random.pick(&elastic).public;
+        let to = SocketAddrV4::new(public, self.random.pick(&SERVER_PORTS));
+        let builder = match self.random.below(5) {
+            0 => self.tcp(from, to).flags(tcp_flags::SYN),
+            1 => self.udp(from, to),
+            2 => PacketBuilder::echo_request(*from.ip(), public, 7, 1),
+            3 => PacketBuilder::icmp(*from.ip(), public, icmp_type::TIMESTAMP, 0),
+            _ => PacketBuilder::ip(*from.ip(), public, protocol::GRE),
+        };
+        Some((Side::Uplink, builder.payload(&payload)))
+    }
+
+    /// From the internet to where nothing waits for it.
+    fn unsolicited(&mut self) -> (Side, PacketBuilder) {
+        let mut targets: Vec<_> = self
+            .config
+            .gateways
+            .iter()
+            .flat_map(|gateway| gateway.public_ips.clone())
+            .collect();
+        targets.extend(
+            self.config
+                .subnets
+                .iter()
+                .map(|subnet| subnet.cidr.nth(101)),
+        );
+        targets.push(Ipv4Addr::new(233, 252, 0, 1));
+        targets.push(Ipv4Addr::new(198, 51, 100, 99));
+        let target = self.random.pick(&targets);
+        let (from, to) = (self.server(), self.client(target));
+        let flags = self.tcp_flags();
+        let builder = match self.random.below(6) {
+            0 | 1 => self.tcp(from, to).flags(flags),
+            2 => self.udp(from, to),
+            3 => PacketBuilder::echo_request(*from.ip(), target, to.port(), 1),
+            4 => PacketBuilder::echo_reply(*from.ip(), target, to.port(), 1),
+            _ => PacketBuilder::ip(*from.ip(), target, protocol::ESP),
+        };
+        (Side::Uplink, builder.payload_len(9))
+    }
+
+    /// From inside what no NAT gateway takes: other protocols and ICMP types, the
+    /// middle of unknown connections, forged sources, blackholes, owned public IPs.
+    fn unusual_from_inside(&mut self) -> (Side, PacketBuilder) {
+        let Some((side, host)) = self.inside_host() else {
+            return self.unsolicited();
+        };
+        let (from, to) = (self.client(host), self.server());
+        let flags = self.tcp_flags();
+        let forged = Ipv4Addr::new(172, 16, 0, 1 + self.random.below(9) as u8);
+        let neighbours: Vec<_> = self
+            .config
+            .subnets
+            .iter()
+            .map(|subnet| subnet.cidr.nth(77))
+            .collect();
+        let mut owned: Vec<_> = self.config.elastic_ips.iter().map(|ip| ip.public).collect();
+        owned.extend(
+            self.config
+                .gateways
+                .iter()
+                .flat_map(|gateway| &gateway.public_ips),
+        );
+        owned.push(Ipv4Addr::new(192, 0, 2, 9));
+        let builder = match self.random.below(8) {
+            0 => PacketBuilder::ip(host, *to.ip(), protocol::GRE),
+            1 => PacketBuilder::icmp(host, *to.ip(), icmp_type::TIMESTAMP, 0),
+            2 => PacketBuilder::echo_reply(host, *to.ip(), from.port(), 1),
+            3 => self.tcp(from, to).flags(flags),
+            4 => self
+                .tcp(SocketAddrV4::new(forged, 40_001), to)
+                .flags(tcp_flags::SYN),
+            5 => self.udp(from, to).source(self.random.pick(&neighbours)),
+            _ => {
+                let to = SocketAddrV4::new(self.random.pick(&owned), to.port());
+                self.udp(from, to)
+            }
+        };
+        (side, builder.payload_len(5))
+    }
+
+    /// One fragment of a datagram that would have been translated.
+    fn fragment(&mut self) -> (Side, Vec<u8>) {
+        let from_outside = self.random.one_in(2);
+        let candidate = if from_outside {
+            self.elastic_ip_packet()
+        } else {
+            self.new_connection()
+        };
+        let (side, builder) = candidate.unwrap_or_else(|| self.unsolicited());
+        let length = 100 + self.random.below(1000);
+        let pieces = fragments_of(&builder.payload_len(length).build(), 64);
+        let index = self.random.below(pieces.len());
+        (side, pieces[index].clone())
+    }
+
+    /// A frame with lying or cut headers, where a good one would be translated.
+    fn malformed(&mut self) -> (Side, Vec<u8>) {
+        let index = self.random.below(self.malformed.len());
+        let mut frame = self.malformed[index].clone();
+        let inbound = self
+            .random
+            .one_in(2)
+            .then(|| self.elastic_ip_packet())
+            .flatten();
+        let good = inbound.or_else(|| self.new_connection());
+        let (side, good) = good.unwrap_or_else(|| self.unsolicited());
+        if frame.len() >= ETHERNET_LEN + 20 {
+            frame[26..34].copy_from_slice(&good.build()[26..34]);
+        }
+        (side, frame)
+    }
+
+    /// ARP for owned and other addresses, IPv6, VLAN tags, unknown types.
+    fn not_ipv4(&mut self) -> (Side, Vec<u8>) {
+        let side = match self.inside_host() {
+            Some((side, _)) if self.random.one_in(3) => side,
+            _ => Side::Uplink,
+        };
+        let mut targets: Vec<_> = self.config.elastic_ips.iter().map(|ip| ip.public).collect();
+        targets.extend(
+            self.config
+                .gateways
+                .iter()
+                .flat_map(|gateway| &gateway.public_ips),
+        );
+        targets.push(SERVERS[0]);
+        let target = self.random.pick(&targets);
+        let mut request = arp_request(Mac::SENDER, SERVERS[1], target);
+        let frame = match self.random.below(6) {
+            0..3 => request,
+            3 => {
+                request.resize(60, 0);
+                request
+            }
+            4 => {
+                put16(&mut request, 12, ETHERTYPE_IPV6);
+                request
+            }
+            _ => {
+                let (from, to) = (self.server(), self.client(target));
+                self.udp(from, to).vlan(5).build()
+            }
+        };
+        (side, frame)
+    }
+
+    /// What the host's own stack is to get, or the kernel routes locally.
+    fn host_packet(&mut self) -> (Side, PacketBuilder) {
+        let Some((side, host)) = self.inside_host() else {
+            return self.unsolicited();
+        };
+        let mut targets = self.config.host_addresses.clone();
+        targets.extend(self.config.subnets.iter().map(|subnet| subnet.cidr.nth(9)));
+        targets.extend([Ipv4Addr::BROADCAST, Ipv4Addr::new(224, 0, 0, 251)]);
+        let (from, to) = (self.client(host), self.random.pick(&targets));
+        (
+            side,
+            self.udp(from, SocketAddrV4::new(to, 68)).payload_len(7),
+        )
+    }
+
+    /// Now and then an unusual TTL, TOS, options, padding, or a wrong checksum.
+    fn with_unusual_header(&mut self, mut builder: PacketBuilder) -> PacketBuilder {
+        builder = builder.id(self.random.bits() as u16);
+        if self.random.one_in(8) {
+            builder = builder.ttl(self.random.pick(&[0, 1, 2, 3, 128, 255]));
+        }
+        if self.random.one_in(8) {
+            builder = builder.tos(self.random.bits() as u8);
+        }
+        if self.random.one_in(4) {
+            builder = builder.dont_fragment();
+        }
+        if self.random.one_in(10) {
+            let words = 1 + self.random.below(10);
+            builder = builder.ip_options(&vec![1; words * 4]);
+        }
+        if self.random.one_in(5) {
+            builder = builder.padded();
+        }
+        match self.random.below(60) {
+            0 => builder.break_ip_checksum(),
+            1 => builder.break_transport_checksum(),
+            _ => builder,
+        }
+    }
+
+    /// A host in one of the subnets: one of three, or one with an elastic IP.
+    fn inside_host(&mut self) -> Option<(Side, Ipv4Addr)> {
+        let config = &self.config;
+        let elastic = config.elastic_ips.iter().map(|elastic| elastic.private);
+        let plain = config
+            .subnets
+            .iter()
+            .flat_map(|subnet| [101, 150, 201].map(|offset| subnet.cidr.nth(offset)));
+        let hosts: Vec<_> = elastic
+            .chain(plain)
+            .filter(|&ip| config.subnet_of(ip).is_some())
+            .collect();
+        if hosts.is_empty() {
+            return None;
+        }
+        let host = self.random.pick(&hosts);
+        Some((self.config.side_of(host), host))
+    }
+
+    fn client(&mut self, host: Ipv4Addr) -> SocketAddrV4 {
+        SocketAddrV4::new(host, self.random.pick(&CLIENT_PORTS))
+    }
+
+    fn server(&mut self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.random.pick(&SERVERS), self.random.pick(&SERVER_PORTS))
+    }
+}

@@ -1,0 +1,226 @@
+//! Random traffic through two reference NATs: one acts, the other judges.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use super::*;
+use crate::packets::addresses::{NAT_PUBLIC, PRIVATE_A, PRIVATE_B, SERVER};
+use crate::packets::{PacketBuilder, checksum_errors, tcp_flags, translated_checksum_errors};
+
+const NOW: Duration = Duration::ZERO;
+const PRIVATE_SUBNET: Side = Side::Inside(1);
+
+/// A configuration in which everything happens: a small pool, a shared gateway,
+/// a subnet without routes, two subnets behind one interface.
+fn crowded() -> ModelConfig {
+    let mut config = ModelConfig::classic();
+    config.gateways[0].ports = vec![40_000..=40_003];
+    config.gateways.push(NatGateway {
+        public_ips: vec![Ipv4Addr::new(198, 51, 100, 2)],
+        ports: vec![32_768..=60_999],
+        shared_with_host: true,
+    });
+    config.subnets.push(Subnet {
+        cidr: "10.40.3.0/24".parse().unwrap(),
+        interface: 1,
+        routes: vec![Route {
+            destination: "0.0.0.0/0".parse().unwrap(),
+            target: Target::NatGateway(1),
+        }],
+    });
+    config.subnets.push(Subnet {
+        cidr: "10.40.4.0/24".parse().unwrap(),
+        interface: 2,
+        routes: Vec::new(),
+    });
+    config
+}
+
+/// The same pools in another order: other choices, all of them allowed.
+fn reordered(mut config: ModelConfig) -> ModelConfig {
+    for gateway in &mut config.gateways {
+        let halves = gateway.ports.iter().flat_map(|range| {
+            let middle = range.start().midpoint(*range.end());
+            [middle + 1..=*range.end(), *range.start()..=middle]
+        });
+        gateway.ports = halves.collect();
+    }
+    config
+}
+
+#[test]
+fn judge_agrees_with_a_nat_that_chooses_other_ports() {
+    for (seed, config) in [(1, ModelConfig::classic()), (2, crowded()), (3, crowded())] {
+        let mut actor = Model::new(reordered(config.clone()));
+        let mut judge = Model::new(config.clone());
+        let mut traffic = random_traffic(seed, 6_000, &config);
+        while let Some((ingress, frame)) = traffic.next() {
+            let output = actor.handle(NOW, ingress, &frame);
+            let verdict = judge.check(NOW, ingress, &frame, output.as_actual(&frame));
+            assert_eq!(verdict, Ok(()));
+            if let Output::Forward { frame: out, .. } = output {
+                traffic.observe(ingress, &frame, &out);
+            }
+        }
+        assert_eq!(actor.sessions(), judge.sessions());
+    }
+}
+
+#[test]
+fn traffic_meets_every_verdict_and_every_drop_reason() {
+    let mut nat = Model::new(crowded());
+    let mut traffic = random_traffic(4, 6_000, nat.config());
+    let mut seen = BTreeSet::new();
+    let mut forwarded = 0;
+    while let Some((ingress, frame)) = traffic.next() {
+        seen.insert(match nat.handle(NOW, ingress, &frame) {
+            Output::Pass => "pass",
+            Output::Drop(reason) => reason.name(),
+            Output::Reply(_) => "reply",
+            Output::Forward { egress, frame: out } => {
+                traffic.observe(ingress, &frame, &out);
+                forwarded += 1;
+                if egress == Side::Uplink { "out" } else { "in" }
+            }
+        });
+    }
+    for wanted in DropReason::ALL.iter().map(|reason| reason.name()) {
+        assert!(seen.contains(wanted), "no packet dropped for {wanted}");
+        assert_eq!(
+            DropReason::from_name(wanted).map(DropReason::name),
+            Some(wanted)
+        );
+    }
+    for wanted in ["pass", "reply", "out", "in"] {
+        assert!(seen.contains(wanted), "no {wanted}");
+    }
+    assert!(forwarded > 2_000, "only {forwarded} forwarded");
+}
+
+#[test]
+fn what_was_right_is_right_after_translation() {
+    let mut nat = Model::new(crowded());
+    let mut traffic = random_traffic(5, 6_000, nat.config());
+    while let Some((ingress, frame)) = traffic.next() {
+        if let Output::Forward { frame: out, .. } = nat.handle(NOW, ingress, &frame) {
+            traffic.observe(ingress, &frame, &out);
+            if checksum_errors(&frame).is_empty() {
+                assert_eq!(translated_checksum_errors(&frame, &out), [""; 0]);
+            }
+        }
+    }
+}
+
+#[test]
+fn traffic_repeats_with_its_seed() {
+    let config = crowded();
+    let frames = |seed| random_traffic(seed, 500, &config).collect::<Vec<_>>();
+    assert_eq!(frames(6), frames(6));
+    assert_ne!(frames(6), frames(7));
+}
+
+#[test]
+fn splitmix64_gives_its_published_numbers() {
+    let mut random = Random::new(1_234_567);
+    assert_eq!(random.bits(), 6_457_827_717_110_365_317);
+    assert_eq!(random.bits(), 3_203_168_211_198_807_973);
+}
+
+fn syn(host: Ipv4Addr) -> PacketBuilder {
+    let to = SocketAddrV4::new(SERVER, 443);
+    PacketBuilder::tcp(SocketAddrV4::new(host, 40_001), to).flags(tcp_flags::SYN)
+}
+
+fn translated(port: u16) -> Vec<u8> {
+    let (from, to) = (
+        SocketAddrV4::new(NAT_PUBLIC, port),
+        SocketAddrV4::new(SERVER, 443),
+    );
+    PacketBuilder::tcp(from, to)
+        .flags(tcp_flags::SYN)
+        .ttl(63)
+        .build()
+}
+
+fn judged(judge: &mut Model, host: Ipv4Addr, frame: &[u8]) -> Result<(), String> {
+    let actual = Actual::Forward {
+        egress: None,
+        frame,
+    };
+    judge.check(NOW, PRIVATE_SUBNET, &syn(host).build(), actual)
+}
+
+#[test]
+fn judge_takes_over_a_free_port_and_no_other() {
+    let mut judge = Model::new(ModelConfig::classic());
+    let early = judged(&mut judge, PRIVATE_A, &translated(50_000));
+    assert!(early.unwrap_err().contains("was free"));
+    assert_eq!(judged(&mut judge, PRIVATE_A, &translated(40_001)), Ok(()));
+    assert!(
+        judged(&mut judge, PRIVATE_B, &translated(40_001))
+            .unwrap_err()
+            .contains("serves")
+    );
+    assert!(
+        judged(&mut judge, PRIVATE_B, &translated(1023))
+            .unwrap_err()
+            .contains("not in the pool")
+    );
+    assert_eq!(judged(&mut judge, PRIVATE_B, &translated(50_000)), Ok(()));
+    // Now that it has a port it stays with it.
+    assert!(judged(&mut judge, PRIVATE_B, &translated(50_001)).is_err());
+    assert_eq!(judge.sessions().len(), 2);
+}
+
+#[test]
+fn judge_notices_every_flipped_bit_of_the_ip_packet() {
+    let right = translated(40_001);
+    for bit in 14 * 8..right.len() * 8 {
+        let mut wrong = right.clone();
+        wrong[bit / 8] ^= 1 << (bit % 8);
+        let mut judge = Model::new(ModelConfig::classic());
+        assert!(judged(&mut judge, PRIVATE_A, &wrong).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn judge_notices_wrong_verdicts() {
+    let frame = syn(PRIVATE_A).build();
+    let spoofed = syn(Ipv4Addr::new(172, 16, 0, 1)).build();
+    let local = syn(PRIVATE_A).destination(PRIVATE_B).build();
+    let reply = translated(40_001);
+    let rows: [(&[u8], Actual<'_>); 7] = [
+        (&frame, Actual::Pass(&frame)),
+        (&frame, Actual::Drop(DropReason::PortExhausted)),
+        (&frame, Actual::Reply(&reply)),
+        (
+            &frame,
+            Actual::Forward {
+                egress: Some(PRIVATE_SUBNET),
+                frame: &reply,
+            },
+        ),
+        (&spoofed, Actual::Drop(DropReason::NoRoute)),
+        (&spoofed, Actual::Pass(&spoofed)),
+        (&local, Actual::Pass(&reply)),
+    ];
+    for (frame, actual) in rows {
+        let mut judge = Model::new(ModelConfig::classic());
+        let verdict = judge.check(NOW, PRIVATE_SUBNET, frame, actual);
+        assert!(verdict.is_err(), "{actual:?} was taken");
+    }
+}
+
+#[test]
+fn contradicting_configurations_are_refused() {
+    let mut config = ModelConfig::classic();
+    config.elastic_ips[0].public = NAT_PUBLIC;
+    config.elastic_ips.push(ElasticIp {
+        private: Ipv4Addr::LOCALHOST,
+        public: SERVER,
+    });
+    config.subnets[0].routes[0].target = Target::NatGateway(3);
+    config.gateways[0].ports = vec![std::ops::RangeInclusive::new(5, 4)];
+    assert_eq!(config.problems().len(), 4, "{:?}", config.problems());
+}
