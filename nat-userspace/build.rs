@@ -18,12 +18,23 @@ fn main() -> ExitCode {
 
 fn build() -> Result<(), Box<dyn Error>> {
     let manifest = env::var("CARGO_MANIFEST_DIR")?;
-    let root = Path::new(&manifest).parent().ok_or("the workspace root is missing")?;
+    let root = Path::new(&manifest)
+        .parent()
+        .ok_or("the workspace root is missing")?;
     let out = env::var("OUT_DIR")?;
-    for source in ["nat-ebpf", "nat-common", "Cargo.toml", "Cargo.lock", "xtask/src/build_ebpf.rs"] {
+    for source in [
+        "nat-ebpf",
+        "nat-common",
+        "Cargo.toml",
+        "Cargo.lock",
+        "xtask/src/build_ebpf.rs",
+    ] {
         println!("cargo::rerun-if-changed={}", root.join(source).display());
     }
-    println!("cargo::rerun-if-env-changed={}", build_ebpf::BPF_LINKER_VARIABLE);
+    println!(
+        "cargo::rerun-if-env-changed={}",
+        build_ebpf::BPF_LINKER_VARIABLE
+    );
     let object = build_ebpf::build(root, &Path::new(&out).join("bpf"))?;
     fs::copy(object, Path::new(&out).join("nat-ebpf.o"))?;
     Ok(())

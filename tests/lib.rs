@@ -1,4 +1,4 @@
 //! Packets, reference NAT and labs shared by the tests.
-pub mod packets;
 pub mod model;
 pub mod netns;
+pub mod packets;

@@ -90,7 +90,13 @@ mod tests {
     }
 
     fn corner() -> impl Strategy<Value = u16> {
-        prop_oneof![Just(0u16), Just(0xffff), Just(1), Just(0xfffe), any::<u16>()]
+        prop_oneof![
+            Just(0u16),
+            Just(0xffff),
+            Just(1),
+            Just(0xfffe),
+            any::<u16>()
+        ]
     }
 
     proptest! {

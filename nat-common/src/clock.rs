@@ -19,7 +19,11 @@ pub const fn tick(nanoseconds: u64) -> Tick {
 /// Ticks that cover at least `duration`.
 pub const fn ticks_in(duration: Duration) -> u32 {
     let ticks = duration.as_nanos().div_ceil(NANOSECONDS_PER_TICK as u128);
-    if ticks > u32::MAX as u128 { u32::MAX } else { ticks as u32 }
+    if ticks > u32::MAX as u128 {
+        u32::MAX
+    } else {
+        ticks as u32
+    }
 }
 
 /// Ticks from `earlier` to `now`; zero when `earlier` is ahead, as another CPU's clock may be.

@@ -58,7 +58,13 @@ mod tests {
     fn numbers_are_dense_and_names_unique() {
         for (index, reason) in DropReason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, index);
-            assert_eq!(DropReason::ALL.iter().filter(|other| other.name() == reason.name()).count(), 1);
+            assert_eq!(
+                DropReason::ALL
+                    .iter()
+                    .filter(|other| other.name() == reason.name())
+                    .count(),
+                1
+            );
         }
     }
 }

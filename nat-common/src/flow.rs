@@ -45,14 +45,22 @@ impl Flow {
     #[inline(always)]
     #[must_use]
     pub const fn with_source(self, source: Address, source_port: Port) -> Self {
-        Self { source, source_port, ..self }
+        Self {
+            source,
+            source_port,
+            ..self
+        }
     }
 
     /// This flow with another destination.
     #[inline(always)]
     #[must_use]
     pub const fn with_destination(self, destination: Address, destination_port: Port) -> Self {
-        Self { destination, destination_port, ..self }
+        Self {
+            destination,
+            destination_port,
+            ..self
+        }
     }
 
     /// The flow of the answers.

@@ -85,11 +85,21 @@ mod tests {
         wire::TcpFlags,
     };
 
-    const TIMEOUTS: Timeouts = Timeouts { tcp_established: 350, tcp_transitory: 240, udp: 30, icmp: 10 };
+    const TIMEOUTS: Timeouts = Timeouts {
+        tcp_established: 350,
+        tcp_transitory: 240,
+        udp: 30,
+        icmp: 10,
+    };
 
     fn half(seen: TcpFlags, last_seen: Tick) -> Session {
-        let mut session =
-            Session::new(&SessionKey::default(), Address::UNSPECIFIED, Port::NONE, 0, last_seen);
+        let mut session = Session::new(
+            &SessionKey::default(),
+            Address::UNSPECIFIED,
+            Port::NONE,
+            0,
+            last_seen,
+        );
         session.record(seen);
         session
     }

@@ -103,7 +103,24 @@ impl SessionKey {
         let [i, j] = self.source_port.raw().to_ne_bytes();
         let [k, l] = self.destination_port.raw().to_ne_bytes();
         let [m, n] = self.vpc.to_ne_bytes();
-        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, self.protocol, self.reserved]
+        [
+            a,
+            b,
+            c,
+            d,
+            e,
+            f,
+            g,
+            h,
+            i,
+            j,
+            k,
+            l,
+            m,
+            n,
+            self.protocol,
+            self.reserved,
+        ]
     }
 
     /// The VPC of a forward half.
@@ -333,13 +350,24 @@ impl Interface {
 
     /// An interface without subnets yet.
     pub const fn new(flags: u32, mac: Mac) -> Self {
-        Self { flags, vpc: 0, mac, network: Address::UNSPECIFIED, mask: Address::UNSPECIFIED }
+        Self {
+            flags,
+            vpc: 0,
+            mac,
+            network: Address::UNSPECIFIED,
+            mask: Address::UNSPECIFIED,
+        }
     }
 
     /// Makes `network` under `mask` its one prefix.
     #[must_use]
     pub const fn with_prefix(self, network: Address, mask: Address) -> Self {
-        Self { flags: self.flags | Self::ONE_PREFIX, network, mask, ..self }
+        Self {
+            flags: self.flags | Self::ONE_PREFIX,
+            network,
+            mask,
+            ..self
+        }
     }
 
     /// The source lies in its one prefix.
@@ -472,7 +500,12 @@ impl PublicAddress {
             PublicUse::Elastic(private) => (1, private),
             PublicUse::NatGateway => (2, Address::UNSPECIFIED),
         };
-        Self { kind, private, owner, shared: shared as u32 }
+        Self {
+            kind,
+            private,
+            owner,
+            shared: shared as u32,
+        }
     }
 
     /// What it is for.
@@ -604,7 +637,11 @@ impl Name {
 
     /// The text; empty when it is none.
     pub fn as_str(&self) -> &str {
-        let end = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());
+        let end = self
+            .0
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(self.0.len());
         core::str::from_utf8(self.0.get(..end).unwrap_or(&[])).unwrap_or("")
     }
 }
@@ -631,8 +668,19 @@ mod pod {
     }
 
     plain_data!(
-        SessionKey, Session, ScopedAddress, Interface, Subnet, Route, Gateway, PublicAddress,
-        PrivateAddress, Elastic, NameKey, Name, Address
+        SessionKey,
+        Session,
+        ScopedAddress,
+        Interface,
+        Subnet,
+        Route,
+        Gateway,
+        PublicAddress,
+        PrivateAddress,
+        Elastic,
+        NameKey,
+        Name,
+        Address
     );
 }
 
@@ -642,11 +690,25 @@ mod tests {
 
     #[test]
     fn marks_tell_states_and_keys_apart() {
-        let key = SessionKey::forward(&Flow { protocol: 6, ..Flow::default() }, 1);
-        let other = SessionKey::forward(&Flow { protocol: 17, ..Flow::default() }, 1);
+        let key = SessionKey::forward(
+            &Flow {
+                protocol: 6,
+                ..Flow::default()
+            },
+            1,
+        );
+        let other = SessionKey::forward(
+            &Flow {
+                protocol: 17,
+                ..Flow::default()
+            },
+            1,
+        );
         let states = [State::Live, State::Dying, State::Dead];
-        let marks: std::collections::HashSet<_> =
-            states.iter().flat_map(|&state| [key.mark(state), other.mark(state)]).collect();
+        let marks: std::collections::HashSet<_> = states
+            .iter()
+            .flat_map(|&state| [key.mark(state), other.mark(state)])
+            .collect();
         assert_eq!(marks.len(), 6);
     }
 }

@@ -19,7 +19,11 @@ impl TransportEdit {
     #[inline(always)]
     pub const fn apply(self, checksum: u16) -> u16 {
         let delta = self.pseudo_header.and(self.header);
-        if self.zero_is_none { delta.apply_udp(checksum) } else { delta.apply(checksum) }
+        if self.zero_is_none {
+            delta.apply_udp(checksum)
+        } else {
+            delta.apply(checksum)
+        }
     }
 }
 

@@ -87,7 +87,9 @@ pub fn frame<P: Packet + ?Sized>(packet: &P) -> Option<Frame> {
 /// [`DropReason::Malformed`] when a header is truncated or a length contradicts the frame's.
 #[inline(always)]
 pub fn ipv4<P: Packet + ?Sized>(packet: &P) -> Result<Ipv4Packet, DropReason> {
-    let header = packet.load::<Ipv4Header>(IPV4_OFFSET).ok_or(DropReason::Malformed)?;
+    let header = packet
+        .load::<Ipv4Header>(IPV4_OFFSET)
+        .ok_or(DropReason::Malformed)?;
     let header_length = header.header_length();
     let total_length = header.total_length();
     if header.version() != 4

@@ -196,16 +196,25 @@ mod tests {
     use proptest::prelude::*;
 
     fn pool(ranges: &[(u16, u16)]) -> PortPool {
-        let ranges: Vec<_> =
-            ranges.iter().map(|&(first, last)| PortRange { first, last }).collect();
+        let ranges: Vec<_> = ranges
+            .iter()
+            .map(|&(first, last)| PortRange { first, last })
+            .collect();
         PortPool::new(&ranges).unwrap()
     }
 
     #[test]
     fn index_and_port_are_one_to_one() {
         let pool = pool(&[(1024, 1030), (40_000, 40_002), (65_534, 65_535)]);
-        let ports: Vec<_> = (0..pool.size()).map(|index| pool.port_at(index).get()).collect();
-        assert_eq!(ports, [1024, 1025, 1026, 1027, 1028, 1029, 1030, 40_000, 40_001, 40_002, 65_534, 65_535]);
+        let ports: Vec<_> = (0..pool.size())
+            .map(|index| pool.port_at(index).get())
+            .collect();
+        assert_eq!(
+            ports,
+            [
+                1024, 1025, 1026, 1027, 1028, 1029, 1030, 40_000, 40_001, 40_002, 65_534, 65_535
+            ]
+        );
     }
 
     #[test]

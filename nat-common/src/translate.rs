@@ -72,7 +72,14 @@ fn edit<P: Packet + ?Sized>(
     if pseudo_header.is_none() && header.is_none() {
         return Some(());
     }
-    packet.edit_transport_checksum(offset, TransportEdit { pseudo_header, header, zero_is_none })
+    packet.edit_transport_checksum(
+        offset,
+        TransportEdit {
+            pseudo_header,
+            header,
+            zero_is_none,
+        },
+    )
 }
 
 #[inline(always)]
@@ -100,6 +107,12 @@ fn store_identifier<P: Packet + ?Sized>(
     if change.is_none() {
         return Some(());
     }
-    edit(packet, offset + IcmpHeader::CHECKSUM, Delta::NONE, change, false)?;
+    edit(
+        packet,
+        offset + IcmpHeader::CHECKSUM,
+        Delta::NONE,
+        change,
+        false,
+    )?;
     packet.store(offset + IcmpHeader::IDENTIFIER, identifier.raw())
 }

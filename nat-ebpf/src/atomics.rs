@@ -23,5 +23,7 @@ pub unsafe fn compare_and_swap(word: *mut u64, old: u64, new: u64) -> bool {
 pub unsafe fn compare_and_swap(word: *mut u64, old: u64, new: u64) -> bool {
     use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
     // SAFETY: the caller's.
-    unsafe { AtomicU64::from_ptr(word) }.compare_exchange(old, new, SeqCst, SeqCst).is_ok()
+    unsafe { AtomicU64::from_ptr(word) }
+        .compare_exchange(old, new, SeqCst, SeqCst)
+        .is_ok()
 }

@@ -46,12 +46,20 @@ pub fn claim_failed(context: *mut c_void, flow: &Flow, reason: DropReason) {
         DropReason::PortExhausted => warn!(
             &context,
             "no free port for protocol {} {:i}:{} -> {:i}:{}",
-            flow.protocol, source, source_port, destination, destination_port
+            flow.protocol,
+            source,
+            source_port,
+            destination,
+            destination_port
         ),
         DropReason::TableFull => warn!(
             &context,
             "session table full: protocol {} {:i}:{} -> {:i}:{} dropped",
-            flow.protocol, source, source_port, destination, destination_port
+            flow.protocol,
+            source,
+            source_port,
+            destination,
+            destination_port
         ),
         _ => {}
     }

@@ -5,9 +5,7 @@
 use nat_common::{
     flow::Flow,
     lifecycle::{State, expired},
-    map_types::{
-        Counter, EXPIRE_BATCH, EXPIRE_KEYS_OFFSET, Session, SessionKey,
-    },
+    map_types::{Counter, EXPIRE_BATCH, EXPIRE_KEYS_OFFSET, Session, SessionKey},
     packet::Packet,
 };
 

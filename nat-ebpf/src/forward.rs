@@ -3,17 +3,11 @@
 use core::{ffi::c_void, mem};
 
 use aya_ebpf::{
-    bindings::{
-        bpf_fib_lookup as FibLookup, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1,
-    },
+    bindings::{bpf_fib_lookup as FibLookup, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1},
     helpers::{bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh},
 };
 use nat_common::{
-    address::Address,
-    drop_reason::DropReason,
-    flow::Flow,
-    packet::Packet,
-    parse::Ipv4Packet,
+    address::Address, drop_reason::DropReason, flow::Flow, packet::Packet, parse::Ipv4Packet,
     wire::Mac,
 };
 
@@ -73,16 +67,15 @@ fn query<H: Hook>(hook: &H, flow: &Flow, mtu_length: u16) -> (FibLookup, i64) {
     fib.__bindgen_anon_3.ipv4_src = flow.source.raw();
     fib.__bindgen_anon_4.ipv4_dst = flow.destination.raw();
     // SAFETY: the context is the program's own, the structure lives through the call.
-    let answer = unsafe {
-        bpf_fib_lookup(hook.context(), &mut fib, size_of::<FibLookup>() as i32, 0)
-    };
+    let answer =
+        unsafe { bpf_fib_lookup(hook.context(), &mut fib, size_of::<FibLookup>() as i32, 0) };
     (fib, answer)
 }
 
 /// The answers of `bpf_fib_lookup` that matter here.
 mod answer {
     use aya_ebpf::bindings::{
-        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_NO_NEIGH,
+        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED,
         BPF_FIB_LKUP_RET_SUCCESS,
     };
 
@@ -142,6 +135,11 @@ pub fn redirect_to_neighbour(next: &NextHop) -> i64 {
     };
     // SAFETY: the structure lives through the call and its length is its own.
     unsafe {
-        bpf_redirect_neigh(next.interface, &mut neighbour, size_of_val(&neighbour) as i32, 0)
+        bpf_redirect_neigh(
+            next.interface,
+            &mut neighbour,
+            size_of_val(&neighbour) as i32,
+            0,
+        )
     }
 }

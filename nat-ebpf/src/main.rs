@@ -5,8 +5,14 @@
 //! -> the verdict table below. [`arp`] answers for the public IPs, [`expire`] is run by the
 //! controller, [`counters`] and [`events`] tell what happened, [`bounds`] and [`settings`] serve all.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
-#![cfg_attr(target_arch = "bpf", allow(internal_features, reason = "see atomics.rs"))]
-#![cfg_attr(not(target_arch = "bpf"), allow(dead_code, reason = "programs have no host caller"))]
+#![cfg_attr(
+    target_arch = "bpf",
+    allow(internal_features, reason = "see atomics.rs")
+)]
+#![cfg_attr(
+    not(target_arch = "bpf"),
+    allow(dead_code, reason = "programs have no host caller")
+)]
 
 mod arp;
 mod atomics;
@@ -33,7 +39,10 @@ use nat_common::map_types::Counter;
 
 use crate::{
     forward::{Hook as _, NextHop},
-    tc_packet::TcPacket, verdict::Verdict, xdp_packet::XdpPacket};
+    tc_packet::TcPacket,
+    verdict::Verdict,
+    xdp_packet::XdpPacket,
+};
 
 /// Ingress of a NIC, native or generic.
 #[xdp]
@@ -43,7 +52,11 @@ pub fn nat_xdp(context: XdpContext) -> u32 {
     match pipeline::run(&mut packet, &mut next) {
         Ok(Verdict::Pass) => count(Counter::Passed, xdp_action::XDP_PASS),
         Ok(Verdict::HandUp) => count(Counter::HandedUp, xdp_action::XDP_PASS),
-        Ok(Verdict::Answer) => count(Counter::ArpAnswered, xdp_action::XDP_TX),
+        // XDP_TX is not for all: veth leaves such frames lying when its peer has no XDP program.
+        Ok(Verdict::Answer) => {
+            counters::count(Counter::ArpAnswered, 1);
+            forward::redirect(packet.ingress()) as u32
+        }
         Ok(Verdict::Forward) => {
             counters::count(Counter::Translated, 1);
             forward::redirect(next.interface) as u32

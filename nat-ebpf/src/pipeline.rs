@@ -6,8 +6,7 @@ use nat_common::{
     flow::Flow,
     map_types::{Interface, PublicUse, SessionKey, Target},
     parse::{self, Frame, Ipv4Packet, Transport},
-    policy,
-    translate,
+    policy, translate,
     wire::TcpFlags,
 };
 
@@ -44,7 +43,9 @@ fn ipv4<H: Hook>(
         if let Some(public) = policy_maps::public_address(packet.flow.destination) {
             return match public.purpose() {
                 PublicUse::Elastic(private) => {
-                    let to = packet.flow.with_destination(private, packet.flow.destination_port);
+                    let to = packet
+                        .flow
+                        .with_destination(private, packet.flow.destination_port);
                     forward_translated(hook, &packet, &to, &Found::NONE, next)
                 }
                 PublicUse::NatGateway => from_outside(hook, &packet, public.is_shared(), next),
@@ -76,7 +77,11 @@ fn from_outside<H: Hook>(
         let to = packet.flow.with_destination(found.address, found.port);
         return forward_translated(hook, packet, &to, &found, next);
     }
-    if shared { Ok(Verdict::Pass) } else { Err(DropReason::NoSession) }
+    if shared {
+        Ok(Verdict::Pass)
+    } else {
+        Err(DropReason::NoSession)
+    }
 }
 
 #[inline(always)]
@@ -109,9 +114,7 @@ fn from_inside<H: Hook>(
     }
     let key = SessionKey::forward(flow, interface.vpc);
     let mut found = Found::NONE;
-    if policy::translatable(packet).is_err()
-        || !session_maps::find(&SESSIONS, &key, &mut found)
-    {
+    if policy::translatable(packet).is_err() || !session_maps::find(&SESSIONS, &key, &mut found) {
         let Some(gateway) = first_packet(hook, packet)? else {
             return Ok(Verdict::Pass);
         };
@@ -128,7 +131,11 @@ fn from_inside<H: Hook>(
     if let Transport::Tcp(flags) = packet.transport
         && flags.opens()
     {
-        session_maps::reopen_if_closing(&key, &SessionKey::reverse(&to.reversed()), settings::now());
+        session_maps::reopen_if_closing(
+            &key,
+            &SessionKey::reverse(&to.reversed()),
+            settings::now(),
+        );
     }
     forward_translated(hook, packet, &to, &found, next)
 }
@@ -225,7 +232,11 @@ fn first_packet<H: Hook>(hook: &H, packet: &Ipv4Packet) -> Result<Option<u32>, D
 
 #[inline(always)]
 fn to_own_public_ip(shared: bool) -> Result<Verdict, DropReason> {
-    if shared { Ok(Verdict::Pass) } else { Err(DropReason::Hairpin) }
+    if shared {
+        Ok(Verdict::Pass)
+    } else {
+        Err(DropReason::Hairpin)
+    }
 }
 
 /// The last stage: what `packet` became goes to its next hop. Nothing is changed or counted when
@@ -245,7 +256,12 @@ fn forward_translated<H: Hook>(
     if !hook.can_deliver(next) {
         return Ok(Verdict::HandUp);
     }
-    session.carry(settings::now(), hook.segments(), hook.bytes(packet), tcp_flags(packet));
+    session.carry(
+        settings::now(),
+        hook.segments(),
+        hook.bytes(packet),
+        tcp_flags(packet),
+    );
     translate::apply(hook, packet, to).ok_or(DropReason::Malformed)?;
     hook.complete(next).ok_or(DropReason::Malformed)?;
     Ok(Verdict::Forward)

@@ -53,7 +53,13 @@ pub fn public_address(address: Address) -> Option<PublicAddress> {
 #[inline(always)]
 pub fn elastic(vpc: u16, address: Address) -> Option<Elastic> {
     // SAFETY: as for interfaces.
-    unsafe { ELASTIC.get(PrivateAddress { vpc: u32::from(vpc), address }) }.copied()
+    unsafe {
+        ELASTIC.get(PrivateAddress {
+            vpc: u32::from(vpc),
+            address,
+        })
+    }
+    .copied()
 }
 
 /// The subnet of a source behind an interface.

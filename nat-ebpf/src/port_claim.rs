@@ -99,7 +99,10 @@ extern "C" fn try_port(index: u32, search: *mut c_void) -> i64 {
 /// A client keeps to one public IP as long as it has ports (RFC 4787 REQ-2).
 #[inline(always)]
 fn first_address(gateway: &Gateway, flow: &Flow, vpc: u16) -> u32 {
-    let client = Flow { source: flow.source, ..Flow::default() };
+    let client = Flow {
+        source: flow.source,
+        ..Flow::default()
+    };
     let hash = unguessable(gateway.secret, &client, vpc, 0) as u32;
     ((u64::from(hash) * u64::from(gateway.address_count)) >> 32) as u32
 }

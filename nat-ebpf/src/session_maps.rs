@@ -34,8 +34,11 @@ pub struct Found {
 
 impl Found {
     /// None. A whole value, because the verifier refuses copies of half an `Option`.
-    pub const NONE: Self =
-        Self { session: null_mut(), address: Address::UNSPECIFIED, port: Port::NONE };
+    pub const NONE: Self = Self {
+        session: null_mut(),
+        address: Address::UNSPECIFIED,
+        port: Port::NONE,
+    };
 
     /// Accounts for packets this half carries; without a half there is nothing to do.
     #[inline(always)]
@@ -94,13 +97,17 @@ fn replace(session: *mut Session, old: Mark, new: Mark) -> bool {
 /// Starts a session over when a SYN from inside meets one that is closing (RFC 9293, 3.6.1).
 #[inline(never)]
 pub fn reopen_if_closing(key: &SessionKey, reverse_key: &SessionKey, now: Tick) {
-    let (Some(forward), Some(reverse)) = (SESSIONS.get_ptr_mut(key), REVERSE.get_ptr_mut(reverse_key))
+    let (Some(forward), Some(reverse)) =
+        (SESSIONS.get_ptr_mut(key), REVERSE.get_ptr_mut(reverse_key))
     else {
         return;
     };
     // SAFETY: as in `Found::carry`.
     unsafe {
-        if reopens(tcp_state::state((*forward).tcp_seen(), (*reverse).tcp_seen())) {
+        if reopens(tcp_state::state(
+            (*forward).tcp_seen(),
+            (*reverse).tcp_seen(),
+        )) {
             let old = Mark((&raw const (*forward).mark).read_volatile());
             replace(forward, old, Mark::new(old.key_and_state(), now));
             (*forward).forget_flags();

@@ -82,8 +82,16 @@ impl Packet for TcPacket {
 
     #[inline(always)]
     fn edit_transport_checksum(&mut self, offset: usize, edit: TransportEdit) -> Option<()> {
-        let zero = if edit.zero_is_none { u64::from(BPF_F_MARK_MANGLED_0) } else { 0 };
-        self.replace(offset, edit.pseudo_header, zero | u64::from(BPF_F_PSEUDO_HDR))?;
+        let zero = if edit.zero_is_none {
+            u64::from(BPF_F_MARK_MANGLED_0)
+        } else {
+            0
+        };
+        self.replace(
+            offset,
+            edit.pseudo_header,
+            zero | u64::from(BPF_F_PSEUDO_HDR),
+        )?;
         self.replace(offset, edit.header, zero)
     }
 }
@@ -115,7 +123,11 @@ impl Hook for TcPacket {
     fn segments(&self) -> u64 {
         // SAFETY: the context is the program's own.
         let segments = unsafe { (*self.context.skb.skb).gso_segs };
-        if segments == 0 { 1 } else { u64::from(segments) }
+        if segments == 0 {
+            1
+        } else {
+            u64::from(segments)
+        }
     }
 
     #[inline(always)]

@@ -36,7 +36,10 @@ impl Packet for XdpPacket {
         // SAFETY: the context is the program's own.
         let (start, end) = unsafe {
             let context = self.context.ctx;
-            ((&raw const (*context).data).read_volatile(), (&raw const (*context).data_end).read_volatile())
+            (
+                (&raw const (*context).data).read_volatile(),
+                (&raw const (*context).data_end).read_volatile(),
+            )
         };
         end as usize - start as usize
     }
@@ -98,6 +101,9 @@ impl Hook for XdpPacket {
 
     #[inline(always)]
     fn complete(&mut self, next: &NextHop) -> Option<()> {
-        self.store(0, EthernetHeader::new(next.destination, next.source, EtherType::Ipv4))
+        self.store(
+            0,
+            EthernetHeader::new(next.destination, next.source, EtherType::Ipv4),
+        )
     }
 }

@@ -100,7 +100,11 @@ pub fn attach_all(
 ) -> Result<()> {
     for interface in interfaces {
         let flags = attach_tc(ebpf, pins, &interface.name)?;
-        attached.push(Attached { interface: interface.clone(), hook: Hook::Tc, flags });
+        attached.push(Attached {
+            interface: interface.clone(),
+            hook: Hook::Tc,
+            flags,
+        });
         let hook = attach_xdp(ebpf, pins, interface, mode)?;
         if let Some(last) = attached.last_mut() {
             last.hook = hook;
@@ -144,7 +148,11 @@ fn attach_xdp(
     let link = match xdp.attach(&interface.name, xdp_mode) {
         Ok(id) => xdp.take_link(id)?,
         Err(error) if mode == Attach::Auto => {
-            log::info!("{}: no native XDP ({}); using TC", interface.name, chain(&error));
+            log::info!(
+                "{}: no native XDP ({}); using TC",
+                interface.name,
+                chain(&error)
+            );
             return Ok(Hook::Tc);
         }
         Err(error) => {
@@ -300,7 +308,8 @@ fn remove_others(pins: &Pins, attached: &[Attached]) -> Result<()> {
         .flat_map(|each| [each.hook, Hook::Tc].map(|hook| hook.pin_name(&each.interface.name)))
         .collect();
     let folder = pins.links();
-    let entries = fs::read_dir(&folder).map_err(Error::io(format!("reading {}", folder.display())))?;
+    let entries =
+        fs::read_dir(&folder).map_err(Error::io(format!("reading {}", folder.display())))?;
     for entry in entries.flatten() {
         if !wanted.contains(&entry.file_name().to_string_lossy().into_owned()) {
             remove_pin(&entry.path())?;

@@ -99,9 +99,17 @@ fn host_interfaces(config: &Config) -> Result<Vec<HostInterface>> {
         .node
         .uplinks
         .iter()
-        .chain(config.vpcs.iter().flat_map(|vpc| vpc.subnets.iter().map(|subnet| &subnet.interface)))
+        .chain(
+            config
+                .vpcs
+                .iter()
+                .flat_map(|vpc| vpc.subnets.iter().map(|subnet| &subnet.interface)),
+        )
         .collect();
-    names.into_iter().map(|name| host::interface(name)).collect()
+    names
+        .into_iter()
+        .map(|name| host::interface(name))
+        .collect()
 }
 
 fn bring_up(
@@ -115,7 +123,10 @@ fn bring_up(
     let existing = reconcile::existing(&ebpf)?;
     let before = flags_before(pins)?;
     let was = |index: u32, flag: u32| before.get(&index).copied().unwrap_or(0) & flag;
-    let Footprint { attached, forwarding_set } = footprint;
+    let Footprint {
+        attached,
+        forwarding_set,
+    } = footprint;
     attach::attach_all(&mut ebpf, pins, interfaces, config.node.attach, attached)?;
     for each in attached.iter_mut() {
         // A qdisc that was made for an earlier controller is still ours.
@@ -161,6 +172,11 @@ fn random() -> u64 {
 }
 
 impl Controller {
+    /// The loaded programs and their maps.
+    pub const fn programs(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
     /// Prints the line that says what is attached where.
     ///
     /// # Errors
@@ -183,10 +199,11 @@ impl Controller {
     ///
     /// What keeps it from working at all; a failed sweep is logged and tried again.
     pub async fn run(mut self) -> Result<()> {
-        let handler =
-            |kind| signal(kind).map_err(Error::io("installing a signal handler"));
-        let (mut terminate, mut interrupt): (Signal, Signal) =
-            (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+        let handler = |kind| signal(kind).map_err(Error::io("installing a signal handler"));
+        let (mut terminate, mut interrupt): (Signal, Signal) = (
+            handler(SignalKind::terminate())?,
+            handler(SignalKind::interrupt())?,
+        );
         let logger = EbpfLogger::init(&mut self.ebpf)
             .map_err(|error| Error::Load(format!("its log: {error}")))?;
         // SAFETY: the logger owns its descriptor until it is dropped, and never exchanges it.

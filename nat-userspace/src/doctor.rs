@@ -43,11 +43,21 @@ pub struct Finding {
 impl Finding {
     fn new(check: &str, health: Health, found: impl Into<String>, remedy: &str) -> Self {
         let remedy = if health == Health::Ok { "" } else { remedy };
-        Self { check: check.to_owned(), health, found: found.into(), remedy: remedy.to_owned() }
+        Self {
+            check: check.to_owned(),
+            health,
+            found: found.into(),
+            remedy: remedy.to_owned(),
+        }
     }
 
     fn when(check: &str, fine: bool, found: impl Into<String>, remedy: &str) -> Self {
-        Self::new(check, if fine { Health::Ok } else { Health::Problem }, found, remedy)
+        Self::new(
+            check,
+            if fine { Health::Ok } else { Health::Problem },
+            found,
+            remedy,
+        )
     }
 }
 
@@ -64,7 +74,12 @@ fn kernel() -> Finding {
     let found = text.trim().to_owned();
     let recent = KernelVersion::current()
         .is_ok_and(|version| version >= KernelVersion::new(major, minor, 0));
-    Finding::when("kernel", recent, found, "kernel 6.1 or later is needed: install a newer one")
+    Finding::when(
+        "kernel",
+        recent,
+        found,
+        "kernel 6.1 or later is needed: install a newer one",
+    )
 }
 
 fn rights() -> Finding {
@@ -82,7 +97,11 @@ fn file_system(pins: &Pins) -> Finding {
     let parent = pins.root().parent().unwrap_or_else(|| pins.root());
     let mounted = statfs(parent).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC);
     let health = if mounted { Health::Ok } else { Health::Warning };
-    let found = format!("{} is {}", parent.display(), if mounted { "mounted" } else { "not mounted" });
+    let found = format!(
+        "{} is {}",
+        parent.display(),
+        if mounted { "mounted" } else { "not mounted" }
+    );
     Finding::new(
         "BPF file system",
         health,
@@ -95,7 +114,11 @@ fn jit() -> Finding {
     let path = "/proc/sys/net/core/bpf_jit_enable";
     let on = fs::read_to_string(path).is_ok_and(|text| text.trim() != "0");
     let health = if on { Health::Ok } else { Health::Warning };
-    let found = if on { "on" } else { "off: programs are interpreted, several times slower" };
+    let found = if on {
+        "on"
+    } else {
+        "off: programs are interpreted, several times slower"
+    };
     Finding::new("BPF JIT", health, found, "sysctl net.core.bpf_jit_enable=1")
 }
 
@@ -108,11 +131,21 @@ fn programs() -> Finding {
         unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| format!("unshare: {errno}"))?;
         let none: Option<&str> = None;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-            .and_then(|()| mount(Some("bpf"), "/sys/fs/bpf", Some("bpf"), MsFlags::empty(), none))
+            .and_then(|()| {
+                mount(
+                    Some("bpf"),
+                    "/sys/fs/bpf",
+                    Some("bpf"),
+                    MsFlags::empty(),
+                    none,
+                )
+            })
             .map_err(|errno| format!("mounting a private BPF file system: {errno}"))?;
         let pins = Pins::new("/sys/fs/bpf/doctor");
         pins.create().map_err(|error| error.to_string())?;
-        loader::load(&pins, 1024, 0).map(drop).map_err(|error| chain(&error))
+        loader::load(&pins, 1024, 0)
+            .map(drop)
+            .map_err(|error| chain(&error))
     })
     .join()
     .unwrap_or_else(|_| Err("the check itself failed".to_owned()));
@@ -127,14 +160,28 @@ fn interface(name: &str, attach: Attach) -> Vec<Finding> {
     let found = match host::interface(name) {
         Ok(found) => found,
         Err(error) => {
-            return vec![Finding::new(&check("interface"), Health::Problem, error.to_string(), "name one that exists")];
+            return vec![Finding::new(
+                &check("interface"),
+                Health::Problem,
+                error.to_string(),
+                "name one that exists",
+            )];
         }
     };
     let mut findings = Vec::new();
     let flags = fs::read_to_string(format!("/sys/class/net/{name}/operstate")).unwrap_or_default();
     let up = flags.trim() != "down";
-    findings.push(Finding::when(&check("link"), up, flags.trim(), "ip link set dev INTERFACE up"));
-    let kind = if found.is_physical { "a device" } else { "virtual" };
+    findings.push(Finding::when(
+        &check("link"),
+        up,
+        flags.trim(),
+        "ip link set dev INTERFACE up",
+    ));
+    let kind = if found.is_physical {
+        "a device"
+    } else {
+        "virtual"
+    };
     let xdp_on_virtual = !found.is_physical && matches!(attach, Attach::Xdp | Attach::XdpGeneric);
     findings.push(Finding::new(
         &check("hook"),
@@ -148,7 +195,11 @@ fn interface(name: &str, attach: Attach) -> Vec<Finding> {
     let too_large = matches!(attach, Attach::Xdp) && mtu > 3498;
     findings.push(Finding::new(
         &check("MTU"),
-        if too_large { Health::Warning } else { Health::Ok },
+        if too_large {
+            Health::Warning
+        } else {
+            Health::Ok
+        },
         mtu.to_string(),
         "native XDP takes frames of one page: set the MTU to 3498 or less, or use attach = \"tc\"",
     ));

@@ -8,7 +8,9 @@ use aya::{EbpfError, maps::MapError, programs::ProgramError};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not enough rights.
-    #[error("{what}: not permitted; run it as root (it needs CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN)")]
+    #[error(
+        "{what}: not permitted; run it as root (it needs CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN)"
+    )]
     NotPermitted {
         /// What was tried.
         what: String,
@@ -27,7 +29,9 @@ pub enum Error {
         expected: String,
     },
     /// A pinned map does not fit this binary or configuration.
-    #[error("the pinned map {name} has {what} {found}, but {expected} is wanted; sessions would be lost, so nothing was changed: {remedy}")]
+    #[error(
+        "the pinned map {name} has {what} {found}, but {expected} is wanted; sessions would be lost, so nothing was changed: {remedy}"
+    )]
     MapMismatch {
         /// The map.
         name: String,
@@ -44,10 +48,14 @@ pub enum Error {
     #[error("another controller is running on {}; stop it first (SIGTERM leaves the dataplane running)", .0.display())]
     AlreadyRunning(PathBuf),
     /// An interface is missing.
-    #[error("interface {0} does not exist in this network namespace; `ip link` lists those that do")]
+    #[error(
+        "interface {0} does not exist in this network namespace; `ip link` lists those that do"
+    )]
     NoInterface(String),
     /// An interface has no address where one is needed.
-    #[error("interface {interface} has no IPv4 address, but {why}; give it one with `ip address add`")]
+    #[error(
+        "interface {interface} has no IPv4 address, but {why}; give it one with `ip address add`"
+    )]
     NoAddress {
         /// The interface.
         interface: String,
@@ -145,7 +153,10 @@ fn shorten(text: &str) -> String {
         return lines.join("\n");
     }
     let (first, last) = (lines.first(), lines.get(lines.len() - LAST_LINES..));
-    let kept = first.into_iter().chain(&["[...]"]).chain(last.unwrap_or_default());
+    let kept = first
+        .into_iter()
+        .chain(&["[...]"])
+        .chain(last.unwrap_or_default());
     kept.copied().collect::<Vec<_>>().join("\n")
 }
 

@@ -64,7 +64,10 @@ impl Sweeper {
         let mut removed = 0;
         for keys in candidates.chunks(EXPIRE_BATCH) {
             let request = request(keys);
-            let options = TestRunOptions { data_in: Some(&request), ..TestRunOptions::default() };
+            let options = TestRunOptions {
+                data_in: Some(&request),
+                ..TestRunOptions::default()
+            };
             removed += expire.test_run(options)?.return_value;
         }
         Ok(removed)

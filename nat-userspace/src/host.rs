@@ -35,18 +35,27 @@ pub fn interface(name: &str) -> Result<HostInterface> {
         index,
         mac: Mac::default(),
         addresses: Vec::new(),
-        is_physical: Path::new("/sys/class/net").join(name).join("device").exists(),
+        is_physical: Path::new("/sys/class/net")
+            .join(name)
+            .join("device")
+            .exists(),
     };
     let all = getifaddrs()
         .map_err(|errno| Error::io("reading the interfaces' addresses")(errno.into()))?;
     for entry in all.filter(|entry| entry.interface_name == name) {
-        let Some(address) = entry.address else { continue };
+        let Some(address) = entry.address else {
+            continue;
+        };
         if let Some(link) = address.as_link_addr() {
             found.mac = link.addr().unwrap_or_default();
         } else if let Some(ip) = address.as_sockaddr_in() {
-            let mask = entry.netmask.and_then(|mask| mask.as_sockaddr_in().map(|mask| mask.ip()));
+            let mask = entry
+                .netmask
+                .and_then(|mask| mask.as_sockaddr_in().map(|mask| mask.ip()));
             let network = mask.and_then(|mask| Ipv4Net::with_netmask(ip.ip(), mask).ok());
-            found.addresses.extend(network.or_else(|| Ipv4Net::new(ip.ip(), 32).ok()));
+            found
+                .addresses
+                .extend(network.or_else(|| Ipv4Net::new(ip.ip(), 32).ok()));
         }
     }
     Ok(found)

@@ -16,8 +16,7 @@ use crate::{
 };
 
 /// The programs as built for the BPF target.
-pub static OBJECT: &[u8] =
-    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nat-ebpf.o"));
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nat-ebpf.o"));
 
 /// The program for XDP.
 pub const XDP_PROGRAM: &str = "nat_xdp";
@@ -50,15 +49,23 @@ pub fn declared_maps(max_sessions: u32) -> Result<BTreeMap<String, MapShape>> {
     Ok(object
         .maps
         .iter()
-        .filter(|(_, map)| matches!(map.section_kind(), EbpfSectionKind::Maps | EbpfSectionKind::BtfMaps))
+        .filter(|(_, map)| {
+            matches!(
+                map.section_kind(),
+                EbpfSectionKind::Maps | EbpfSectionKind::BtfMaps
+            )
+        })
         .map(|(name, map)| {
             let max_entries = if SIZED.contains(&name.as_str()) {
                 max_sessions
             } else {
                 map.max_entries()
             };
-            let shape =
-                MapShape { key_size: map.key_size(), value_size: map.value_size(), max_entries };
+            let shape = MapShape {
+                key_size: map.key_size(),
+                value_size: map.value_size(),
+                max_entries,
+            };
             (name.clone(), shape)
         })
         .collect())
@@ -109,14 +116,24 @@ fn check_pinned(pins: &Pins, max_sessions: u32) -> Result<()> {
             continue;
         }
         let info = MapInfo::from_pin(&path).map_err(Error::map(&name))?;
-        let resize = if SIZED.contains(&name.as_str()) { RESIZE } else { REPLACE };
+        let resize = if SIZED.contains(&name.as_str()) {
+            RESIZE
+        } else {
+            REPLACE
+        };
         for (what, found, expected, remedy) in [
             ("key size", info.key_size(), shape.key_size, REPLACE),
             ("value size", info.value_size(), shape.value_size, REPLACE),
             ("capacity", info.max_entries(), shape.max_entries, resize),
         ] {
             if found != expected {
-                return Err(Error::MapMismatch { name, what, found, expected, remedy });
+                return Err(Error::MapMismatch {
+                    name,
+                    what,
+                    found,
+                    expected,
+                    remedy,
+                });
             }
         }
     }

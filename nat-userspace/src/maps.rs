@@ -76,7 +76,9 @@ fn memory(map: &MapData) -> u64 {
     fs::read_to_string(path)
         .ok()
         .and_then(|text| {
-            let line = text.lines().find_map(|line| line.strip_prefix("memlock:").map(str::to_owned))?;
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("memlock:").map(str::to_owned))?;
             line.trim().parse().ok()
         })
         .unwrap_or(0)
@@ -94,16 +96,30 @@ pub fn dump(pins: &Pins, name: &str) -> Result<Vec<Value>> {
         names::NAMES => hash(pins, name, name_key, |name: &Name| json!(name.as_str())),
         names::PUBLIC_ADDRESSES => hash(pins, name, address, public_address),
         names::ELASTIC => hash(pins, name, private_address, elastic),
-        names::SUBNETS => prefixes(pins, name, "interface", |subnet: &Subnet| {
-            json!({ "route_table": subnet.route_table })
-        }),
+        names::SUBNETS => prefixes(
+            pins,
+            name,
+            "interface",
+            |subnet: &Subnet| json!({ "route_table": subnet.route_table }),
+        ),
         names::ROUTES => prefixes(pins, name, "route_table", route),
         names::GATEWAYS => gateways(pins),
-        names::DROPS => counts(pins, name, DropReason::ALL.iter().map(|reason| reason.name())),
-        names::COUNTERS => counts(pins, name, Counter::ALL.iter().map(|counter| counter.name())),
+        names::DROPS => counts(
+            pins,
+            name,
+            DropReason::ALL.iter().map(|reason| reason.name()),
+        ),
+        names::COUNTERS => counts(
+            pins,
+            name,
+            Counter::ALL.iter().map(|counter| counter.name()),
+        ),
         _ => Err(Error::NoSuchMap {
             name: name.to_owned(),
-            known: loader::declared_maps(1)?.into_keys().collect::<Vec<_>>().join(", "),
+            known: loader::declared_maps(1)?
+                .into_keys()
+                .collect::<Vec<_>>()
+                .join(", "),
         }),
     }
 }
@@ -139,14 +155,18 @@ fn prefixes<V: Pod>(
             let (key, value) = item.map_err(Error::map(name))?;
             let bits = key.prefix_len().saturating_sub(ScopedAddress::SCOPE_BITS);
             let prefix = format!("{}/{bits}", key.data().address);
-            Ok(entry(json!({ scope: key.data().scope, "prefix": prefix }), value_of(&value)))
+            Ok(entry(
+                json!({ scope: key.data().scope, "prefix": prefix }),
+                value_of(&value),
+            ))
         })
         .collect()
 }
 
 fn gateways(pins: &Pins) -> Result<Vec<Value>> {
     let name = names::GATEWAYS;
-    let map = Array::<_, Gateway>::try_from(Map::Array(pins.open(name)?)).map_err(Error::map(name))?;
+    let map =
+        Array::<_, Gateway>::try_from(Map::Array(pins.open(name)?)).map_err(Error::map(name))?;
     let mut entries = Vec::new();
     for number in 0..map.len() {
         let gateway = map.get(&number, 0).map_err(Error::map(name))?;
@@ -163,7 +183,10 @@ fn counts<'a>(
     labels: impl Iterator<Item = &'a str>,
 ) -> Result<Vec<Value>> {
     let sums = pins.per_cpu_sums(name)?;
-    Ok(labels.zip(sums).map(|(label, sum)| entry(json!(label), json!(sum))).collect())
+    Ok(labels
+        .zip(sums)
+        .map(|(label, sum)| entry(json!(label), json!(sum)))
+        .collect())
 }
 
 fn address(address: &Address) -> Value {
@@ -208,8 +231,11 @@ fn interface(interface: &Interface) -> Value {
         (Interface::CLSACT, "clsact"),
         (Interface::CLSACT_OURS, "clsact_ours"),
     ];
-    let flags: Vec<_> =
-        known.iter().filter(|(flag, _)| interface.is(*flag)).map(|(_, name)| *name).collect();
+    let flags: Vec<_> = known
+        .iter()
+        .filter(|(flag, _)| interface.is(*flag))
+        .map(|(_, name)| *name)
+        .collect();
     let mac = interface.mac.map(|byte| format!("{byte:02x}")).join(":");
     json!({ "flags": flags, "vpc": interface.vpc, "mac": mac })
 }

@@ -92,7 +92,10 @@ impl NatInstance {
                 strict: false,
                 nat_gateways: vec![NatGateway {
                     name: GATEWAY.to_owned(),
-                    subnet: subnets.first().map(|subnet| subnet.name.clone()).unwrap_or_default(),
+                    subnet: subnets
+                        .first()
+                        .map(|subnet| subnet.name.clone())
+                        .unwrap_or_default(),
                     private_ip: public,
                     public_ips: vec![public],
                     ports: self.ports(),
@@ -115,7 +118,11 @@ impl NatInstance {
     }
 
     fn ports(&self) -> Vec<PortRange> {
-        if self.ports.is_empty() { besides(host::ephemeral_ports()) } else { self.ports.clone() }
+        if self.ports.is_empty() {
+            besides(host::ephemeral_ports())
+        } else {
+            self.ports.clone()
+        }
     }
 }
 
@@ -125,10 +132,16 @@ fn besides((first, last): (u16, u16)) -> Vec<PortRange> {
     let all = PortRange::default();
     let mut ranges = Vec::new();
     if first > all.first {
-        ranges.push(PortRange { first: all.first, last: first - 1 });
+        ranges.push(PortRange {
+            first: all.first,
+            last: first - 1,
+        });
     }
     if last < all.last {
-        ranges.push(PortRange { first: last.max(all.first - 1) + 1, last: all.last });
+        ranges.push(PortRange {
+            first: last.max(all.first - 1) + 1,
+            last: all.last,
+        });
     }
     if ranges.is_empty() { vec![all] } else { ranges }
 }
@@ -138,7 +151,10 @@ mod tests {
     use super::*;
 
     fn ranges(ephemeral: (u16, u16)) -> Vec<(u16, u16)> {
-        besides(ephemeral).iter().map(|range| (range.first, range.last)).collect()
+        besides(ephemeral)
+            .iter()
+            .map(|range| (range.first, range.last))
+            .collect()
     }
 
     #[test]

@@ -77,14 +77,16 @@ impl Pins {
         self.mount_bpf_file_system()?;
         self.refuse_other_layouts()?;
         for folder in [self.maps(), self.links()] {
-            fs::create_dir_all(&folder).map_err(Error::io(format!("making {}", folder.display())))?;
+            fs::create_dir_all(&folder)
+                .map_err(Error::io(format!("making {}", folder.display())))?;
         }
         Ok(())
     }
 
     fn mount_bpf_file_system(&self) -> Result<()> {
         let parent = self.root.parent().unwrap_or(&self.root);
-        let is_bpf = |path: &Path| statfs(path).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC);
+        let is_bpf =
+            |path: &Path| statfs(path).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC);
         if is_bpf(parent) || is_bpf(&self.root) {
             return Ok(());
         }
@@ -96,8 +98,14 @@ impl Pins {
                 ),
             });
         }
-        mount(Some("bpf"), BPF_FILE_SYSTEM, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
-            .map_err(|errno| Error::io(format!("mounting {BPF_FILE_SYSTEM}"))(errno.into()))
+        mount(
+            Some("bpf"),
+            BPF_FILE_SYSTEM,
+            Some("bpf"),
+            MsFlags::empty(),
+            Some("mode=0700"),
+        )
+        .map_err(|errno| Error::io(format!("mounting {BPF_FILE_SYSTEM}"))(errno.into()))
     }
 
     fn refuse_other_layouts(&self) -> Result<()> {
@@ -144,11 +152,15 @@ impl Pins {
             self.refuse_other_layouts()?;
             return match fs::metadata(self.root.parent().unwrap_or(&self.root)) {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    Err(Error::NotPermitted { what: format!("reading {}", self.root.display()) })
+                    Err(Error::NotPermitted {
+                        what: format!("reading {}", self.root.display()),
+                    })
                 }
                 _ => match fs::metadata(&self.root) {
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                        Err(Error::NotPermitted { what: format!("reading {}", self.root.display()) })
+                        Err(Error::NotPermitted {
+                            what: format!("reading {}", self.root.display()),
+                        })
                     }
                     _ => Err(Error::NoDataplane(self.root.clone())),
                 },
@@ -158,7 +170,9 @@ impl Pins {
             MapError::SyscallError(call)
                 if call.io_error.kind() == io::ErrorKind::PermissionDenied =>
             {
-                Error::NotPermitted { what: format!("opening the map {name}") }
+                Error::NotPermitted {
+                    what: format!("opening the map {name}"),
+                }
             }
             _ => Error::map(name)(error),
         })
@@ -198,14 +212,16 @@ impl Pins {
     pub fn remove(&self) -> Result<()> {
         let mut outcome = Ok(());
         for folder in [self.links(), self.maps()] {
-            let Ok(entries) = fs::read_dir(&folder) else { continue };
+            let Ok(entries) = fs::read_dir(&folder) else {
+                continue;
+            };
             for path in entries.flatten().map(|entry| entry.path()) {
                 let removed = fs::remove_file(&path)
                     .map_err(Error::io(format!("removing {}", path.display())));
                 outcome = outcome.and(removed);
             }
-            let removed =
-                fs::remove_dir(&folder).map_err(Error::io(format!("removing {}", folder.display())));
+            let removed = fs::remove_dir(&folder)
+                .map_err(Error::io(format!("removing {}", folder.display())));
             outcome = outcome.and(removed);
         }
         for folder in [self.layout(), self.root.clone()] {

@@ -72,7 +72,9 @@ impl Numbering {
             .filter(|((other, _), _)| *other == kind)
             .map(|(_, &number)| number)
             .collect();
-        let number = (first..).find(|number| !taken.contains(number)).unwrap_or(first);
+        let number = (first..)
+            .find(|number| !taken.contains(number))
+            .unwrap_or(first);
         self.known.insert((kind, name.to_owned()), number);
         number
     }
@@ -96,7 +98,11 @@ pub struct Facts<'a> {
 ///
 /// More than the tables hold, or an interface that is not attached.
 pub fn compile(config: &Config, numbering: &mut Numbering, facts: Facts<'_>) -> Result<Tables> {
-    let mut compiler = Compiler { tables: Tables::default(), numbering, facts };
+    let mut compiler = Compiler {
+        tables: Tables::default(),
+        numbering,
+        facts,
+    };
     compiler.node(config)?;
     for vpc in &config.vpcs {
         compiler.vpc(vpc)?;
@@ -114,7 +120,9 @@ struct Compiler<'a, 'n> {
 impl Compiler<'_, '_> {
     fn number(&mut self, kind: u32, name: &str, first: u32) -> u32 {
         let number = self.numbering.number(kind, name, first);
-        self.tables.names.insert(NameKey { kind, number }, Name::new(name));
+        self.tables
+            .names
+            .insert(NameKey { kind, number }, Name::new(name));
         number
     }
 
@@ -128,7 +136,10 @@ impl Compiler<'_, '_> {
     }
 
     fn node(&mut self, config: &Config) -> Result<()> {
-        let node = NameKey { kind: NameKey::NODE, number: 0 };
+        let node = NameKey {
+            kind: NameKey::NODE,
+            number: 0,
+        };
         self.tables.names.insert(node, Name::new(&config.node.name));
         for each in self.facts.attached {
             let mut flags = each.flags;
@@ -144,8 +155,13 @@ impl Compiler<'_, '_> {
             let index = each.interface.index;
             let entry = Interface::new(flags, each.interface.mac);
             self.tables.interfaces.insert(index, entry);
-            let key = NameKey { kind: NameKey::INTERFACE, number: index };
-            self.tables.names.insert(key, Name::new(&each.interface.name));
+            let key = NameKey {
+                kind: NameKey::INTERFACE,
+                number: index,
+            };
+            self.tables
+                .names
+                .insert(key, Name::new(&each.interface.name));
         }
         Ok(())
     }
@@ -162,7 +178,8 @@ impl Compiler<'_, '_> {
         for subnet in &vpc.subnets {
             let table = vpc.route_table_of(subnet);
             let name = table.map_or("(main)", |table| table.name.as_str());
-            let table_number = self.number(NameKey::ROUTE_TABLE, &format!("{}/{name}", vpc.name), 1);
+            let table_number =
+                self.number(NameKey::ROUTE_TABLE, &format!("{}/{name}", vpc.name), 1);
             for cidr in &vpc.cidrs {
                 self.route(table_number, *cidr, map_types::Target::Local);
             }
@@ -186,12 +203,18 @@ impl Compiler<'_, '_> {
     fn sources(&mut self, vpc: &Vpc, subnet: &crate::config::Subnet, index: u32, table: u32) {
         let entry = Subnet { route_table: table };
         if vpc.strict {
-            for instance in vpc.instances.iter().filter(|instance| instance.subnet == subnet.name) {
+            for instance in vpc
+                .instances
+                .iter()
+                .filter(|instance| instance.subnet == subnet.name)
+            {
                 let key = prefix(index, Ipv4Net::from(instance.private_ip));
                 self.tables.subnets.insert(key, entry);
             }
         } else {
-            self.tables.subnets.insert(prefix(index, subnet.cidr), entry);
+            self.tables
+                .subnets
+                .insert(prefix(index, subnet.cidr), entry);
         }
     }
 
@@ -202,7 +225,9 @@ impl Compiler<'_, '_> {
             prefixes.entry(key.1.scope).or_default().push(*key);
         }
         for (index, keys) in prefixes {
-            let [(bits, key)] = keys.as_slice() else { continue };
+            let [(bits, key)] = keys.as_slice() else {
+                continue;
+            };
             let bits = bits - ScopedAddress::SCOPE_BITS;
             let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
             if let Some(interface) = self.tables.interfaces.get_mut(&index) {
@@ -220,16 +245,29 @@ impl Compiler<'_, '_> {
         index: u32,
         table: u32,
     ) {
-        for instance in vpc.instances.iter().filter(|instance| instance.subnet == subnet.name) {
-            let Some(public) = instance.public_ip else { continue };
+        for instance in vpc
+            .instances
+            .iter()
+            .filter(|instance| instance.subnet == subnet.name)
+        {
+            let Some(public) = instance.public_ip else {
+                continue;
+            };
             let (public, private) = (Address::from(public), Address::from(instance.private_ip));
             self.tables.public_addresses.insert(
                 public,
                 PublicAddress::new(PublicUse::Elastic(private), number, false),
             );
             self.tables.elastic.insert(
-                PrivateAddress { vpc: number, address: private },
-                Elastic { public, interface: index, route_table: table },
+                PrivateAddress {
+                    vpc: number,
+                    address: private,
+                },
+                Elastic {
+                    public,
+                    interface: index,
+                    route_table: table,
+                },
             );
             if let Some(interface) = self.tables.interfaces.get_mut(&index) {
                 interface.flags |= Interface::HAS_ELASTIC;
@@ -250,11 +288,17 @@ impl Compiler<'_, '_> {
     }
 
     fn route(&mut self, table: u32, destination: Ipv4Net, target: map_types::Target) {
-        self.tables.routes.insert(prefix(table, destination), Route::to(target));
+        self.tables
+            .routes
+            .insert(prefix(table, destination), Route::to(target));
     }
 
     fn gateway(&mut self, vpc: &Vpc, vpc_number: u32, gateway: &NatGateway) -> Result<()> {
-        let number = self.number(NameKey::GATEWAY, &format!("{}/{}", vpc.name, gateway.name), 0);
+        let number = self.number(
+            NameKey::GATEWAY,
+            &format!("{}/{}", vpc.name, gateway.name),
+            0,
+        );
         if number >= MAX_GATEWAYS {
             return Err(Error::TooMany {
                 what: "NAT gateways",
@@ -268,7 +312,11 @@ impl Compiler<'_, '_> {
         };
         let too_many = |what, count, limit| Error::TooMany { what, count, limit };
         if translates_to.len() > MAX_PUBLIC_IPS {
-            return Err(too_many("public IPs of a NAT gateway", translates_to.len(), MAX_PUBLIC_IPS));
+            return Err(too_many(
+                "public IPs of a NAT gateway",
+                translates_to.len(),
+                MAX_PUBLIC_IPS,
+            ));
         }
         let mut addresses = [Address::UNSPECIFIED; MAX_PUBLIC_IPS];
         for (slot, address) in addresses.iter_mut().zip(translates_to) {
@@ -281,10 +329,16 @@ impl Compiler<'_, '_> {
         let ranges: Vec<_> = gateway
             .ports
             .iter()
-            .map(|range| port_pool::PortRange { first: range.first, last: range.last })
+            .map(|range| port_pool::PortRange {
+                first: range.first,
+                last: range.last,
+            })
             .collect();
-        let pool = PortPool::new(&ranges)
-            .ok_or(too_many("port ranges of a NAT gateway", ranges.len(), port_pool::MAX_RANGES))?;
+        let pool = PortPool::new(&ranges).ok_or(too_many(
+            "port ranges of a NAT gateway",
+            ranges.len(),
+            port_pool::MAX_RANGES,
+        ))?;
         let random = &mut self.facts.random;
         let secret = self
             .facts
@@ -316,5 +370,11 @@ impl Compiler<'_, '_> {
 
 fn prefix(scope: u32, network: Ipv4Net) -> PrefixKey {
     let bits = ScopedAddress::SCOPE_BITS + u32::from(network.prefix_len());
-    (bits, ScopedAddress { scope, address: Address::from(network.network()) })
+    (
+        bits,
+        ScopedAddress {
+            scope,
+            address: Address::from(network.network()),
+        },
+    )
 }

@@ -97,7 +97,11 @@ pub fn read(pins: &Pins) -> Result<Vec<PortUse>> {
         let flow = key.flow();
         let tally = tallies.entry(flow.destination.into()).or_default();
         tally.sessions += 1;
-        tally.ports.entry(flow.protocol).or_default().insert(flow.destination_port.get());
+        tally
+            .ports
+            .entry(flow.protocol)
+            .or_default()
+            .insert(flow.destination_port.get());
         let remote = (flow.protocol, flow.source.into(), flow.source_port.get());
         *tally.destinations.entry(remote).or_default() += 1;
         let client = (u32::from(session.owner()), session.mapped_address().into());
@@ -108,17 +112,27 @@ pub fn read(pins: &Pins) -> Result<Vec<PortUse>> {
         pins.open(names::GATEWAYS)?,
     ))
     .map_err(Error::map(names::GATEWAYS))?;
-    let mut numbers: Vec<u32> =
-        names.of_kind(NameKey::GATEWAY).map(|(number, _)| number).collect();
+    let mut numbers: Vec<u32> = names
+        .of_kind(NameKey::GATEWAY)
+        .map(|(number, _)| number)
+        .collect();
     numbers.sort_unstable();
     let mut uses = Vec::new();
     for number in numbers {
-        let gateway = gateways.get(&number, 0).map_err(Error::map(names::GATEWAYS))?;
+        let gateway = gateways
+            .get(&number, 0)
+            .map_err(Error::map(names::GATEWAYS))?;
         let count = (gateway.address_count as usize).min(MAX_PUBLIC_IPS);
         for address in gateway.addresses.iter().take(count) {
             let address = Ipv4Addr::from(*address);
             let tally = tallies.remove(&address).unwrap_or_default();
-            uses.push(describe(&names, number, address, gateway.pool.size(), tally));
+            uses.push(describe(
+                &names,
+                number,
+                address,
+                gateway.pool.size(),
+                tally,
+            ));
         }
     }
     Ok(uses)
@@ -130,17 +144,23 @@ fn describe(names: &Names, number: u32, address: Ipv4Addr, pool: u32, tally: Tal
         .into_iter()
         .map(|number| {
             let in_use = tally.ports.get(&number).map_or(0, BTreeSet::len);
-            ProtocolUse { protocol: protocol::name(number), in_use, free: free(in_use) }
+            ProtocolUse {
+                protocol: protocol::name(number),
+                in_use,
+                free: free(in_use),
+            }
         })
         .collect();
     let destinations = most(tally.destinations)
-        .map(|((number, destination, destination_port), in_use)| DestinationUse {
-            protocol: protocol::name(number),
-            destination,
-            destination_port,
-            in_use,
-            free: free(in_use),
-        })
+        .map(
+            |((number, destination, destination_port), in_use)| DestinationUse {
+                protocol: protocol::name(number),
+                destination,
+                destination_port,
+                in_use,
+                free: free(in_use),
+            },
+        )
         .collect();
     let clients = most(tally.clients)
         .map(|((vpc, client), sessions)| ClientUse {

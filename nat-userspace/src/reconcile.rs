@@ -30,16 +30,23 @@ pub struct Existing {
 ///
 /// What the kernel says.
 pub fn existing(ebpf: &Ebpf) -> Result<Existing> {
-    let map = ebpf.map(names::NAMES).ok_or_else(|| missing(names::NAMES))?;
+    let map = ebpf
+        .map(names::NAMES)
+        .ok_or_else(|| missing(names::NAMES))?;
     let map = HashMap::<_, NameKey, Name>::try_from(map).map_err(Error::map(names::NAMES))?;
-    let names: Vec<_> =
-        map.iter().collect::<Result<_, _>>().map_err(Error::map(names::NAMES))?;
-    let gateways = ebpf.map(names::GATEWAYS).ok_or_else(|| missing(names::GATEWAYS))?;
-    let gateways =
-        Array::<_, Gateway>::try_from(gateways).map_err(Error::map(names::GATEWAYS))?;
+    let names: Vec<_> = map
+        .iter()
+        .collect::<Result<_, _>>()
+        .map_err(Error::map(names::NAMES))?;
+    let gateways = ebpf
+        .map(names::GATEWAYS)
+        .ok_or_else(|| missing(names::GATEWAYS))?;
+    let gateways = Array::<_, Gateway>::try_from(gateways).map_err(Error::map(names::GATEWAYS))?;
     let mut secrets = BTreeMap::new();
     for (key, _) in names.iter().filter(|(key, _)| key.kind == NameKey::GATEWAY) {
-        let gateway = gateways.get(&key.number, 0).map_err(Error::map(names::GATEWAYS))?;
+        let gateway = gateways
+            .get(&key.number, 0)
+            .map_err(Error::map(names::GATEWAYS))?;
         secrets.insert(key.number, gateway.secret);
     }
     Ok(Existing { names, secrets })
@@ -86,7 +93,10 @@ where
 {
     let map = ebpf.map_mut(name).ok_or_else(|| missing(name))?;
     let mut map = HashMap::<&mut MapData, K, V>::try_from(map).map_err(Error::map(name))?;
-    let there: Vec<K> = map.keys().collect::<Result<_, _>>().map_err(Error::map(name))?;
+    let there: Vec<K> = map
+        .keys()
+        .collect::<Result<_, _>>()
+        .map_err(Error::map(name))?;
     for key in there.iter().filter(|key| !wanted.contains_key(*key)) {
         gone_is_fine(map.remove(key)).map_err(Error::map(name))?;
     }
@@ -115,7 +125,8 @@ where
     }
     for (&(bits, address), value) in wanted {
         if there.get(&(bits, address)) != Some(value) {
-            map.insert(&Key::new(bits, address), value, 0).map_err(Error::map(name))?;
+            map.insert(&Key::new(bits, address), value, 0)
+                .map_err(Error::map(name))?;
         }
     }
     Ok(())

@@ -69,7 +69,10 @@ impl Names {
     /// When they can't be read.
     pub fn read(pins: &Pins) -> Result<Self> {
         let map = pins.hash_map::<NameKey, Name>(names::NAMES)?;
-        map.iter().collect::<Result<_, _>>().map(Self).map_err(Error::map(names::NAMES))
+        map.iter()
+            .collect::<Result<_, _>>()
+            .map(Self)
+            .map_err(Error::map(names::NAMES))
     }
 
     /// The name, or `#number` when it has none.
@@ -83,7 +86,8 @@ impl Names {
     /// The gateway's own name, without its VPC.
     pub fn gateway(&self, number: u32) -> String {
         let full = self.get(NameKey::GATEWAY, number);
-        full.split_once('/').map_or(full.clone(), |(_vpc, name)| name.to_owned())
+        full.split_once('/')
+            .map_or(full.clone(), |(_vpc, name)| name.to_owned())
     }
 
     /// Every entry of a kind.
@@ -113,7 +117,10 @@ pub fn read(pins: &Pins) -> Result<Vec<SessionRecord>> {
     let mut records = Vec::new();
     bpf_batch::for_each::<SessionKey, Session>(&forward, |key, session| {
         let outside = outside_flow(key, session);
-        let answer = answers.get(&SessionKey::reverse(&outside)).copied().unwrap_or_default();
+        let answer = answers
+            .get(&SessionKey::reverse(&outside))
+            .copied()
+            .unwrap_or_default();
         records.push(record(&names, now, key, session, &answer));
     })
     .map_err(Error::io("reading the sessions"))?;
@@ -122,7 +129,9 @@ pub fn read(pins: &Pins) -> Result<Vec<SessionRecord>> {
 
 /// The flow of the answers, as the reverse table keeps it.
 pub fn outside_flow(key: &SessionKey, forward: &Session) -> Flow {
-    key.flow().with_source(forward.mapped_address(), forward.mapped_port()).reversed()
+    key.flow()
+        .with_source(forward.mapped_address(), forward.mapped_port())
+        .reversed()
 }
 
 fn record(

@@ -74,7 +74,11 @@ pub fn read(pins: &Pins) -> Result<Status> {
         interfaces: interfaces(pins, &names)?,
         sessions,
         sessions_capacity: capacity,
-        counters: Counter::ALL.iter().map(|counter| counter.name()).zip(counters).collect(),
+        counters: Counter::ALL
+            .iter()
+            .map(|counter| counter.name())
+            .zip(counters)
+            .collect(),
         drops: DropReason::ALL
             .iter()
             .map(|reason| reason.name())
@@ -94,7 +98,10 @@ fn interfaces(pins: &Pins, names: &Names) -> Result<Vec<InterfaceStatus>> {
     {
         let name = entry.file_name().to_string_lossy().into_owned();
         if let Some((hook, interface)) = Hook::parse_pin_name(&name) {
-            links.entry(interface.to_owned()).or_default().push(hook.name().to_owned());
+            links
+                .entry(interface.to_owned())
+                .or_default()
+                .push(hook.name().to_owned());
         }
     }
     let map = pins.hash_map::<u32, Interface>(names::INTERFACES)?;
@@ -117,7 +124,12 @@ fn interfaces(pins: &Pins, names: &Names) -> Result<Vec<InterfaceStatus>> {
             roles.push("inside");
         }
         let vpc = inside.then(|| names.get(NameKey::VPC, u32::from(interface.vpc)));
-        found.push(InterfaceStatus { interface: name, roles, vpc, hooks });
+        found.push(InterfaceStatus {
+            interface: name,
+            roles,
+            vpc,
+            hooks,
+        });
     }
     found.sort_by(|a, b| a.interface.cmp(&b.interface));
     Ok(found)

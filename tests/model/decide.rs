@@ -79,15 +79,15 @@ impl Model {
         if ip.dst.is_multicast() || ip.dst.is_broadcast() || config.is_host(ip.dst) {
             return Plan::Pass;
         }
-        if config.is_local(ip.dst) {
-            return Plan::Pass;
-        }
         let subnet = config
             .subnet_of(ip.src)
             .filter(|subnet| subnet.interface == interface);
         let Some(subnet) = subnet else {
             return Plan::Drop(DropReason::SpoofedSource);
         };
+        if config.is_local(ip.dst) {
+            return Plan::Pass;
+        }
         if config.is_owned(ip.dst) {
             return Plan::Drop(DropReason::HairpinNotSupported);
         }

@@ -3,8 +3,8 @@
 use super::Wire;
 use crate::address::Address;
 
-pub use network_types::eth::EtherType;
 use network_types::eth::EthHdr;
+pub use network_types::eth::EtherType;
 
 /// A MAC address.
 pub type Mac = [u8; 6];

@@ -5,7 +5,7 @@ mod ethernet;
 mod ipv4;
 mod transport;
 
-pub use ethernet::{ArpPacket, EthernetHeader, EtherType, Mac};
+pub use ethernet::{ArpPacket, EtherType, EthernetHeader, Mac};
 pub use ipv4::{Fragment, Ipv4Header, Ipv4Rewrite};
 pub use transport::{IcmpHeader, IcmpType, TcpFlags, TcpHeader, UdpHeader};
 

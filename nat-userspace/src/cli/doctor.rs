@@ -49,9 +49,18 @@ pub fn run(pins: &Pins, arguments: &Arguments) -> Outcome {
             Health::Warning => "warning",
             Health::Problem => "PROBLEM",
         };
-        println_to(&mut out, word, &finding.check, &finding.found, &finding.remedy)?;
+        println_to(
+            &mut out,
+            word,
+            &finding.check,
+            &finding.found,
+            &finding.remedy,
+        )?;
     }
-    if findings.iter().any(|finding| finding.health == Health::Problem) {
+    if findings
+        .iter()
+        .any(|finding| finding.health == Health::Problem)
+    {
         return Err(Failure::Reported);
     }
     Ok(())

@@ -45,7 +45,12 @@ pub fn run(pins: &Pins, arguments: &Arguments) -> Outcome {
                 if *json {
                     output::json(&mut out, entry)?;
                 } else {
-                    writeln!(out, "{}  ->  {}", plain(&entry["key"]), plain(&entry["value"]))?;
+                    writeln!(
+                        out,
+                        "{}  ->  {}",
+                        plain(&entry["key"]),
+                        plain(&entry["value"])
+                    )?;
                 }
             }
         }

@@ -58,7 +58,11 @@ pub fn text(out: &mut impl io::Write, each: &PortUse) -> io::Result<()> {
         )?;
     }
     for client in &each.clients {
-        writeln!(out, "  from {} {}: {} session(s)", client.vpc, client.client, client.sessions)?;
+        writeln!(
+            out,
+            "  from {} {}: {} session(s)",
+            client.vpc, client.client, client.sessions
+        )?;
     }
     Ok(())
 }

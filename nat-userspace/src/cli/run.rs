@@ -88,8 +88,14 @@ impl LogLevel {
 fn port_range(text: &str) -> Result<PortRange, String> {
     const FORM: &str = "write FIRST-LAST, for example 1024-32767";
     let (first, last) = text.split_once('-').ok_or(FORM)?;
-    let port = |text: &str| text.parse::<u16>().map_err(|error| format!("{text}: {error}; {FORM}"));
-    let range = PortRange { first: port(first)?, last: port(last)? };
+    let port = |text: &str| {
+        text.parse::<u16>()
+            .map_err(|error| format!("{text}: {error}; {FORM}"))
+    };
+    let range = PortRange {
+        first: port(first)?,
+        last: port(last)?,
+    };
     if range.first == 0 || range.first > range.last {
         return Err(format!("a range goes up and starts at 1 or later; {FORM}"));
     }
@@ -122,7 +128,10 @@ impl Arguments {
 pub fn run(pins: &Pins, arguments: &Arguments) -> Outcome {
     let config = arguments.config()?;
     let filter = arguments.log_level.filter();
-    env_logger::Builder::new().filter_level(filter).filter_module("aya", log::LevelFilter::Warn.min(filter)).init();
+    env_logger::Builder::new()
+        .filter_level(filter)
+        .filter_module("aya", log::LevelFilter::Warn.min(filter))
+        .init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

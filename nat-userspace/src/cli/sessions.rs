@@ -104,11 +104,26 @@ pub fn run(pins: &Pins, arguments: &Arguments) -> Outcome {
         }
     } else {
         records.sort_by_key(|session| {
-            (session.protocol, session.source, session.source_port, session.destination, session.destination_port)
+            (
+                session.protocol,
+                session.source,
+                session.source_port,
+                session.destination,
+                session.destination_port,
+            )
         });
         let heading = [
-            "PROTO", "VPC", "SOURCE", "TRANSLATED", "DESTINATION", "GATEWAY", "STATE", "AGE", "IDLE",
-            "OUT", "IN",
+            "PROTO",
+            "VPC",
+            "SOURCE",
+            "TRANSLATED",
+            "DESTINATION",
+            "GATEWAY",
+            "STATE",
+            "AGE",
+            "IDLE",
+            "OUT",
+            "IN",
         ];
         let mut rows = vec![heading.map(str::to_owned).to_vec()];
         rows.extend(records.iter().map(row));

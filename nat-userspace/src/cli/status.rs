@@ -32,12 +32,24 @@ pub fn run(pins: &Pins, arguments: &Arguments) -> Outcome {
 }
 
 fn text(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
-    let controller = if status.controller_running { "running" } else { "not running" };
+    let controller = if status.controller_running {
+        "running"
+    } else {
+        "not running"
+    };
     writeln!(out, "node {}, controller {controller}", status.node)?;
-    writeln!(out, "sessions {} of {}", status.sessions, status.sessions_capacity)?;
+    writeln!(
+        out,
+        "sessions {} of {}",
+        status.sessions, status.sessions_capacity
+    )?;
     writeln!(out, "\ninterfaces")?;
     for interface in &status.interfaces {
-        let vpc = interface.vpc.as_ref().map(|vpc| format!(" of VPC {vpc}")).unwrap_or_default();
+        let vpc = interface
+            .vpc
+            .as_ref()
+            .map(|vpc| format!(" of VPC {vpc}"))
+            .unwrap_or_default();
         writeln!(
             out,
             "  {}: {}{vpc}, on {}",
@@ -64,7 +76,12 @@ fn text(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
     }
     for reason in DropReason::ALL {
         if let Some(packets) = status.drops.get(reason.name()) {
-            writeln!(out, "  {} {packets}  ({})", reason.name(), reason.describe())?;
+            writeln!(
+                out,
+                "  {} {packets}  ({})",
+                reason.name(),
+                reason.describe()
+            )?;
         }
     }
     Ok(())

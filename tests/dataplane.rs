@@ -1,0 +1,229 @@
+//! The real programs, run packet by packet through `BPF_PROG_TEST_RUN` and judged by the reference
+//! NAT of `model/`. The bench they run on is `dataplane/bench.rs`.
+
+#[path = "dataplane/bench.rs"]
+mod bench;
+
+use std::time::Duration;
+
+use bench::{Bench, Hook};
+use nat_tests::{
+    model::{Model, ModelConfig, Side, random_traffic},
+    packets::{
+        FixtureKind, PacketBuilder, addresses, arp_request, checksum_errors, fixtures,
+        translated_checksum_errors, with_transport_checksum,
+    },
+};
+
+const PUBLIC: Side = Side::Inside(0);
+const PRIVATE: Side = Side::Inside(1);
+
+/// Packets for each hook in the random comparison; `NAT_TEST_PACKETS` sets another number.
+fn random_packets() -> usize {
+    std::env::var("NAT_TEST_PACKETS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(20_000)
+}
+
+fn seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let fresh = now.map_or(1, |now| now.as_nanos() as u64);
+    std::env::var("NAT_TEST_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(fresh)
+}
+
+/// Runs one packet and has the model judge it; answers the frame that came out.
+fn judged(bench: &mut Bench, model: &mut Model, ingress: Side, frame: &[u8]) -> Option<Vec<u8>> {
+    let outcome = bench.run(ingress, frame);
+    if let Err(complaint) = model.check(Duration::ZERO, ingress, frame, outcome.as_actual()) {
+        panic!("{complaint}\npacket in by {ingress:?}: {frame:02x?}\nprogram: {outcome:02x?}");
+    }
+    let out = outcome.forwarded()?.to_vec();
+    // What came in wrong goes out wrong by as much; the model has checked that.
+    if checksum_errors(frame).is_empty() {
+        assert_eq!(
+            translated_checksum_errors(frame, &out),
+            Vec::<String>::new(),
+            "{frame:02x?}"
+        );
+    }
+    bench::byte_slice_agrees(frame, &out);
+    Some(out)
+}
+
+fn compare_random(hook: Hook) {
+    let mut bench = Bench::new(hook);
+    let mut model = Model::new(ModelConfig::classic());
+    let seed = seed();
+    println!("NAT_TEST_SEED={seed}");
+    let mut traffic = random_traffic(seed, random_packets(), model.config());
+    while let Some((ingress, frame)) = traffic.next() {
+        if !hook.takes(&frame) {
+            continue;
+        }
+        if let Some(out) = judged(&mut bench, &mut model, ingress, &frame) {
+            traffic.observe(ingress, &frame, &out);
+        }
+    }
+    bench.table_equals(&model);
+}
+
+fn compare_fixtures(hook: Hook) {
+    let mut bench = Bench::new(hook);
+    let mut model = Model::new(ModelConfig::classic());
+    for fixture in fixtures().iter().filter(|row| hook.takes(&row.frame)) {
+        for ingress in [PRIVATE, PUBLIC, Side::Uplink] {
+            println!("{} ({:?}) by {ingress:?}", fixture.name, fixture.kind);
+            judged(&mut bench, &mut model, ingress, &fixture.frame);
+        }
+    }
+    assert!(fixtures().iter().any(|row| row.kind == FixtureKind::Good));
+}
+
+/// Both hooks are run by the same names.
+macro_rules! on_both_hooks {
+    ($($name:ident => $body:expr;)*) => {
+        mod xdp {
+            $(#[test] fn $name() { $body(super::Hook::Xdp) })*
+        }
+        mod tc {
+            $(#[test] fn $name() { $body(super::Hook::Tc) })*
+        }
+    };
+}
+
+on_both_hooks! {
+    random_traffic_equals_the_model => super::compare_random;
+    every_fixture_equals_the_model => super::compare_fixtures;
+    pat_keeps_the_port_when_free_and_overloads_it => super::pat_keeps_and_overloads;
+    one_to_one_needs_no_session => super::one_to_one_needs_no_session;
+    rfc768_computed_zero_checksum_goes_out_as_all_ones => super::zero_checksum_corner;
+    arp_for_public_ips_is_answered_on_the_uplink_only => super::arp;
+    an_unknown_neighbour_is_left_to_the_kernel => super::unknown_neighbour;
+    a_table_that_is_full_drops_with_its_reason_and_keeps_what_it_has => super::full_table;
+}
+
+fn syn(host: std::net::Ipv4Addr, port: u16, server: std::net::Ipv4Addr) -> Vec<u8> {
+    let to = std::net::SocketAddrV4::new(server, 443);
+    PacketBuilder::tcp(std::net::SocketAddrV4::new(host, port), to)
+        .flags(nat_tests::packets::tcp_flags::SYN)
+        .tcp_options(&[2, 4, 5, 0xb4])
+        .build()
+}
+
+fn pat_keeps_and_overloads(hook: Hook) {
+    let mut bench = Bench::new(hook);
+    let mut port = |host, server| {
+        let out = bench.run(PRIVATE, &syn(host, 40_001, server));
+        bench::source(out.forwarded().unwrap())
+    };
+    let first = port(addresses::PRIVATE_A, addresses::SERVER);
+    assert_eq!((*first.ip(), first.port()), (addresses::NAT_PUBLIC, 40_001));
+    let second = port(addresses::PRIVATE_B, addresses::SERVER);
+    assert_eq!(*second.ip(), addresses::NAT_PUBLIC);
+    assert_ne!(second.port(), 40_001, "taken towards this server");
+    let other = port(addresses::PRIVATE_B, addresses::OTHER_SERVER);
+    assert_eq!(other.port(), 40_001, "free towards that server");
+    let again = port(addresses::PRIVATE_B, addresses::SERVER);
+    assert_eq!(again, second, "one session, one mapping");
+}
+
+fn one_to_one_needs_no_session(hook: Hook) {
+    let mut bench = Bench::new(hook);
+    let mut model = Model::new(ModelConfig::classic());
+    let client = std::net::SocketAddrV4::new(addresses::SERVER, 50_000);
+    let public = std::net::SocketAddrV4::new(addresses::WEB_PUBLIC, 80);
+    for length in [0, 1, 7, 1400] {
+        let packet = PacketBuilder::udp(client, public)
+            .payload_len(length)
+            .build();
+        judged(&mut bench, &mut model, Side::Uplink, &packet).expect("goes in");
+        let web = std::net::SocketAddrV4::new(addresses::WEB_PRIVATE, 80);
+        let packet = PacketBuilder::udp(web, client).payload_len(length).build();
+        judged(&mut bench, &mut model, PUBLIC, &packet).expect("goes out");
+    }
+    assert_eq!(bench.sessions(), 0);
+}
+
+fn zero_checksum_corner(hook: Hook) {
+    let mut bench = Bench::new(hook);
+    let mut model = Model::new(ModelConfig::classic());
+    let host = std::net::SocketAddrV4::new(addresses::PRIVATE_A, 40_001);
+    let server = std::net::SocketAddrV4::new(addresses::SERVER, 53);
+    let public = std::net::SocketAddrV4::new(addresses::NAT_PUBLIC, 40_001);
+    // The payload that gives the translated packet an all-ones checksum gives this one another.
+    let outside =
+        with_transport_checksum(&PacketBuilder::udp(public, server).payload_len(5), 0xffff);
+    let inside = outside.clone().source(*host.ip()).build();
+    let out = judged(&mut bench, &mut model, PRIVATE, &inside).expect("goes out");
+    assert_eq!(&out[40..42], [0xff, 0xff]);
+    let unsummed = PacketBuilder::udp(host, server)
+        .without_udp_checksum()
+        .payload_len(5)
+        .build();
+    let out = judged(&mut bench, &mut model, PRIVATE, &unsummed).expect("goes out");
+    assert_eq!(&out[40..42], [0, 0]);
+}
+
+fn arp(hook: Hook) {
+    let mut bench = Bench::new(hook);
+    let mut model = Model::new(ModelConfig {
+        uplink_mac: bench.uplink_mac(),
+        ..ModelConfig::classic()
+    });
+    let ask = |target| arp_request(nat_tests::packets::Mac::SENDER, addresses::SERVER, target);
+    for target in [
+        addresses::NAT_PUBLIC,
+        addresses::WEB_PUBLIC,
+        addresses::OTHER_SERVER,
+    ] {
+        for ingress in [Side::Uplink, PRIVATE] {
+            judged(&mut bench, &mut model, ingress, &ask(target));
+        }
+    }
+    assert_eq!(bench.counter("arp_answered"), 2);
+}
+
+fn unknown_neighbour(hook: Hook) {
+    let mut bench = Bench::new(hook);
+    let packet = syn(addresses::PRIVATE_A, 40_001, bench::NEVER_SEEN);
+    let out = bench.run(PRIVATE, &packet);
+    match hook {
+        // XDP leaves it unchanged to TC, whose session is the one XDP made.
+        Hook::Xdp => assert!(out.forwarded().is_none()),
+        Hook::Tc => assert!(out.forwarded().is_some()),
+    }
+    assert_eq!(bench.sessions(), 1);
+}
+
+fn full_table(hook: Hook) {
+    let mut bench = Bench::with_capacity(hook, 1024);
+    let mut dropped = 0;
+    for number in 0..1100u16 {
+        let out = bench.run(
+            PRIVATE,
+            &syn(addresses::PRIVATE_A, 10_000 + number, addresses::SERVER),
+        );
+        dropped += u32::from(out.forwarded().is_none());
+    }
+    assert_eq!(bench.drops("table_full"), u64::from(dropped));
+    assert_eq!(bench.sessions() as u32, 1100 - dropped);
+    assert!(dropped >= 76, "no more than the table holds");
+    let out = bench.run(
+        PRIVATE,
+        &syn(addresses::PRIVATE_A, 10_000, addresses::SERVER),
+    );
+    assert!(
+        out.forwarded().is_some(),
+        "the first session is still there"
+    );
+    let reverse = bench.reverse_sessions();
+    assert_eq!(
+        reverse,
+        bench.sessions(),
+        "a failed claim gives its port back"
+    );
+}

@@ -1,0 +1,398 @@
+//! A namespace with the interfaces, routes and neighbours of the classic picture, and the programs
+//! loaded in it, to be run by `BPF_PROG_TEST_RUN` with any of the interfaces as ingress.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use aya::{
+    TestRun as _,
+    programs::{SchedClassifier, TestRunOptions, Xdp},
+};
+use nat_common::{
+    map_types::{Session, SessionKey, names},
+    parse, translate,
+};
+use nat_tests::{
+    model::{Actual, DropReason, Model, Side},
+    netns::{
+        Namespace,
+        links::{End, veth},
+    },
+    packets::{Ipv4, Mac, Packet},
+};
+use nat_userspace::{
+    bpf_batch, config,
+    controller::{self, Controller},
+    loader,
+    pins::Pins,
+    sessions, status,
+};
+
+/// An address on the uplink's network that no neighbour entry names.
+pub const NEVER_SEEN: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 250);
+
+const UPLINK: &str = "uplink0";
+const INSIDE: [&str; 2] = ["public0", "private0"];
+const UPLINK_MAC: Mac = Mac([0x02, 0, 0, 0, 0, 0x10]);
+const CONFIG: &str = r#"
+[node]
+uplink = ["uplink0"]
+attach = "xdp"
+max_sessions = CAPACITY
+
+[[vpc]]
+name = "main"
+cidrs = ["10.20.0.0/16", "10.40.0.0/16"]
+internet_gateway = true
+
+  [[vpc.subnet]]
+  name = "public-a"
+  cidr = "10.20.1.0/24"
+  interface = "public0"
+  route_table = "public"
+
+  [[vpc.subnet]]
+  name = "private-a"
+  cidr = "10.40.2.0/24"
+  interface = "private0"
+  route_table = "private"
+
+  [[vpc.route_table]]
+  name = "public"
+  routes = [{ destination = "0.0.0.0/0", target = "internet-gateway" }]
+
+  [[vpc.route_table]]
+  name = "private"
+  routes = [
+    { destination = "0.0.0.0/0", target = "nat-gateway:egress" },
+    { destination = "192.0.2.0/24", target = "blackhole" },
+  ]
+
+  [[vpc.nat_gateway]]
+  name = "egress"
+  subnet = "public-a"
+  private_ip = "10.20.1.100"
+  public_ips = ["198.51.100.10"]
+
+  [[vpc.instance]]
+  name = "web"
+  subnet = "public-a"
+  private_ip = "10.20.1.10"
+  public_ip = "198.51.100.20"
+"#;
+
+/// Which program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// `nat_xdp`.
+    Xdp,
+    /// `nat_tc`.
+    Tc,
+}
+
+impl Hook {
+    /// The kernel makes a test packet of it: for TC it wants a whole IP header behind the Ethernet
+    /// header that announces one.
+    pub fn takes(self, frame: &[u8]) -> bool {
+        let shortest = match (self, frame.get(12..14)) {
+            (Self::Tc, Some([0x08, 0x00])) => 34,
+            (Self::Tc, Some([0x86, 0xdd])) => 54,
+            _ => 14,
+        };
+        frame.len() >= shortest
+    }
+}
+
+/// What the program did with a packet.
+#[derive(Debug)]
+pub enum Outcome {
+    Pass(Vec<u8>),
+    Drop(DropReason),
+    Forward(Vec<u8>),
+    Reply(Vec<u8>),
+}
+
+impl Outcome {
+    pub fn as_actual(&self) -> Actual<'_> {
+        match self {
+            Self::Pass(frame) => Actual::Pass(frame),
+            Self::Drop(reason) => Actual::Drop(*reason),
+            Self::Forward(frame) => Actual::Forward {
+                egress: None,
+                frame,
+            },
+            Self::Reply(frame) => Actual::Reply(frame),
+        }
+    }
+
+    pub fn forwarded(&self) -> Option<&[u8]> {
+        match self {
+            Self::Forward(frame) => Some(frame),
+            _ => None,
+        }
+    }
+}
+
+/// See the module.
+pub struct Bench {
+    edge: Namespace,
+    _wire: Namespace,
+    controller: Controller,
+    pins: Pins,
+    hook: Hook,
+    drops: Vec<u64>,
+}
+
+impl Bench {
+    pub fn new(hook: Hook) -> Self {
+        Self::with_capacity(hook, 262_144)
+    }
+
+    pub fn with_capacity(hook: Hook, capacity: u32) -> Self {
+        let edge = Namespace::with_own_mounts("edge").unwrap();
+        let wire = Namespace::new("wire").unwrap();
+        for (device, address) in [
+            (UPLINK, "198.51.100.1/24"),
+            (INSIDE[0], "10.20.1.1/24"),
+            (INSIDE[1], "10.40.2.1/24"),
+        ] {
+            let mac = (device == UPLINK).then_some(UPLINK_MAC.0);
+            veth(
+                End {
+                    node: &edge,
+                    device,
+                    mac,
+                },
+                End {
+                    node: &wire,
+                    device,
+                    mac: None,
+                },
+            )
+            .unwrap();
+            wire.up(device).unwrap();
+            edge.up(device).unwrap();
+            edge.address(device, address).unwrap();
+        }
+        // Destinations of random traffic that are no neighbours lie behind one.
+        edge.route("0.0.0.0/0", "198.51.100.254").unwrap();
+        for (device, network) in [
+            (UPLINK, [198, 51, 100]),
+            (INSIDE[0], [10, 20, 1]),
+            (INSIDE[1], [10, 40, 2]),
+        ] {
+            permanent_neighbours(&edge, device, network);
+        }
+        let text = CONFIG.replace("CAPACITY", &capacity.to_string());
+        let config = config::parse("bench", &text).unwrap();
+        let pins = Pins::new("/sys/fs/bpf/nat");
+        let controller = edge
+            .run(|| Ok(controller::start(&config, &pins, 0)?))
+            .unwrap();
+        let mut bench = Self {
+            edge,
+            _wire: wire,
+            controller,
+            pins,
+            hook,
+            drops: Vec::new(),
+        };
+        bench.drops = bench.drop_counters();
+        bench
+    }
+
+    pub fn uplink_mac(&self) -> Mac {
+        UPLINK_MAC
+    }
+
+    fn device(ingress: Side) -> &'static str {
+        match ingress {
+            Side::Uplink => UPLINK,
+            Side::Inside(number) => INSIDE[number as usize],
+        }
+    }
+
+    /// Runs the program on one packet.
+    pub fn run(&mut self, ingress: Side, frame: &[u8]) -> Outcome {
+        let index = self.edge.index(Self::device(ingress)).unwrap();
+        let mut out = vec![0; frame.len() + 64];
+        let (hook, controller) = (self.hook, &mut self.controller);
+        let (action, length) = self
+            .edge
+            .run(|| {
+                let context = match hook {
+                    Hook::Xdp => xdp_context(index, frame.len()),
+                    Hook::Tc => tc_context(index),
+                };
+                let options = TestRunOptions {
+                    data_in: Some(frame),
+                    data_out: Some(&mut out),
+                    ctx_in: Some(&context),
+                    ..TestRunOptions::default()
+                };
+                let ebpf = controller.programs();
+                let result = match hook {
+                    Hook::Xdp => {
+                        loader::program::<Xdp>(ebpf, loader::XDP_PROGRAM)?.test_run(options)?
+                    }
+                    Hook::Tc => loader::program::<SchedClassifier>(ebpf, loader::TC_PROGRAM)?
+                        .test_run(options)?,
+                };
+                Ok((result.return_value, result.data_size_out as usize))
+            })
+            .unwrap_or_else(|error| panic!("{error:#}: {frame:02x?}"));
+        out.truncate(length);
+        self.outcome(action, out)
+    }
+
+    fn outcome(&mut self, action: u32, out: Vec<u8>) -> Outcome {
+        const XDP: [u32; 3] = [2, 1, 4];
+        const TC: [u32; 3] = [3, 2, 7];
+        let [pass, drop, redirect] = if self.hook == Hook::Xdp { XDP } else { TC };
+        let is_arp = out.get(12..14) == Some(&[8, 6]);
+        if action == pass {
+            Outcome::Pass(out)
+        } else if action == drop {
+            Outcome::Drop(self.new_drop_reason())
+        } else if action == redirect && is_arp {
+            Outcome::Reply(out)
+        } else if action == redirect {
+            Outcome::Forward(out)
+        } else {
+            panic!("unexpected action {action}");
+        }
+    }
+
+    fn drop_counters(&self) -> Vec<u64> {
+        self.edge
+            .run(|| Ok(self.pins.per_cpu_sums(names::DROPS)?))
+            .unwrap()
+    }
+
+    fn new_drop_reason(&mut self) -> DropReason {
+        let now = self.drop_counters();
+        let changed: Vec<_> = (0..now.len())
+            .filter(|&reason| now[reason] != self.drops[reason])
+            .collect();
+        assert_eq!(changed.len(), 1, "a dropped packet has exactly one reason");
+        assert_eq!(now[changed[0]], self.drops[changed[0]] + 1);
+        self.drops = now;
+        let name = nat_common::drop_reason::DropReason::ALL[changed[0]].name();
+        DropReason::from_name(name).unwrap_or(DropReason::NoSession)
+    }
+
+    pub fn drops(&self, reason: &str) -> u64 {
+        let status = self.edge.run(|| Ok(status::read(&self.pins)?)).unwrap();
+        status.drops.get(reason).copied().unwrap_or(0)
+    }
+
+    pub fn counter(&self, name: &str) -> u64 {
+        self.edge
+            .run(|| Ok(status::read(&self.pins)?))
+            .unwrap()
+            .counters[name]
+    }
+
+    pub fn sessions(&self) -> usize {
+        self.count(names::SESSIONS)
+    }
+
+    pub fn reverse_sessions(&self) -> usize {
+        self.count(names::REVERSE)
+    }
+
+    fn count(&self, map: &str) -> usize {
+        let mut count = 0;
+        self.edge
+            .run(|| {
+                bpf_batch::for_each::<SessionKey, Session>(&self.pins.open(map)?, |_, _| {
+                    count += 1
+                })?;
+                Ok(())
+            })
+            .unwrap();
+        count
+    }
+
+    /// The table holds exactly the model's sessions.
+    pub fn table_equals(&self, model: &Model) {
+        let records = self.edge.run(|| Ok(sessions::read(&self.pins)?)).unwrap();
+        let mut here: Vec<_> = records
+            .iter()
+            .map(|record| {
+                (
+                    record.protocol,
+                    SocketAddrV4::new(record.source, record.source_port),
+                    SocketAddrV4::new(record.destination, record.destination_port),
+                    SocketAddrV4::new(record.translated, record.translated_port),
+                )
+            })
+            .collect();
+        let mut there: Vec<_> = model
+            .sessions()
+            .iter()
+            .map(|session| {
+                let protocol = nat_common::flow::protocol::name(session.flow.protocol);
+                (
+                    protocol,
+                    session.flow.inside,
+                    session.flow.remote,
+                    session.public,
+                )
+            })
+            .collect();
+        here.sort_unstable();
+        there.sort_unstable();
+        assert_eq!(here, there);
+    }
+}
+
+fn permanent_neighbours(edge: &Namespace, device: &str, network: [u8; 3]) {
+    let index = edge.index(device).unwrap();
+    edge.netlink(|handle| async move {
+        for last in 2..=254 {
+            let [a, b, c] = network;
+            let address = Ipv4Addr::new(a, b, c, last);
+            if address != NEVER_SEEN {
+                let mac = [2, 0, a, b, c, last];
+                let add = handle.neighbours().add(index, address.into());
+                add.link_layer_address(&mac).execute().await?;
+            }
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// `struct xdp_md`.
+fn xdp_context(interface: u32, length: usize) -> Vec<u8> {
+    [0, length as u32, 0, interface, 0, 0]
+        .iter()
+        .flat_map(|word| word.to_ne_bytes())
+        .collect()
+}
+
+/// `struct __sk_buff` as far as the interface index.
+fn tc_context(interface: u32) -> Vec<u8> {
+    const INTERFACE_WORD: usize = 10;
+    let mut words = [0u32; 48];
+    words[INTERFACE_WORD] = interface;
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+}
+
+/// Source of a translated packet; the identifier stands for the port of ICMP.
+pub fn source(frame: &[u8]) -> SocketAddrV4 {
+    ip(frame).source()
+}
+
+fn ip(frame: &[u8]) -> Ipv4 {
+    Packet::parse(frame).unwrap().ipv4().unwrap().clone()
+}
+
+/// The same translation on a byte slice gives the same IP packet.
+pub fn byte_slice_agrees(before: &[u8], after: &[u8]) {
+    let mut slice = before.to_vec();
+    let parsed = parse::ipv4(slice.as_slice()).unwrap();
+    let to = parse::ipv4(after).unwrap().flow;
+    translate::apply(slice.as_mut_slice(), &parsed, &to).unwrap();
+    assert_eq!(slice[14..], after[14..], "byte slice and program differ");
+}
