@@ -133,7 +133,8 @@ const fn scale(random: u32, size: u32) -> u32 {
 }
 
 /// SipHash-1-3 of a flow under a gateway's secret, with `salt` for freshness: where its walk starts.
-#[inline]
+// Not inlined: its state would crowd the caller's small BPF stack.
+#[inline(never)]
 pub const fn unguessable(secret: [u64; 2], flow: &Flow, vpc: u16, salt: u32) -> u64 {
     sip_hash(
         secret,
@@ -147,8 +148,7 @@ pub const fn unguessable(secret: [u64; 2], flow: &Flow, vpc: u16, salt: u32) -> 
     )
 }
 
-// Not inlined: its state would crowd the caller's small BPF stack.
-#[inline(never)]
+#[inline(always)]
 const fn sip_hash(key: [u64; 2], words: [u64; 3]) -> u64 {
     let mut v = [
         key[0] ^ 0x736f_6d65_7073_6575,
