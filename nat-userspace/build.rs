@@ -35,7 +35,13 @@ fn build() -> Result<(), Box<dyn Error>> {
         "cargo::rerun-if-env-changed={}",
         build_ebpf::BPF_LINKER_VARIABLE
     );
-    let object = build_ebpf::build(root, &Path::new(&out).join("bpf"))?;
+    // One folder for all profiles, beside theirs: target/<profile>/build/<package>/out is where this
+    // build may write, and `core` need not be compiled again for each.
+    let target = Path::new(&out)
+        .ancestors()
+        .nth(4)
+        .ok_or("OUT_DIR is too short")?;
+    let object = build_ebpf::build(root, &target.join("bpf"))?;
     fs::copy(object, Path::new(&out).join("nat-ebpf.o"))?;
     Ok(())
 }

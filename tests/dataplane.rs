@@ -1,6 +1,8 @@
 //! The real programs, run packet by packet through `BPF_PROG_TEST_RUN` and judged by the reference
 //! NAT of `model/`. The bench they run on is `dataplane/bench.rs`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "dataplane/bench.rs"]
 mod bench;
 
@@ -103,6 +105,9 @@ on_both_hooks! {
     rfc768_computed_zero_checksum_goes_out_as_all_ones => super::zero_checksum_corner;
     arp_for_public_ips_is_answered_on_the_uplink_only => super::arp;
     an_unknown_neighbour_is_left_to_the_kernel => super::unknown_neighbour;
+    two_cpus_racing_on_a_new_flow_end_with_one_mapping => super::race;
+    an_idle_session_ends_in_two_steps_and_a_packet_between_them_keeps_it => super::expiry;
+    a_vpc_address_without_a_subnet_never_leaves_by_the_uplink => super::no_subnet;
     a_table_that_is_full_drops_with_its_reason_and_keeps_what_it_has => super::full_table;
 }
 
@@ -225,5 +230,86 @@ fn full_table(hook: Hook) {
         reverse,
         bench.sessions(),
         "a failed claim gives its port back"
+    );
+}
+
+fn race(hook: Hook) {
+    const FLOWS: u16 = 2000;
+    const CPUS: usize = 2;
+    let mut bench = Bench::new(hook);
+    let packets: Vec<_> = (0..FLOWS)
+        .map(|number| {
+            // Two hosts that want the same port, so that claims collide as well.
+            let host = [addresses::PRIVATE_A, addresses::PRIVATE_B][usize::from(number % 2)];
+            syn(host, 20_000 + number / 2, addresses::SERVER)
+        })
+        .collect();
+    let seen = bench.run_on_cpus(CPUS, PRIVATE, &packets);
+    for (number, packet) in packets.iter().enumerate() {
+        let mappings: Vec<_> = seen.iter().map(|cpu| bench::source(&cpu[number])).collect();
+        assert!(
+            mappings.iter().all(|mapping| *mapping == mappings[0]),
+            "{packet:02x?}: {mappings:?}"
+        );
+    }
+    let mut taken: Vec<_> = seen[0].iter().map(|frame| bench::source(frame)).collect();
+    taken.sort_unstable();
+    taken.dedup();
+    assert_eq!(
+        taken.len(),
+        usize::from(FLOWS),
+        "no public tuple serves two sessions"
+    );
+    assert_eq!(bench.sessions(), usize::from(FLOWS));
+    assert_eq!(
+        bench.reverse_sessions(),
+        usize::from(FLOWS),
+        "no claim leaks"
+    );
+}
+
+fn expiry(hook: Hook) {
+    let over = Duration::from_millis(1600);
+    let mut bench = Bench::with_settings(hook, 1024, "timeouts = { udp = 1 }");
+    let host = std::net::SocketAddrV4::new(addresses::PRIVATE_A, 40_001);
+    let server = std::net::SocketAddrV4::new(addresses::SERVER, 53);
+    let public = std::net::SocketAddrV4::new(addresses::NAT_PUBLIC, 40_001);
+    let out = PacketBuilder::udp(host, server).payload_len(3).build();
+    let back = PacketBuilder::udp(server, public).payload_len(3).build();
+    assert!(bench.run(PRIVATE, &out).forwarded().is_some());
+    for (ingress, packet) in [(PRIVATE, &out), (Side::Uplink, &back)] {
+        std::thread::sleep(over);
+        assert_eq!(bench.sweep(), 0, "the first step only marks it");
+        assert!(bench.run(ingress, packet).forwarded().is_some());
+        assert_eq!(bench.sweep(), 0, "it just carried a packet by {ingress:?}");
+        assert_eq!(bench.sessions(), 1);
+    }
+    assert_eq!(bench.counter("sessions_revived"), 2);
+    std::thread::sleep(over);
+    let mut removed = 0;
+    for _ in 0..3 {
+        removed += bench.sweep();
+    }
+    assert_eq!(removed, 1);
+    assert_eq!(
+        (bench.sessions(), bench.reverse_sessions()),
+        (0, 0),
+        "both halves are gone"
+    );
+    assert!(bench.run(Side::Uplink, &back).forwarded().is_none());
+}
+
+fn no_subnet(hook: Hook) {
+    let mut bench = Bench::new(hook);
+    let nowhere = std::net::Ipv4Addr::new(10, 20, 77, 7);
+    bench.run(PRIVATE, &syn(addresses::PRIVATE_A, 40_001, nowhere));
+    assert_eq!(bench.drops("no_route"), 1);
+    let outcome = bench.run(
+        PRIVATE,
+        &syn(addresses::PRIVATE_A, 40_001, addresses::WEB_PRIVATE),
+    );
+    assert!(
+        matches!(outcome, bench::Outcome::Pass(_)),
+        "a subnet that is there: {outcome:?}"
     );
 }

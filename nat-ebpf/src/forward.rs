@@ -117,6 +117,17 @@ pub fn is_for_host<H: Hook>(hook: &H, flow: &Flow) -> bool {
     query(hook, flow, 0).1 == answer::NOT_FORWARDED
 }
 
+/// The interface the host would send packets of this flow to; 0, which is none, when it would not.
+#[inline(never)]
+pub fn leads_to<H: Hook>(hook: &H, flow: &Flow) -> u32 {
+    let (fib, answer) = query(hook, flow, 0);
+    if answer == answer::NOT_FORWARDED {
+        0
+    } else {
+        fib.ifindex
+    }
+}
+
 /// Sends a complete frame out of an interface.
 #[inline(always)]
 pub fn redirect(interface: u32) -> i64 {

@@ -204,7 +204,7 @@ fn first_packet<H: Hook>(hook: &H, packet: &Ipv4Packet) -> Result<Option<u32>, D
         policy_maps::subnet(hook.ingress(), flow.source).ok_or(DropReason::SpoofedSource)?;
     let target = policy_maps::route(subnet.route_table, flow.destination);
     if matches!(target, Some(Target::Local)) {
-        return Ok(None);
+        return local(hook, flow).map(|()| None);
     }
     if let Some(public) = policy_maps::public_address(flow.destination) {
         return to_own_public_ip(public.is_shared()).map(|_pass| None);
@@ -227,6 +227,18 @@ fn first_packet<H: Hook>(hook: &H, packet: &Ipv4Packet) -> Result<Option<u32>, D
             }
             Ok(Some(gateway))
         }
+    }
+}
+
+/// The host routes within a VPC. An address of it that no subnet here has must not follow the host's
+/// default route out of an uplink.
+#[inline(always)]
+fn local<H: Hook>(hook: &H, flow: &Flow) -> Result<(), DropReason> {
+    match policy_maps::interface(forward::leads_to(hook, flow)) {
+        Some(egress) if egress.is(Interface::UPLINK) && !egress.is(Interface::INSIDE) => {
+            Err(DropReason::NoRoute)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use aya::{
     TestRun as _,
-    programs::{SchedClassifier, TestRunOptions, Xdp},
+    programs::{Program, TestRunOptions},
 };
 use nat_common::{
     map_types::{Session, SessionKey, names},
@@ -22,6 +22,7 @@ use nat_tests::{
 use nat_userspace::{
     bpf_batch, config,
     controller::{self, Controller},
+    expiry::Sweeper,
     loader,
     pins::Pins,
     sessions, status,
@@ -72,6 +73,7 @@ internet_gateway = true
   subnet = "public-a"
   private_ip = "10.20.1.100"
   public_ips = ["198.51.100.10"]
+  GATEWAY_SETTINGS
 
   [[vpc.instance]]
   name = "web"
@@ -148,6 +150,11 @@ impl Bench {
     }
 
     pub fn with_capacity(hook: Hook, capacity: u32) -> Self {
+        Self::with_settings(hook, capacity, "")
+    }
+
+    /// `gateway` is added to the NAT gateway's table.
+    pub fn with_settings(hook: Hook, capacity: u32, gateway: &str) -> Self {
         let edge = Namespace::with_own_mounts("edge").unwrap();
         let wire = Namespace::new("wire").unwrap();
         for (device, address) in [
@@ -182,7 +189,9 @@ impl Bench {
         ] {
             permanent_neighbours(&edge, device, network);
         }
-        let text = CONFIG.replace("CAPACITY", &capacity.to_string());
+        let text = CONFIG
+            .replace("CAPACITY", &capacity.to_string())
+            .replace("GATEWAY_SETTINGS", gateway);
         let config = config::parse("bench", &text).unwrap();
         let pins = Pins::new("/sys/fs/bpf/nat");
         let controller = edge
@@ -214,34 +223,66 @@ impl Bench {
     /// Runs the program on one packet.
     pub fn run(&mut self, ingress: Side, frame: &[u8]) -> Outcome {
         let index = self.edge.index(Self::device(ingress)).unwrap();
-        let mut out = vec![0; frame.len() + 64];
         let (hook, controller) = (self.hook, &mut self.controller);
-        let (action, length) = self
+        let name = if hook == Hook::Xdp {
+            loader::XDP_PROGRAM
+        } else {
+            loader::TC_PROGRAM
+        };
+        let program = controller.programs().program(name).unwrap();
+        let (action, out) = self
             .edge
-            .run(|| {
-                let context = match hook {
-                    Hook::Xdp => xdp_context(index, frame.len()),
-                    Hook::Tc => tc_context(index),
-                };
-                let options = TestRunOptions {
-                    data_in: Some(frame),
-                    data_out: Some(&mut out),
-                    ctx_in: Some(&context),
-                    ..TestRunOptions::default()
-                };
-                let ebpf = controller.programs();
-                let result = match hook {
-                    Hook::Xdp => {
-                        loader::program::<Xdp>(ebpf, loader::XDP_PROGRAM)?.test_run(options)?
-                    }
-                    Hook::Tc => loader::program::<SchedClassifier>(ebpf, loader::TC_PROGRAM)?
-                        .test_run(options)?,
-                };
-                Ok((result.return_value, result.data_size_out as usize))
-            })
+            .run(|| test_run(program, hook, index, frame))
             .unwrap_or_else(|error| panic!("{error:#}: {frame:02x?}"));
-        out.truncate(length);
         self.outcome(action, out)
+    }
+
+    /// Runs all packets on several CPUs at once; answers the forwarded frames of each.
+    pub fn run_on_cpus(
+        &mut self,
+        cpus: usize,
+        ingress: Side,
+        packets: &[Vec<u8>],
+    ) -> Vec<Vec<Vec<u8>>> {
+        let index = self.edge.index(Self::device(ingress)).unwrap();
+        let (hook, edge) = (self.hook, &self.edge);
+        let ebpf = self.controller.programs();
+        let program = if hook == Hook::Xdp {
+            loader::XDP_PROGRAM
+        } else {
+            loader::TC_PROGRAM
+        };
+        let program = ebpf.program(program).unwrap();
+        let start = std::sync::Barrier::new(cpus);
+        let one = || {
+            edge.run(|| {
+                start.wait();
+                packets
+                    .iter()
+                    .map(|packet| {
+                        let (action, out) = test_run(program, hook, index, packet)?;
+                        assert!([4, 7].contains(&action), "not forwarded: {action}");
+                        Ok(out)
+                    })
+                    .collect()
+            })
+            .unwrap()
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..cpus).map(|_| scope.spawn(one)).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        })
+    }
+
+    /// One sweep of the controller; answers how many sessions it ended.
+    pub fn sweep(&mut self) -> u32 {
+        let (pins, controller) = (&self.pins, &mut self.controller);
+        self.edge
+            .run(|| Ok(Sweeper::new(pins)?.sweep(controller.programs())?))
+            .unwrap()
     }
 
     fn outcome(&mut self, action: u32, out: Vec<u8>) -> Outcome {
@@ -344,6 +385,32 @@ impl Bench {
         there.sort_unstable();
         assert_eq!(here, there);
     }
+}
+
+fn test_run(
+    program: &Program,
+    hook: Hook,
+    ingress: u32,
+    frame: &[u8],
+) -> anyhow::Result<(u32, Vec<u8>)> {
+    let mut out = vec![0; frame.len() + 64];
+    let context = match hook {
+        Hook::Xdp => xdp_context(ingress, frame.len()),
+        Hook::Tc => tc_context(ingress),
+    };
+    let options = TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(&mut out),
+        ctx_in: Some(&context),
+        ..TestRunOptions::default()
+    };
+    let result = match program {
+        Program::Xdp(program) => program.test_run(options)?,
+        Program::SchedClassifier(program) => program.test_run(options)?,
+        other => anyhow::bail!("{:?} is none of ours", other.prog_type()),
+    };
+    out.truncate(result.data_size_out as usize);
+    Ok((result.return_value, out))
 }
 
 fn permanent_neighbours(edge: &Namespace, device: &str, network: [u8; 3]) {
