@@ -2,6 +2,8 @@
 //! The labs are in netns/; the tests are grouped by subject in end_to_end/. They need root and a built `nat`.
 #[path = "end_to_end/controller.rs"]
 mod controller;
+#[path = "end_to_end/icmp_errors.rs"]
+mod icmp_errors;
 #[path = "end_to_end/nat_instance.rs"]
 mod nat_instance;
 #[path = "end_to_end/standing.rs"]
@@ -36,6 +38,8 @@ on_every_hook! {
     controller::nothing_attached_on_bad_config,
     volume::a_large_file_arrives_identical,
     volume::ten_thousand_short_connections_none_fails,
+    icmp_errors::a_closed_port_outside_is_told_to_the_socket_inside,
+    icmp_errors::a_closed_port_inside_is_told_to_the_socket_outside,
     nat_instance::host_traffic_is_untouched,
     nat_instance::one_arm_nat_instance,
 }

@@ -33,6 +33,12 @@ impl Delta {
         Self(self.0 + other.0)
     }
 
+    /// The words under a right checksum, itself among them, sum up to all ones.
+    #[inline(always)]
+    pub const fn sum_is_whole(sum: u32) -> bool {
+        fold(sum) == 0xffff
+    }
+
     /// Nothing was edited.
     #[inline(always)]
     pub const fn is_none(self) -> bool {

@@ -15,6 +15,7 @@ pub mod checksum;
 pub mod clock;
 pub mod drop_reason;
 pub mod flow;
+pub mod icmp_error;
 pub mod lifecycle;
 pub mod map_types;
 pub mod packet;

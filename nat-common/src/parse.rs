@@ -36,6 +36,8 @@ pub enum Transport {
     IcmpEchoRequest,
     /// A ping's answer; the flow's destination port is its identifier.
     IcmpEchoReply,
+    /// An error that quotes a packet; see [`crate::icmp_error`].
+    IcmpError,
     /// Any other ICMP message.
     IcmpOther,
     /// Another protocol, or a later fragment, whose transport header is elsewhere.
@@ -60,6 +62,12 @@ pub struct Ipv4Packet {
 }
 
 impl Ipv4Packet {
+    /// A whole ICMP error.
+    #[inline(always)]
+    pub const fn is_error(&self) -> bool {
+        matches!(self.transport, Transport::IcmpError) && self.is_whole()
+    }
+
     /// It is not a fragment.
     #[inline(always)]
     pub const fn is_whole(&self) -> bool {
@@ -150,6 +158,7 @@ fn transport<P: Packet + ?Sized>(
                     parsed.flow.destination_port = icmp.identifier();
                     Transport::IcmpEchoReply
                 }
+                IcmpType::Error => Transport::IcmpError,
                 IcmpType::Other => Transport::IcmpOther,
             };
         }

@@ -28,7 +28,7 @@ pub fn apply<P: Packet + ?Sized>(packet: &mut P, parsed: &Ipv4Packet, to: &Flow)
         }
         Transport::IcmpEchoRequest => store_identifier(packet, at, ports, to.source_port)?,
         Transport::IcmpEchoReply => store_identifier(packet, at, ports, to.destination_port)?,
-        Transport::IcmpOther | Transport::Opaque => {}
+        Transport::IcmpError | Transport::IcmpOther | Transport::Opaque => {}
     }
     let header = packet.load::<Ipv4Header>(IPV4_OFFSET)?.rewritable();
     packet.store(

@@ -1,6 +1,6 @@
 //! The next hop of a translated packet: the host's own routing and neighbour tables decide.
 
-use core::{ffi::c_void, mem};
+use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::{
     bindings::{bpf_fib_lookup as FibLookup, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1},
@@ -10,6 +10,8 @@ use nat_common::{
     address::Address, drop_reason::DropReason, flow::Flow, packet::Packet, parse::Ipv4Packet,
     wire::Mac,
 };
+
+use crate::verdict::Verdict;
 
 const AF_INET: u8 = 2;
 
@@ -23,6 +25,8 @@ pub trait Hook: Packet {
     fn mtu_length(&self, packet: &Ipv4Packet) -> u16;
     /// Bytes from the IP header on, for the counters.
     fn bytes(&self, packet: &Ipv4Packet) -> u64;
+    /// Makes so many bytes, or all there are, readable and writable.
+    fn reach(&mut self, length: u32);
     /// Packets it will be on the wire.
     fn segments(&self) -> u64;
     /// This hook can send to that next hop.
@@ -31,7 +35,8 @@ pub trait Hook: Packet {
     fn complete(&mut self, next: &NextHop) -> Option<()>;
 }
 
-/// Where a packet goes next.
+/// Where a packet goes next, and whether it goes there at all. One value that is whole from the start:
+/// an enum with payloads is partly uninitialised, and the verifier refuses copies of that.
 pub struct NextHop {
     /// Interface index.
     pub interface: u32,
@@ -43,6 +48,8 @@ pub struct NextHop {
     pub source: Mac,
     /// MAC address of the next hop.
     pub destination: Mac,
+    /// What happens to the packet.
+    pub verdict: Verdict,
 }
 
 impl NextHop {
@@ -53,23 +60,40 @@ impl NextHop {
         resolved: false,
         source: [0; 6],
         destination: [0; 6],
+        verdict: Verdict::Pass,
     };
 }
 
-#[inline(always)]
-fn query<H: Hook>(hook: &H, flow: &Flow, mtu_length: u16) -> (FibLookup, i64) {
-    // SAFETY: a structure of integers.
-    let mut fib: FibLookup = unsafe { mem::zeroed() };
-    fib.family = AF_INET;
-    fib.l4_protocol = flow.protocol;
-    fib.ifindex = hook.ingress();
-    fib.__bindgen_anon_1.tot_len = mtu_length;
-    fib.__bindgen_anon_3.ipv4_src = flow.source.raw();
-    fib.__bindgen_anon_4.ipv4_dst = flow.destination.raw();
-    // SAFETY: the context is the program's own, the structure lives through the call.
-    let answer =
-        unsafe { bpf_fib_lookup(hook.context(), &mut fib, size_of::<FibLookup>() as i32, 0) };
-    (fib, answer)
+/// The kernel's look-up structure as plain words, so that clearing it is eight stores; as a whole it
+/// would be a call of a byte loop.
+#[repr(C, align(8))]
+union Query {
+    words: [u64; QUERY_WORDS],
+    fib: FibLookup,
+}
+const QUERY_WORDS: usize = size_of::<FibLookup>() / size_of::<u64>();
+
+impl Query {
+    /// Asks for the route of `flow`; answers one of the numbers of [`answer`].
+    #[inline(always)]
+    fn ask<H: Hook>(query: &mut MaybeUninit<Self>, hook: &H, flow: &Flow, mtu_length: u16) -> i64 {
+        let words = query.as_mut_ptr().cast::<u64>();
+        // SAFETY: the words are the whole structure, which is integers; the context is the program's
+        // own, and the structure lives through the call.
+        unsafe {
+            for word in 0..QUERY_WORDS {
+                words.add(word).write_volatile(0);
+            }
+            let fib = words.cast::<FibLookup>();
+            (*fib).family = AF_INET;
+            (*fib).l4_protocol = flow.protocol;
+            (*fib).ifindex = hook.ingress();
+            (*fib).__bindgen_anon_1.tot_len = mtu_length;
+            (*fib).__bindgen_anon_3.ipv4_src = flow.source.raw();
+            (*fib).__bindgen_anon_4.ipv4_dst = flow.destination.raw();
+            bpf_fib_lookup(hook.context(), fib, size_of::<FibLookup>() as i32, 0)
+        }
+    }
 }
 
 /// The answers of `bpf_fib_lookup` that matter here.
@@ -93,7 +117,8 @@ pub fn find_next_hop<H: Hook>(
     mtu_length: u16,
     next: &mut NextHop,
 ) -> Result<(), DropReason> {
-    let (fib, answer) = query(hook, flow, mtu_length);
+    let mut query = MaybeUninit::uninit();
+    let answer = Query::ask(&mut query, hook, flow, mtu_length);
     if answer != answer::SUCCESS && answer != answer::NO_NEIGHBOUR {
         return Err(if answer == answer::TOO_BIG {
             DropReason::TooBig
@@ -101,12 +126,20 @@ pub fn find_next_hop<H: Hook>(
             DropReason::NoNextHop
         });
     }
-    next.interface = fib.ifindex;
-    // SAFETY: IPv4 was asked for.
-    next.gateway = Address::from_raw(unsafe { fib.__bindgen_anon_4.ipv4_dst });
+    // SAFETY: asking initialised all of it, and IPv4 was asked for.
+    unsafe {
+        let fib = &query.assume_init_ref().fib;
+        next.interface = fib.ifindex;
+        next.gateway = Address::from_raw(fib.__bindgen_anon_4.ipv4_dst);
+        next.source = fib.smac;
+        next.destination = fib.dmac;
+    }
     next.resolved = answer == answer::SUCCESS;
-    next.source = fib.smac;
-    next.destination = fib.dmac;
+    next.verdict = if hook.can_deliver(next) {
+        Verdict::Forward
+    } else {
+        Verdict::HandUp
+    };
     Ok(())
 }
 
@@ -114,18 +147,18 @@ pub fn find_next_hop<H: Hook>(
 /// destination its routing table does not know.
 #[inline(never)]
 pub fn is_for_host<H: Hook>(hook: &H, flow: &Flow) -> bool {
-    query(hook, flow, 0).1 == answer::NOT_FORWARDED
+    Query::ask(&mut MaybeUninit::uninit(), hook, flow, 0) == answer::NOT_FORWARDED
 }
 
 /// The interface the host would send packets of this flow to; 0, which is none, when it would not.
 #[inline(never)]
 pub fn leads_to<H: Hook>(hook: &H, flow: &Flow) -> u32 {
-    let (fib, answer) = query(hook, flow, 0);
-    if answer == answer::NOT_FORWARDED {
-        0
-    } else {
-        fib.ifindex
+    let mut query = MaybeUninit::uninit();
+    if Query::ask(&mut query, hook, flow, 0) == answer::NOT_FORWARDED {
+        return 0;
     }
+    // SAFETY: asking initialised all of it.
+    unsafe { query.assume_init_ref().fib.ifindex }
 }
 
 /// Sends a complete frame out of an interface.

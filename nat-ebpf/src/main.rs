@@ -21,6 +21,7 @@ mod counters;
 mod events;
 mod expire;
 mod forward;
+mod icmp_error;
 mod pipeline;
 mod policy_maps;
 mod port_claim;
@@ -49,21 +50,21 @@ use crate::{
 pub fn nat_xdp(context: XdpContext) -> u32 {
     let mut packet = XdpPacket::new(context);
     let mut next = NextHop::NONE;
-    match pipeline::run(&mut packet, &mut next) {
-        Ok(Verdict::Pass) => count(Counter::Passed, xdp_action::XDP_PASS),
-        Ok(Verdict::HandUp) => count(Counter::HandedUp, xdp_action::XDP_PASS),
+    if let Err(reason) = pipeline::run(&mut packet, &mut next) {
+        counters::dropped(reason);
+        return xdp_action::XDP_DROP;
+    }
+    match next.verdict {
+        Verdict::Pass => count(Counter::Passed, xdp_action::XDP_PASS),
+        Verdict::HandUp => count(Counter::HandedUp, xdp_action::XDP_PASS),
         // XDP_TX is not for all: veth leaves such frames lying when its peer has no XDP program.
-        Ok(Verdict::Answer) => {
+        Verdict::Answer => {
             counters::count(Counter::ArpAnswered, 1);
             forward::redirect(packet.ingress()) as u32
         }
-        Ok(Verdict::Forward) => {
+        Verdict::Forward => {
             counters::count(Counter::Translated, 1);
             forward::redirect(next.interface) as u32
-        }
-        Err(reason) => {
-            counters::dropped(reason);
-            xdp_action::XDP_DROP
         }
     }
 }
@@ -73,20 +74,20 @@ pub fn nat_xdp(context: XdpContext) -> u32 {
 pub fn nat_tc(context: TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
     let mut next = NextHop::NONE;
-    match pipeline::run(&mut packet, &mut next) {
+    if let Err(reason) = pipeline::run(&mut packet, &mut next) {
+        counters::dropped(reason);
+        return TC_ACT_SHOT;
+    }
+    match next.verdict {
         // PIPE lets programs and filters of others see what is not ours.
-        Ok(Verdict::Pass | Verdict::HandUp) => count(Counter::Passed, TC_ACT_PIPE),
-        Ok(Verdict::Answer) => {
+        Verdict::Pass | Verdict::HandUp => count(Counter::Passed, TC_ACT_PIPE),
+        Verdict::Answer => {
             counters::count(Counter::ArpAnswered, 1);
             forward::redirect(packet.ingress()) as i32
         }
-        Ok(Verdict::Forward) => {
+        Verdict::Forward => {
             counters::count(Counter::Translated, packet.segments());
             forward::redirect_to_neighbour(&next) as i32
-        }
-        Err(reason) => {
-            counters::dropped(reason);
-            TC_ACT_SHOT
         }
     }
 }

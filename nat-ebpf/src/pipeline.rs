@@ -13,22 +13,27 @@ use nat_common::{
 use crate::{
     arp, events,
     forward::{self, Hook, NextHop},
+    icmp_error::{self, Way},
     policy_maps, port_claim,
     session_maps::{self, Found, REVERSE, SESSIONS},
     settings,
     verdict::Verdict,
 };
 
-/// The whole way of one packet. [`Verdict::Forward`] leaves the next hop in `next`.
+/// The whole way of one packet; the verdict and the next hop are left in `next`, which says
+/// [`Verdict::Pass`] until something else is decided.
 #[inline(always)]
-pub fn run<H: Hook>(hook: &mut H, next: &mut NextHop) -> Result<Verdict, DropReason> {
+pub fn run<H: Hook>(hook: &mut H, next: &mut NextHop) -> Result<(), DropReason> {
     let Some(interface) = policy_maps::interface(hook.ingress()) else {
-        return Ok(Verdict::Pass);
+        return Ok(());
     };
     match parse::frame(hook) {
-        Some(Frame::Ipv4) => ipv4(hook, &interface, next),
-        Some(Frame::Arp) => Ok(arp::answer(hook, &interface)),
-        Some(Frame::Other) | None => Ok(Verdict::Pass),
+        Some(Frame::Ipv4) => ipv4(hook, interface, next),
+        Some(Frame::Arp) => {
+            next.verdict = arp::answer(hook, interface);
+            Ok(())
+        }
+        Some(Frame::Other) | None => Ok(()),
     }
 }
 
@@ -37,11 +42,14 @@ fn ipv4<H: Hook>(
     hook: &mut H,
     interface: &Interface,
     next: &mut NextHop,
-) -> Result<Verdict, DropReason> {
+) -> Result<(), DropReason> {
     let packet = parse::ipv4(hook)?;
     if interface.is(Interface::UPLINK) {
         if let Some(public) = policy_maps::public_address(packet.flow.destination) {
             return match public.purpose() {
+                PublicUse::Elastic(private) if packet.is_error() => {
+                    icmp_error::forward(hook, &packet, Way::IntoInstance(private), next)
+                }
                 PublicUse::Elastic(private) => {
                     let to = packet
                         .flow
@@ -55,7 +63,7 @@ fn ipv4<H: Hook>(
             return if policy_maps::is_private(packet.flow.destination) {
                 Err(DropReason::PrivateDestination)
             } else {
-                Ok(Verdict::Pass)
+                Ok(())
             };
         }
     }
@@ -69,7 +77,15 @@ fn from_outside<H: Hook>(
     packet: &Ipv4Packet,
     shared: bool,
     next: &mut NextHop,
-) -> Result<Verdict, DropReason> {
+) -> Result<(), DropReason> {
+    if packet.is_error() {
+        let forwarded = icmp_error::forward(hook, packet, Way::IntoGateway, next);
+        // The host may have asked for it.
+        return match forwarded {
+            Err(DropReason::NoSession) if shared => Ok(()),
+            other => other,
+        };
+    }
     let mut found = Found::NONE;
     if has_reverse_session(packet)
         && session_maps::find(&REVERSE, &SessionKey::reverse(&packet.flow), &mut found)
@@ -78,7 +94,7 @@ fn from_outside<H: Hook>(
         return forward_translated(hook, packet, &to, &found, next);
     }
     if shared {
-        Ok(Verdict::Pass)
+        Ok(())
     } else {
         Err(DropReason::NoSession)
     }
@@ -99,25 +115,29 @@ fn from_inside<H: Hook>(
     interface: &Interface,
     packet: &Ipv4Packet,
     next: &mut NextHop,
-) -> Result<Verdict, DropReason> {
+) -> Result<(), DropReason> {
     let flow = &packet.flow;
     if flow.destination.is_multicast_or_reserved() {
-        return Ok(Verdict::Pass);
+        return Ok(());
     }
     if !is_own_source(hook, interface, flow) {
         return foreign_source(hook, interface, flow);
     }
-    if interface.is(Interface::HAS_ELASTIC)
-        && let Some(verdict) = one_to_one(hook, interface, packet, next)?
-    {
-        return Ok(verdict);
+    if interface.is(Interface::HAS_ELASTIC) && one_to_one(hook, interface, packet, next)? {
+        return Ok(());
     }
     let key = SessionKey::forward(flow, interface.vpc);
     let mut found = Found::NONE;
-    if policy::translatable(packet).is_err() || !session_maps::find(&SESSIONS, &key, &mut found) {
+    if packet.is_error()
+        || policy::translatable(packet).is_err()
+        || !session_maps::find(&SESSIONS, &key, &mut found)
+    {
         let Some(gateway) = first_packet(hook, packet)? else {
-            return Ok(Verdict::Pass);
+            return Ok(());
         };
+        if packet.is_error() {
+            return icmp_error::forward(hook, packet, Way::OutOfGateway(interface.vpc), next);
+        }
         let made = port_claim::claim(flow, interface.vpc, gateway, settings::now());
         if let Err(reason) = made {
             events::claim_failed(hook.context(), flow, reason);
@@ -153,46 +173,46 @@ fn is_own_source<H: Hook>(hook: &H, interface: &Interface, flow: &Flow) -> bool 
 /// What others send may be meant for the host, but is never forwarded. On a one-armed host the same
 /// interface carries the host's own traffic.
 #[inline(never)]
-fn foreign_source<H: Hook>(
-    hook: &H,
-    interface: &Interface,
-    flow: &Flow,
-) -> Result<Verdict, DropReason> {
+fn foreign_source<H: Hook>(hook: &H, interface: &Interface, flow: &Flow) -> Result<(), DropReason> {
     if interface.is(Interface::UPLINK) || forward::is_for_host(hook, flow) {
-        Ok(Verdict::Pass)
+        Ok(())
     } else {
         Err(DropReason::SpoofedSource)
     }
 }
 
 /// An instance's public IP serves its packets that are routed to the internet gateway. No session,
-/// so any protocol and any fragment.
+/// so any protocol and any fragment. False: the packet is not for the internet gateway.
 #[inline(always)]
 fn one_to_one<H: Hook>(
     hook: &mut H,
     interface: &Interface,
     packet: &Ipv4Packet,
     next: &mut NextHop,
-) -> Result<Option<Verdict>, DropReason> {
+) -> Result<bool, DropReason> {
     let flow = &packet.flow;
     let Some(elastic) = policy_maps::elastic(interface.vpc, flow.source) else {
-        return Ok(None);
+        return Ok(false);
     };
     if elastic.interface != hook.ingress() {
         return Err(DropReason::SpoofedSource);
     }
     let Some(Target::InternetGateway) = policy_maps::route(elastic.route_table, flow.destination)
     else {
-        return Ok(None);
+        return Ok(false);
     };
     if let Some(public) = policy_maps::public_address(flow.destination) {
-        return to_own_public_ip(public.is_shared()).map(Some);
+        return to_own_public_ip(public.is_shared()).map(|()| true);
     }
     if forward::is_for_host(hook, flow) {
-        return Ok(Some(Verdict::Pass));
+        return Ok(true);
+    }
+    if packet.is_error() {
+        let way = Way::OutOfInstance(elastic.public);
+        return icmp_error::forward(hook, packet, way, next).map(|()| true);
     }
     let to = flow.with_source(elastic.public, flow.source_port);
-    forward_translated(hook, packet, &to, &Found::NONE, next).map(Some)
+    forward_translated(hook, packet, &to, &Found::NONE, next).map(|()| true)
 }
 
 /// Decides about a packet without a session: the NAT gateway that is to make one, or `None` for a
@@ -207,7 +227,7 @@ fn first_packet<H: Hook>(hook: &H, packet: &Ipv4Packet) -> Result<Option<u32>, D
         return local(hook, flow).map(|()| None);
     }
     if let Some(public) = policy_maps::public_address(flow.destination) {
-        return to_own_public_ip(public.is_shared()).map(|_pass| None);
+        return to_own_public_ip(public.is_shared()).map(|()| None);
     }
     if forward::is_for_host(hook, flow) {
         return Ok(None);
@@ -222,7 +242,7 @@ fn first_packet<H: Hook>(hook: &H, packet: &Ipv4Packet) -> Result<Option<u32>, D
             policy::translatable(packet)?;
             policy::may_open(packet)?;
             // Before a port is taken for a packet that goes nowhere.
-            if packet.ttl <= 1 {
+            if packet.ttl <= 1 && !packet.is_error() {
                 return Err(DropReason::TtlExpired);
             }
             Ok(Some(gateway))
@@ -243,30 +263,30 @@ fn local<H: Hook>(hook: &H, flow: &Flow) -> Result<(), DropReason> {
 }
 
 #[inline(always)]
-fn to_own_public_ip(shared: bool) -> Result<Verdict, DropReason> {
+fn to_own_public_ip(shared: bool) -> Result<(), DropReason> {
     if shared {
-        Ok(Verdict::Pass)
+        Ok(())
     } else {
         Err(DropReason::Hairpin)
     }
 }
 
 /// The last stage: what `packet` became goes to its next hop. Nothing is changed or counted when
-/// this hook can't send it there.
-#[inline(always)]
+/// this hook can't send it there; `next` tells.
+#[inline(never)]
 fn forward_translated<H: Hook>(
     hook: &mut H,
     packet: &Ipv4Packet,
     to: &Flow,
     session: &Found,
     next: &mut NextHop,
-) -> Result<Verdict, DropReason> {
+) -> Result<(), DropReason> {
     if packet.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
     forward::find_next_hop(hook, to, hook.mtu_length(packet), next)?;
-    if !hook.can_deliver(next) {
-        return Ok(Verdict::HandUp);
+    if !matches!(next.verdict, Verdict::Forward) {
+        return Ok(());
     }
     session.carry(
         settings::now(),
@@ -275,8 +295,7 @@ fn forward_translated<H: Hook>(
         tcp_flags(packet),
     );
     translate::apply(hook, packet, to).ok_or(DropReason::Malformed)?;
-    hook.complete(next).ok_or(DropReason::Malformed)?;
-    Ok(Verdict::Forward)
+    hook.complete(next).ok_or(DropReason::Malformed)
 }
 
 #[inline(always)]

@@ -30,10 +30,10 @@ static NAMES: HashMap<NameKey, Name> = HashMap::pinned(65_536, BPF_F_NO_PREALLOC
 
 /// What an interface is.
 #[inline(always)]
-pub fn interface(index: u32) -> Option<Interface> {
-    // SAFETY: the controller replaces entries whole and copies are taken at once; one that is torn
-    // by a concurrent change belongs to a configuration that is being changed.
-    unsafe { INTERFACES.get(index) }.copied()
+pub fn interface(index: u32) -> Option<&'static Interface> {
+    // SAFETY: a map element's memory stays valid; one that the controller replaces meanwhile belongs
+    // to a configuration that is being changed.
+    unsafe { INTERFACES.get(index) }
 }
 
 /// XDP may redirect to this interface.

@@ -33,14 +33,9 @@ impl TcPacket {
     /// The packet of this program run, with its headers in the linear part.
     #[inline(always)]
     pub fn new(context: TcContext) -> Self {
-        let length = context.len();
-        let wanted = if length < HEADERS { length } else { HEADERS };
-        if context.data() + wanted as usize > context.data_end() {
-            // SAFETY: the context is the program's own. A failure leaves a shorter linear part, and
-            // every access checks its bounds.
-            unsafe { bpf_skb_pull_data(context.skb.skb, wanted) };
-        }
-        Self { context }
+        let mut packet = Self { context };
+        packet.reach(HEADERS);
+        packet
     }
 
     #[inline(always)]
@@ -117,6 +112,17 @@ impl Hook for TcPacket {
     #[inline(always)]
     fn bytes(&self, _packet: &Ipv4Packet) -> u64 {
         u64::from(self.context.len()).saturating_sub(EthernetHeader::LEN as u64)
+    }
+
+    #[inline(always)]
+    fn reach(&mut self, length: u32) {
+        let all = self.context.len();
+        let wanted = if all < length { all } else { length };
+        if self.context.data() + wanted as usize > self.context.data_end() {
+            // SAFETY: the context is the program's own. A failure leaves a shorter linear part, and
+            // every access checks its bounds.
+            unsafe { bpf_skb_pull_data(self.context.skb.skb, wanted) };
+        }
     }
 
     #[inline(always)]

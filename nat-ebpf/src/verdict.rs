@@ -1,8 +1,7 @@
 //! What the pipeline decided. The table that carries it out is in `main.rs`; a packet that ends here
 //! is a [`nat_common::drop_reason::DropReason`] instead.
 
-/// What happens to a packet that is not dropped. The variants hold nothing: an enum that is partly
-/// uninitialised is copied by the compiler, and the verifier refuses that.
+/// What happens to a packet that is not dropped.
 #[derive(Clone, Copy)]
 pub enum Verdict {
     /// It is the host's, unchanged.

@@ -89,6 +89,9 @@ impl Hook for XdpPacket {
     }
 
     #[inline(always)]
+    fn reach(&mut self, _length: u32) {}
+
+    #[inline(always)]
     fn segments(&self) -> u64 {
         1
     }

@@ -141,6 +141,8 @@ fn rust_flags(linker: &Path) -> OsString {
             format!("--cfg=bpf_target_arch=\"{arch}\"").as_str(),
             "-Cdebuginfo=2",
             "-Clink-arg=--btf",
+            // Small copies and clears as stores in place instead of calls of byte loops.
+            "-Clink-arg=--disable-expand-memcpy-in-order",
             // Atomics with a result, 32-bit jumps; in every kernel since 5.12.
             "-Ctarget-cpu=v3",
             "-Clinker=",

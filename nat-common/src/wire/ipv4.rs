@@ -39,6 +39,8 @@ pub enum Fragment {
 impl Ipv4Header {
     /// Length without options, in bytes.
     pub const LEN: usize = Ipv4Hdr::LEN;
+    /// Where the checksum stands, in bytes.
+    pub const CHECKSUM: usize = 10;
     const MORE_FRAGMENTS: u16 = 0x2000;
     const OFFSET: u16 = 0x1fff;
 
@@ -140,6 +142,32 @@ impl Ipv4Rewrite {
             ttl,
             protocol: self.protocol,
             checksum: addresses.replace16(old, new).apply(self.checksum),
+            source,
+            destination,
+        }
+    }
+}
+
+/// The last eight bytes of an IPv4 header without options.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Ipv4Addresses {
+    source: Address,
+    destination: Address,
+}
+
+// SAFETY: 8 bytes without padding, checked below.
+unsafe impl Wire for Ipv4Addresses {}
+const _: () = assert!(size_of::<Ipv4Addresses>() == Ipv4Header::LEN - Ipv4Addresses::OFFSET);
+
+impl Ipv4Addresses {
+    /// Where they start in the header, in bytes.
+    pub const OFFSET: usize = 12;
+
+    /// Of these.
+    #[inline(always)]
+    pub const fn new(source: Address, destination: Address) -> Self {
+        Self {
             source,
             destination,
         }

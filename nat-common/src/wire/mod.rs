@@ -6,7 +6,7 @@ mod ipv4;
 mod transport;
 
 pub use ethernet::{ArpPacket, EtherType, EthernetHeader, Mac};
-pub use ipv4::{Fragment, Ipv4Header, Ipv4Rewrite};
+pub use ipv4::{Fragment, Ipv4Addresses, Ipv4Header, Ipv4Rewrite};
 pub use transport::{IcmpHeader, IcmpType, TcpFlags, TcpHeader, UdpHeader};
 
 /// Marks header types that can be copied out of and into a frame.
@@ -22,3 +22,5 @@ unsafe impl Wire for u8 {}
 unsafe impl Wire for u16 {}
 // SAFETY: as above.
 unsafe impl Wire for u32 {}
+// SAFETY: as above; arrays have no padding between their elements.
+unsafe impl<const N: usize> Wire for [u16; N] {}

@@ -166,6 +166,7 @@ impl IcmpHeader {
         match self.kind {
             0 => IcmpType::EchoReply,
             8 => IcmpType::EchoRequest,
+            3 | 11 | 12 => IcmpType::Error,
             _ => IcmpType::Other,
         }
     }
@@ -184,6 +185,8 @@ pub enum IcmpType {
     EchoRequest,
     /// Its answer.
     EchoReply,
-    /// Errors and all other messages.
+    /// Destination unreachable, time exceeded or parameter problem: quotes a packet.
+    Error,
+    /// All other messages.
     Other,
 }
