@@ -267,6 +267,21 @@ fn shared_public_ip_leaves_errors_about_the_host_to_it() {
 }
 
 #[test]
+fn an_error_to_one_public_ip_is_not_about_another() {
+    let other = Ipv4Addr::new(198, 51, 100, 11);
+    let mut config = ModelConfig::classic();
+    config.gateways[0].public_ips.push(other);
+    let mut nat = Model::new(config);
+    sent(&mut nat, PRIVATE_SUBNET, &sent_udp(PRIVATE_A).build());
+    let to = |public| unreachable(SERVER, public, &sent_udp(NAT_PUBLIC)).build();
+    forwarded(&mut nat, Side::Uplink, &to(NAT_PUBLIC), PRIVATE_SUBNET);
+    assert_eq!(
+        dropped(&mut nat, Side::Uplink, &to(other)),
+        DropReason::NoSession
+    );
+}
+
+#[test]
 fn fragments_of_errors_of_an_elastic_ip_keep_what_they_quote() {
     for (side, error) in &four_ways()[2..] {
         for (offset, more) in [(0, true), (64, false)] {
