@@ -194,9 +194,10 @@ impl Traffic {
         }
     }
 
-    /// 0 to 1400 bytes, odd lengths as often as even ones; sometimes all equal.
+    /// 0 to 1380 bytes, which fit an MTU of 1500 with all options; odd lengths as
+    /// often as even ones; sometimes all equal.
     pub(super) fn payload(&mut self) -> Vec<u8> {
-        let longest = self.random.pick(&[1, 4, 64, 64, 1400]);
+        let longest = self.random.pick(&[1, 4, 64, 64, 1380]);
         let length = self.random.below(longest + 1);
         match self.random.below(8) {
             0 => vec![0x00; length],
