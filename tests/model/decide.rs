@@ -1,7 +1,8 @@
 //! The rules, in the order in which they apply. The first that fits decides.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 
+use super::icmp_error::{error_in, plan_one_to_one};
 use super::{Change, DropReason, End, Flow, Model, Side, Target};
 use crate::packets::{
     ETHERNET_LEN, ETHERTYPE_ARP, ETHERTYPE_IPV4, Ipv4, Network, Packet, Transport, arp_reply, be16,
@@ -16,6 +17,12 @@ pub(super) enum Plan {
     Reply(Vec<u8>),
     /// Translate without a session.
     OneToOne {
+        change: Change,
+        egress: Side,
+    },
+    /// Translate an ICMP error: its header, and at the other end the packet it
+    /// quotes. The port is for the quote.
+    Error {
         change: Change,
         egress: Side,
     },
@@ -54,7 +61,11 @@ impl Model {
         };
         // Last, and before a port is taken: a packet that dies here opens nothing.
         match plan {
-            Plan::OneToOne { .. } | Plan::Open { .. } | Plan::Out(_) | Plan::In(_)
+            Plan::OneToOne { .. }
+            | Plan::Error { .. }
+            | Plan::Open { .. }
+            | Plan::Out(_)
+            | Plan::In(_)
                 if ip.ttl <= 1 =>
             {
                 Plan::Drop(DropReason::TtlExpired)
@@ -94,23 +105,21 @@ impl Model {
         match subnet.target(ip.dst) {
             None => Plan::Drop(DropReason::NoRoute),
             Some(Target::Blackhole) => Plan::Drop(DropReason::Blackhole),
-            Some(Target::InternetGateway) => self.plan_elastic_source(ip.src),
+            Some(Target::InternetGateway) => self.plan_elastic_source(ip),
             Some(Target::NatGateway(gateway)) => self.plan_nat(gateway, ip),
         }
     }
 
-    fn plan_elastic_source(&self, src: Ipv4Addr) -> Plan {
-        match self.config.elastic_of_private(src) {
-            Some(elastic) => Plan::OneToOne {
-                change: Change {
-                    end: End::Source,
-                    address: elastic.public,
-                    port: None,
-                },
-                egress: Side::Uplink,
-            },
-            None => Plan::Drop(DropReason::NoPublicIp),
-        }
+    fn plan_elastic_source(&self, ip: &Ipv4) -> Plan {
+        let Some(elastic) = self.config.elastic_of_private(ip.src) else {
+            return Plan::Drop(DropReason::NoPublicIp);
+        };
+        let change = Change {
+            end: End::Source,
+            address: elastic.public,
+            port: None,
+        };
+        plan_one_to_one(ip, change, Side::Uplink)
     }
 
     fn plan_nat(&self, gateway: usize, ip: &Ipv4) -> Plan {
@@ -119,6 +128,9 @@ impl Model {
         }
         if !matches!(ip.protocol, protocol::TCP | protocol::UDP | protocol::ICMP) {
             return Plan::Drop(DropReason::UnsupportedProtocol);
+        }
+        if let Some(icmp) = error_in(ip) {
+            return self.plan_error_from_inside(icmp).unwrap_or_else(Plan::Drop);
         }
         let mut remote = ip.destination();
         if let Transport::Icmp(icmp) = &ip.transport {
@@ -146,20 +158,22 @@ impl Model {
     fn plan_from_uplink(&self, ip: &Ipv4) -> Plan {
         let config = &self.config;
         if let Some(elastic) = config.elastic_of_public(ip.dst) {
-            return Plan::OneToOne {
-                change: Change {
-                    end: End::Destination,
-                    address: elastic.private,
-                    port: None,
-                },
-                egress: config.side_of(elastic.private),
+            let change = Change {
+                end: End::Destination,
+                address: elastic.private,
+                port: None,
             };
+            return plan_one_to_one(ip, change, config.side_of(elastic.private));
         }
         if let Some(gateway) = config.gateway_of_public(ip.dst) {
-            return match self.flow_from_outside(ip) {
-                Some(flow) => Plan::In(flow),
-                None if gateway.shared_with_host => Plan::Pass,
-                None => Plan::Drop(DropReason::NoSession),
+            let plan = match error_in(ip) {
+                Some(icmp) => self.plan_error_from_outside(ip.dst, icmp),
+                None => self.flow_from_outside(ip).map(Plan::In),
+            };
+            return match plan {
+                // Nothing inside asked for it: the host may have.
+                Err(DropReason::NoSession) if gateway.shared_with_host => Plan::Pass,
+                plan => plan.unwrap_or_else(Plan::Drop),
             };
         }
         if config.is_local(ip.dst) {
@@ -169,19 +183,20 @@ impl Model {
     }
 
     /// The flow that a packet to a NAT gateway's public IP belongs to.
-    fn flow_from_outside(&self, ip: &Ipv4) -> Option<Flow> {
+    fn flow_from_outside(&self, ip: &Ipv4) -> Result<Flow, DropReason> {
         if ip.is_fragment() {
-            return None;
+            return Err(DropReason::NoSession);
         }
         let remote = match &ip.transport {
             Transport::Tcp(_) | Transport::Udp(_) => ip.source(),
             Transport::Icmp(icmp) if icmp.icmp_type == icmp_type::ECHO_REPLY => {
                 SocketAddrV4::new(ip.src, 0)
             }
-            Transport::Icmp(_) | Transport::Opaque(_) => return None,
+            Transport::Icmp(_) | Transport::Opaque(_) => return Err(DropReason::NoSession),
         };
         self.sessions
             .find_outside(ip.protocol, ip.destination(), remote)
+            .ok_or(DropReason::NoSession)
     }
 }
 

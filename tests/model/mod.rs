@@ -15,18 +15,23 @@
 //! - Time only dates the sessions. None expires by itself, because in the real
 //!   dataplane an idle session may be there a little longer than its timeout;
 //!   [`Model::forget_idle`] removes what is overdue when a test asks for it.
-//! - 1:1 translation does not look into ICMP errors: what they quote keeps its
-//!   addresses. Nor does it touch checksums of protocols other than TCP and UDP
-//!   that cover the IP addresses (UDP-Lite, DCCP).
+//! - 1:1 translation does not look into fragments of ICMP errors, nor into the
+//!   deprecated source quench and redirect: what they quote keeps its addresses.
+//!   Nor does it touch checksums of protocols other than TCP and UDP that cover
+//!   the IP addresses (UDP-Lite, DCCP).
+//! - An ICMP error with a wrong checksum is translated like any other packet that
+//!   has one, and stays wrong.
 
 mod check;
 mod config;
 mod decide;
 mod drop_reason;
+mod icmp_error;
 mod random;
 mod rewrite;
 mod sessions;
 mod traffic;
+mod traffic_errors;
 mod traffic_kinds;
 
 use std::time::Duration;
@@ -39,9 +44,13 @@ pub use sessions::{Flow, Session};
 pub use traffic::{Traffic, random_traffic};
 
 use decide::Plan;
-use rewrite::{Change, End, rewrite};
+use rewrite::{Change, End, rewrite, rewrite_error};
 use sessions::Sessions;
 
+#[cfg(test)]
+mod icmp_error_corner_tests;
+#[cfg(test)]
+mod icmp_error_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -151,6 +160,10 @@ impl Model {
             Plan::OneToOne { change, egress } => Output::Forward {
                 egress,
                 frame: rewrite(frame, change),
+            },
+            Plan::Error { change, egress } => Output::Forward {
+                egress,
+                frame: rewrite_error(frame, change),
             },
             Plan::Out(flow) | Plan::Open { flow, .. } => self.send_out(now, flow, frame),
             Plan::In(flow) => {

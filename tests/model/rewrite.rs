@@ -1,4 +1,4 @@
-//! Puts another address and port into a packet.
+//! Puts another address and port into a packet, and into the one an ICMP error quotes.
 
 use std::net::Ipv4Addr;
 
@@ -12,6 +12,15 @@ use crate::packets::{
 pub(super) enum End {
     Source,
     Destination,
+}
+
+impl End {
+    fn opposite(self) -> Self {
+        match self {
+            Self::Source => Self::Destination,
+            Self::Destination => Self::Source,
+        }
+    }
 }
 
 /// What one end of a packet becomes.
@@ -34,8 +43,7 @@ pub(super) fn rewrite(frame: &[u8], change: Change) -> Vec<u8> {
     let before = frame[ETHERNET_LEN..].to_vec();
     let ip = &mut frame[ETHERNET_LEN..];
 
-    let address_at = if change.end == End::Source { 12 } else { 16 };
-    ip[address_at..address_at + 4].copy_from_slice(&change.address.octets());
+    put_address(ip, change);
     ip[8] -= 1;
     let transport = Transport::of(ip);
     if let Some(port) = change.port {
@@ -56,6 +64,76 @@ pub(super) fn rewrite(frame: &[u8], change: Change) -> Vec<u8> {
     frame
 }
 
+/// `frame`, which must be an ICMP error with a whole inner IP header, with the
+/// address of `change` in its header and `change` made at the other end of the
+/// packet it quotes.
+///
+/// The ICMP checksum is computed anew over everything, or off by as much as before.
+pub(super) fn rewrite_error(frame: &[u8], change: Change) -> Vec<u8> {
+    let mut translated = rewrite(
+        frame,
+        Change {
+            port: None,
+            ..change
+        },
+    );
+    let (before, ip) = (&frame[ETHERNET_LEN..], &mut translated[ETHERNET_LEN..]);
+    let end = usize::from(be16(ip, 2));
+    let icmp = Transport::of(ip).start;
+    let inner = Change {
+        end: change.end.opposite(),
+        ..change
+    };
+    rewrite_quote(&mut ip[icmp + 8..end], inner);
+    let computed = match transport_checksum_state(before) {
+        ChecksumState::Right => transport_checksum(ip),
+        _ => None,
+    };
+    let checksum = computed.unwrap_or_else(|| {
+        let message = icmp + 4..end;
+        let (old, new) = (words(before, message.clone()), words(ip, message));
+        adjusted(be16(before, icmp + 2), &old, &new)
+    });
+    put16(ip, icmp + 2, checksum);
+    translated
+}
+
+/// Makes `change` in a quoted packet. Its transport checksum, as far as it is
+/// there, is of bytes that may not be there: right or wrong, it is adjusted.
+fn rewrite_quote(quote: &mut [u8], change: Change) {
+    let before = quote.to_vec();
+    let transport = Transport::of(quote);
+    put_address(quote, change);
+    put16(quote, 10, 0);
+    let checksum = checksum_of(&quote[..transport.start]);
+    put16(quote, 10, checksum);
+    let is_later_fragment = be16(quote, 6) & 0x1fff != 0;
+    if is_later_fragment {
+        return;
+    }
+    if let Some(port) = change.port {
+        put16(quote, transport.port_field(change.end), port);
+    }
+    let whole_field = transport
+        .checksum_field()
+        .filter(|field| field + 2 <= quote.len());
+    let Some(field) = whole_field else {
+        return;
+    };
+    let (old, new) = (transport.covered(&before), transport.covered(quote));
+    let is_absent = transport.protocol == protocol::UDP && be16(&before, field) == 0;
+    if is_absent || old == new {
+        return;
+    }
+    let checksum = adjusted(be16(&before, field), &old, &new);
+    put16(quote, field, transport.as_sent(checksum));
+}
+
+fn put_address(ip: &mut [u8], change: Change) {
+    let field = if change.end == End::Source { 12 } else { 16 };
+    ip[field..field + 4].copy_from_slice(&change.address.octets());
+}
+
 fn update_transport_checksum(before: &[u8], ip: &mut [u8], transport: Transport) {
     let Some(field) = transport.checksum_field() else {
         return;
@@ -68,12 +146,8 @@ fn update_transport_checksum(before: &[u8], ip: &mut [u8], transport: Transport)
         ChecksumState::Right => transport_checksum(ip),
         ChecksumState::Wrong { .. } | ChecksumState::Unverifiable => None,
     };
-    let checksum = match computed.unwrap_or_else(|| adjusted(be16(before, field), &old, &new)) {
-        // RFC 768: a computed zero is sent as all ones.
-        0 if transport.protocol == protocol::UDP => 0xffff,
-        checksum => checksum,
-    };
-    put16(ip, field, checksum);
+    let checksum = computed.unwrap_or_else(|| adjusted(be16(before, field), &old, &new));
+    put16(ip, field, transport.as_sent(checksum));
 }
 
 /// Where the transport header is, and of what.
@@ -105,6 +179,14 @@ impl Transport {
             protocol::UDP => Some(self.start + 6),
             protocol::ICMP => Some(self.start + 2),
             _ => None,
+        }
+    }
+
+    /// RFC 768: a computed zero is sent as all ones.
+    fn as_sent(self, checksum: u16) -> u16 {
+        match checksum {
+            0 if self.protocol == protocol::UDP => 0xffff,
+            checksum => checksum,
         }
     }
 

@@ -8,8 +8,8 @@ use crate::packets::addresses::{
     NAT_PUBLIC, OTHER_SERVER, PRIVATE_A, PRIVATE_B, SERVER, WEB_PRIVATE, WEB_PUBLIC,
 };
 use crate::packets::{
-    FixtureKind, Ipv4, Packet, PacketBuilder, Transport, be16, fixtures, fragments_of, icmp_type,
-    protocol, tcp_flags, translated_checksum_errors, with_transport_checksum,
+    FixtureKind, Ipv4, Packet, PacketBuilder, Transport, be16, fixtures, fragments_of, protocol,
+    tcp_flags, translated_checksum_errors, with_transport_checksum,
 };
 
 pub(super) const NOW: Duration = Duration::ZERO;
@@ -220,18 +220,6 @@ fn a_wrong_checksum_stays_wrong() {
         };
         assert_eq!(crate::packets::checksum_errors(&frame).len(), 1);
     }
-}
-
-#[test]
-fn icmp_error_of_an_elastic_ip_keeps_its_quote() {
-    let quoted = syn(SERVER, WEB_PRIVATE);
-    let error = PacketBuilder::icmp(WEB_PRIVATE, SERVER, icmp_type::UNREACHABLE, 3);
-    let error = error.quoting(&quoted, Some(28)).build();
-    let out = sent(&mut classic(), PUBLIC_SUBNET, &error);
-    let Transport::Icmp(icmp) = out.transport else {
-        panic!("not ICMP")
-    };
-    assert_eq!(icmp.payload, quoted[14..42]);
 }
 
 #[test]

@@ -37,10 +37,10 @@ pub struct Traffic {
 
 /// A packet of the inside and what the internet saw of it.
 #[derive(Clone, Debug)]
-struct Translation {
-    ingress: Side,
-    sent: Ipv4,
-    seen: Ipv4,
+pub(super) struct Translation {
+    pub ingress: Side,
+    pub sent: Ipv4,
+    pub seen: Ipv4,
 }
 
 /// `n` random packets for a NAT with this configuration. The same seed and the
@@ -119,7 +119,8 @@ impl Traffic {
         ))
     }
 
-    fn remembered(&mut self) -> Option<Translation> {
+    /// One of the packets of the inside that were translated.
+    pub(super) fn remembered(&mut self) -> Option<Translation> {
         if self.translations.is_empty() {
             return None;
         }
@@ -129,7 +130,7 @@ impl Traffic {
 
     /// A packet of the protocol of `other`. `None` for a fragment of it that
     /// does not say which ports it has.
-    fn packet_like(
+    pub(super) fn packet_like(
         &mut self,
         other: &Ipv4,
         from: SocketAddrV4,
@@ -193,9 +194,10 @@ impl Traffic {
         }
     }
 
-    /// 0 to 1400 bytes, odd lengths as often as even ones; sometimes all equal.
+    /// 0 to 1380 bytes, which fit an MTU of 1500 with all options; odd lengths as
+    /// often as even ones; sometimes all equal.
     pub(super) fn payload(&mut self) -> Vec<u8> {
-        let longest = self.random.pick(&[1, 4, 64, 64, 1400]);
+        let longest = self.random.pick(&[1, 4, 64, 64, 1380]);
         let length = self.random.below(longest + 1);
         match self.random.below(8) {
             0 => vec![0x00; length],

@@ -22,14 +22,15 @@ impl Traffic {
     /// A packet of any kind. Most are good and meet earlier ones.
     pub(super) fn any_packet(&mut self) -> (Side, Vec<u8>) {
         let built = match self.random.below(100) {
-            0..28 => self.new_connection(),
-            28..41 => self.follow_up(),
-            41 => self.forged_follow_up(),
-            42..60 => self.reply(false),
-            60..64 => self.reply(true),
-            64..70 => self.elastic_ip_packet(),
-            70..75 => Some(self.unsolicited()),
-            75..83 => Some(self.unusual_from_inside()),
+            0..26 => self.new_connection(),
+            26..38 => self.follow_up(),
+            38 => self.forged_follow_up(),
+            39..56 => self.reply(false),
+            56..60 => self.reply(true),
+            60..66 => self.elastic_ip_packet(),
+            66..71 => Some(self.unsolicited()),
+            71..78 => Some(self.unusual_from_inside()),
+            78..83 => self.icmp_error(),
             83..88 => return self.fragment(),
             88..94 => return self.malformed(),
             94..97 => return self.not_ipv4(),

@@ -13,7 +13,7 @@ const PRIVATE_SUBNET: Side = Side::Inside(1);
 
 /// A configuration in which everything happens: a small pool, a shared gateway,
 /// a subnet without routes, two subnets behind one interface.
-fn crowded() -> ModelConfig {
+pub(super) fn crowded() -> ModelConfig {
     let mut config = ModelConfig::classic();
     config.gateways[0].ports = vec![40_000..=40_003];
     config.gateways.push(NatGateway {

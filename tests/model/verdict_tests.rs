@@ -121,7 +121,7 @@ fn each_drop_reason_has_its_packet() {
         (
             NoSession,
             Side::Uplink,
-            PacketBuilder::icmp(SERVER, NAT_PUBLIC, 3, 1),
+            PacketBuilder::icmp(SERVER, NAT_PUBLIC, 4, 0),
         ),
         (TtlExpired, PRIVATE_SUBNET, udp(PRIVATE_A, SERVER).ttl(1)),
         (TtlExpired, PUBLIC_SUBNET, udp(WEB_PRIVATE, SERVER).ttl(0)),
@@ -157,12 +157,25 @@ fn each_drop_reason_has_its_packet() {
 
 #[test]
 fn malformed_fixtures_are_dropped_and_the_others_are_not() {
+    let unreadable_quotes = [
+        "icmp_unreachable_quote_0",
+        "icmp_unreachable_quote_19",
+        "icmp_unreachable_quote_20",
+        "icmp_unreachable_quote_bad_checksum",
+        "error_inside_quote_0_bytes",
+        "error_inside_quote_19_bytes",
+        "error_inside_quote_27_bytes",
+        "error_inside_quote_cuts_options",
+        "error_inside_inner_version_6",
+        "error_inside_inner_ihl_4",
+        "error_inside_inner_ip_checksum_wrong",
+    ];
     for fixture in fixtures() {
         let output = classic().handle(NOW, PRIVATE_SUBNET, &fixture.frame);
         let is_malformed = output == Output::Drop(DropReason::Malformed);
         assert_eq!(
             is_malformed,
-            fixture.kind == FixtureKind::Malformed,
+            fixture.kind == FixtureKind::Malformed || unreadable_quotes.contains(&fixture.name),
             "{}",
             fixture.name
         );

@@ -1,13 +1,17 @@
 //! Named packets worth trying on anything that reads or rewrites packets.
 //!
-//! Well-formed ones go from a private host to a server; "after" in a name means
-//! after the source became the NAT gateway's address, ports kept.
+//! Well-formed ones go from a private host to a server, and ICMP errors the other
+//! way as well (`quote_rows.rs`); "after" in a name means after the source became
+//! the NAT gateway's address, ports kept.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::addresses::{PRIVATE_A, SERVER};
 use super::corner::{with_other_zero, with_transport_checksum};
-use super::{PacketBuilder, be16, corner, fragments_of, icmp_type, malformed, protocol, tcp_flags};
+use super::{
+    PacketBuilder, be16, corner, fragments_of, icmp_type, malformed, protocol, quote_rows,
+    tcp_flags,
+};
 
 /// A packet with a name.
 #[derive(Clone, Debug)]
@@ -40,7 +44,9 @@ pub fn fixtures() -> Vec<Fixture> {
     all.extend(rows(FixtureKind::Good, icmp_rows()));
     all.extend(rows(FixtureKind::Good, ip_rows()));
     all.extend(rows(FixtureKind::Good, corner::corner_rows()));
+    all.extend(rows(FixtureKind::Good, quote_rows::quote_rows()));
     all.extend(rows(FixtureKind::Damaged, damaged_rows()));
+    all.extend(rows(FixtureKind::Damaged, quote_rows::damaged_quote_rows()));
     all.extend(rows(FixtureKind::Malformed, malformed::malformed_rows()));
     all
 }

@@ -22,6 +22,8 @@ mod fixtures;
 mod fragment;
 mod malformed;
 mod parse;
+mod quote;
+mod quote_rows;
 mod validate;
 
 pub use arp::{arp_reply, arp_request};
@@ -31,6 +33,7 @@ pub use corner::{with_header_checksum, with_transport_checksum};
 pub use fixtures::{Fixture, FixtureKind, fixtures};
 pub use fragment::fragments_of;
 pub use parse::{Arp, Ethernet, Icmp, Ipv4, Network, Packet, ParseError, Tcp, Transport, Udp};
+pub use quote::Quote;
 pub use validate::{
     ChecksumState, checksum_errors, header_checksum_state, translated_checksum_errors,
     transport_checksum_state,

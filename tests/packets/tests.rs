@@ -268,6 +268,31 @@ fn lost_and_invented_udp_checksums_are_noticed() {
 }
 
 #[test]
+fn what_a_translation_breaks_in_a_quote_is_noticed() {
+    let error = |quoted: &PacketBuilder, length| {
+        PacketBuilder::icmp(SERVER, PRIVATE_A, icmp_type::TIME_EXCEEDED, 0)
+            .quoting(&quoted.build(), length)
+            .build()
+    };
+    let udp = fixtures::udp().payload_len(4);
+    let (tcp, echo) = (fixtures::tcp(), fixtures::echo());
+    for quoted in [&udp, &tcp, &echo] {
+        let right = error(quoted, None);
+        let wrong = error(&quoted.clone().break_transport_checksum(), None);
+        assert_eq!(translated_checksum_errors(&right, &right), [""; 0]);
+        assert_eq!(translated_checksum_errors(&right, &wrong).len(), 1);
+        assert_eq!(translated_checksum_errors(&wrong, &wrong), [""; 0]);
+    }
+    let (whole, cut) = (error(&udp, None), error(&udp, Some(28)));
+    assert_eq!(translated_checksum_errors(&cut, &cut), [""; 0]);
+    assert_eq!(translated_checksum_errors(&whole, &cut).len(), 1);
+    let without = error(&udp.without_udp_checksum(), None);
+    assert_eq!(translated_checksum_errors(&without, &without), [""; 0]);
+    assert_eq!(translated_checksum_errors(&whole, &without).len(), 1);
+    assert_eq!(translated_checksum_errors(&without, &whole).len(), 1);
+}
+
+#[test]
 fn fragments_carry_the_whole_segment() {
     let whole = fixtures::udp()
         .ip_options(&[7, 3, 4, 0x94, 4, 0, 0])

@@ -85,7 +85,8 @@ pub fn transport_checksum_state(ip: &[u8]) -> ChecksumState {
 /// and its RFC 4884 extension. Empty when all is right.
 ///
 /// The transport checksum of a fragment cannot be told from the fragment and is
-/// not judged, nor is the one quoted in an ICMP error (RFC 5508 REQ-3c).
+/// not judged, nor is the one quoted in an ICMP error (RFC 5508 REQ-3c): for that
+/// see [`translated_checksum_errors`].
 #[must_use]
 pub fn checksum_errors(frame: &[u8]) -> Vec<String> {
     let packet = match Packet::parse(frame) {
@@ -115,7 +116,9 @@ pub fn checksum_errors(frame: &[u8]) -> Vec<String> {
 }
 
 /// [`checksum_errors`] of `after`, and what only a comparison can tell: that a
-/// UDP checksum of `before` was lost, or made up where there was none.
+/// UDP checksum of `before` was lost, or made up where there was none, and that a
+/// transport checksum was right in the complete quote of an ICMP error, and is not
+/// any more.
 #[must_use]
 pub fn translated_checksum_errors(before: &[u8], after: &[u8]) -> Vec<String> {
     let mut errors = checksum_errors(after);
@@ -129,7 +132,41 @@ pub fn translated_checksum_errors(before: &[u8], after: &[u8]) -> Vec<String> {
             errors.push(format!("UDP had no checksum, now it is {after:#06x}"));
         }
     }
+    if let (Some(before), Some(after)) = (quoted_packet(before), quoted_packet(after)) {
+        errors.extend(quoted_transport_error(&before, &after));
+    }
     errors
+}
+
+/// What is wrong with the transport checksum that the packet `after` has, quoted
+/// in an ICMP error, when it was the packet `before`.
+fn quoted_transport_error(before: &[u8], after: &[u8]) -> Option<String> {
+    let name = transport_name(before.get(9).copied()?);
+    match (
+        transport_checksum_state(before),
+        transport_checksum_state(after),
+    ) {
+        (ChecksumState::Right, ChecksumState::Right)
+        | (ChecksumState::Absent, ChecksumState::Absent)
+        | (ChecksumState::Wrong { .. } | ChecksumState::Unverifiable, _) => None,
+        (ChecksumState::Right, state @ ChecksumState::Wrong { .. }) => {
+            state.complaint(&format!("quoted {name}"))
+        }
+        (ChecksumState::Right, _) => Some(format!("quoted {name} checksum was lost")),
+        (ChecksumState::Absent, _) => {
+            Some(format!("quoted {name} had no checksum, now it has one"))
+        }
+    }
+}
+
+/// What follows the header of an ICMP error that is not a fragment.
+fn quoted_packet(frame: &[u8]) -> Option<Vec<u8>> {
+    let packet = Packet::parse(frame).ok()?;
+    let ip = packet.ipv4().filter(|ip| !ip.is_fragment())?;
+    match &ip.transport {
+        Transport::Icmp(icmp) if icmp_type::is_error(icmp.icmp_type) => Some(icmp.payload.clone()),
+        _ => None,
+    }
 }
 
 fn quote_errors(ip: &Ipv4) -> Vec<String> {

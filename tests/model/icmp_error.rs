@@ -1,0 +1,129 @@
+//! ICMP errors (RFC 5508): whose packet they quote decides what becomes of them.
+//!
+//! The host that a translation is about stands at one end of the error and at the
+//! other end of the packet it quotes: what was sent comes back quoted.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use super::{Change, DropReason, End, Flow, Model, Plan, Side};
+use crate::packets::{Icmp, Ipv4, Quote, Transport, folded_sum, icmp_type, protocol};
+
+/// The ICMP message in `ip`, when it is an error that is translated with its quote.
+/// A fragment of one is not: the quote may be elsewhere.
+pub(super) fn error_in(ip: &Ipv4) -> Option<&Icmp> {
+    match &ip.transport {
+        Transport::Icmp(icmp) if is_error(icmp.icmp_type) && !ip.is_fragment() => Some(icmp),
+        _ => None,
+    }
+}
+
+fn is_error(icmp_type: u8) -> bool {
+    matches!(
+        icmp_type,
+        icmp_type::UNREACHABLE | icmp_type::TIME_EXCEEDED | icmp_type::PARAMETER_PROBLEM
+    )
+}
+
+impl Model {
+    /// An error from outside to the NAT gateway's address `public`.
+    pub(super) fn plan_error_from_outside(
+        &self,
+        public: Ipv4Addr,
+        icmp: &Icmp,
+    ) -> Result<Plan, DropReason> {
+        let quote = readable_quote(icmp)?;
+        let (from, remote) = ends(&quote, icmp_type::ECHO_REQUEST)?;
+        let flow = self
+            .sessions
+            .find_outside(quote.protocol, from, remote)
+            .filter(|_| quote.src == public)
+            .ok_or(DropReason::NoSession)?;
+        Ok(Plan::Error {
+            change: Change {
+                end: End::Destination,
+                address: *flow.inside.ip(),
+                port: Some(flow.inside.port()),
+            },
+            egress: self.config.side_of(*flow.inside.ip()),
+        })
+    }
+
+    /// An error from inside, routed to a NAT gateway. Its sender need not be the
+    /// host that the session belongs to.
+    pub(super) fn plan_error_from_inside(&self, icmp: &Icmp) -> Result<Plan, DropReason> {
+        let quote = readable_quote(icmp)?;
+        let (remote, inside) = ends(&quote, icmp_type::ECHO_REPLY)?;
+        let flow = Flow {
+            protocol: quote.protocol,
+            inside,
+            remote,
+        };
+        let session = self.sessions.find(&flow).ok_or(DropReason::NoSession)?;
+        Ok(Plan::Error {
+            change: Change {
+                end: End::Source,
+                address: *session.public.ip(),
+                port: Some(session.public.port()),
+            },
+            egress: Side::Uplink,
+        })
+    }
+}
+
+/// A packet of an elastic IP, of which `change` is to be made: when it is an
+/// error, it must quote the same address.
+pub(super) fn plan_one_to_one(ip: &Ipv4, change: Change, egress: Side) -> Plan {
+    let Some(icmp) = error_in(ip) else {
+        return Plan::OneToOne { change, egress };
+    };
+    let quote = match readable_quote(icmp) {
+        Ok(quote) => quote,
+        Err(reason) => return Plan::Drop(reason),
+    };
+    let is_same_host = match change.end {
+        End::Source => quote.dst == ip.src,
+        End::Destination => quote.src == ip.dst,
+    };
+    // What it quotes in turn would keep its addresses. Nobody sends errors about errors.
+    let is_nested = quote.protocol == protocol::ICMP
+        && quote
+            .icmp_type_and_id()
+            .is_some_and(|(icmp_type, _)| is_error(icmp_type));
+    if is_same_host && !is_nested {
+        Plan::Error { change, egress }
+    } else {
+        Plan::Drop(DropReason::NoSession)
+    }
+}
+
+/// The quote of an error whose inner IP header is whole and right. Its checksum is
+/// right as receivers see it: either zero may stand for zero.
+fn readable_quote(icmp: &Icmp) -> Result<Quote, DropReason> {
+    let quote = Quote::parse(&icmp.payload).map_err(|_| DropReason::Malformed)?;
+    if folded_sum(&quote.header) == 0xffff {
+        Ok(quote)
+    } else {
+        Err(DropReason::Malformed)
+    }
+}
+
+/// Both ends of a quoted packet that a session may carry, as sessions have them:
+/// of an echo of this type the query id stands for the port of its one end.
+fn ends(quote: &Quote, echo_type: u8) -> Result<(SocketAddrV4, SocketAddrV4), DropReason> {
+    if quote.fragment_offset != 0 {
+        return Err(DropReason::NoSession);
+    }
+    let (from, to) = match quote.protocol {
+        protocol::TCP | protocol::UDP => quote.ports().ok_or(DropReason::Malformed)?,
+        protocol::ICMP => match quote.icmp_type_and_id().ok_or(DropReason::Malformed)? {
+            (icmp_type, _) if icmp_type != echo_type => return Err(DropReason::NoSession),
+            (icmp_type::ECHO_REQUEST, id) => (id, 0),
+            (_, id) => (0, id),
+        },
+        _ => return Err(DropReason::NoSession),
+    };
+    Ok((
+        SocketAddrV4::new(quote.src, from),
+        SocketAddrV4::new(quote.dst, to),
+    ))
+}
