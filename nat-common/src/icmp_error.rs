@@ -25,9 +25,11 @@ enum Quoted {
     /// Ports and a checksum, which may be zero for none.
     Udp,
     /// A ping's identifier and a checksum without pseudo header.
-    Echo,
+    Echo { is_request: bool },
     /// Less than eight bytes are quoted.
     CutShort,
+    /// An error again: nothing answers for what it quotes.
+    Nested,
     /// Another protocol or message, or a later fragment.
     Opaque,
 }
@@ -43,18 +45,27 @@ pub struct Quote {
 }
 
 impl Quote {
-    /// A NAT gateway can tell which session it belongs to.
+    /// It is an error itself, which no error may be about (RFC 1122, 3.2.2).
+    #[inline(always)]
+    pub const fn is_error(&self) -> bool {
+        matches!(self.quoted, Quoted::Nested)
+    }
+
+    /// A NAT gateway can tell which session it belongs to, when it was sent out (`outward`) or let in:
+    /// pings go out, their answers come in.
     ///
     /// # Errors
     ///
     /// [`DropReason::Malformed`] when too little is quoted, [`DropReason::NoSession`] when nothing of
     /// the kind is ever translated.
     #[inline(always)]
-    pub const fn names_a_session(&self) -> Result<(), DropReason> {
+    pub const fn names_a_session(&self, outward: bool) -> Result<(), DropReason> {
         match self.quoted {
-            Quoted::Tcp { .. } | Quoted::Udp | Quoted::Echo => Ok(()),
+            Quoted::Tcp { .. } | Quoted::Udp => Ok(()),
+            Quoted::Echo { is_request } if is_request == outward => Ok(()),
+            Quoted::Echo { .. } => Err(DropReason::NoSession),
             Quoted::CutShort => Err(DropReason::Malformed),
-            Quoted::Opaque => Err(DropReason::NoSession),
+            Quoted::Nested | Quoted::Opaque => Err(DropReason::NoSession),
         }
     }
 }
@@ -178,11 +189,17 @@ fn transport<P: Packet + ?Sized>(
     if quote.flow.protocol == protocol::ICMP {
         let icmp = packet.load::<IcmpHeader>(at).ok_or(DropReason::Malformed)?;
         match icmp.kind() {
-            IcmpType::EchoRequest => quote.flow.source_port = icmp.identifier(),
-            IcmpType::EchoReply => quote.flow.destination_port = icmp.identifier(),
-            IcmpType::Error | IcmpType::Other => return Ok(()),
+            IcmpType::EchoRequest => {
+                quote.flow.source_port = icmp.identifier();
+                quote.quoted = Quoted::Echo { is_request: true };
+            }
+            IcmpType::EchoReply => {
+                quote.flow.destination_port = icmp.identifier();
+                quote.quoted = Quoted::Echo { is_request: false };
+            }
+            IcmpType::Error => quote.quoted = Quoted::Nested,
+            IcmpType::Other => {}
         }
-        quote.quoted = Quoted::Echo;
         return Ok(());
     }
     // TCP's ports stand where UDP's do.
@@ -246,7 +263,7 @@ pub fn apply<P: Packet + ?Sized>(
                 .and(ports);
             store_ports(packet, at, &to.quoted)?;
         }
-        Quoted::Echo => {
+        Quoted::Echo { .. } => {
             change = change
                 .and(edit(packet, at + IcmpHeader::CHECKSUM, ports, false)?)
                 .and(ports);
@@ -254,7 +271,7 @@ pub fn apply<P: Packet + ?Sized>(
             let identifier = to.quoted.source_port.raw() | to.quoted.destination_port.raw();
             packet.store(at + IcmpHeader::IDENTIFIER, identifier)?;
         }
-        Quoted::CutShort | Quoted::Opaque => {}
+        Quoted::CutShort | Quoted::Nested | Quoted::Opaque => {}
     }
 
     packet.edit_transport_checksum(

@@ -49,6 +49,9 @@ pub fn forward<H: Hook>(
     match way {
         Way::IntoGateway => {
             let (address, port) = mapping(&quote, None)?;
+            if quote.flow.source != packet.flow.destination {
+                return Err(DropReason::NoSession);
+            }
             to.destination = address;
             to.quoted = quote.flow.with_source(address, port);
         }
@@ -58,14 +61,14 @@ pub fn forward<H: Hook>(
             to.quoted = quote.flow.with_destination(address, port);
         }
         Way::IntoInstance(private) => {
-            if quote.flow.source != packet.flow.destination {
+            if quote.is_error() || quote.flow.source != packet.flow.destination {
                 return Err(DropReason::NoSession);
             }
             to.destination = private;
             to.quoted = quote.flow.with_source(private, quote.flow.source_port);
         }
         Way::OutOfInstance(public) => {
-            if quote.flow.destination != packet.flow.source {
+            if quote.is_error() || quote.flow.destination != packet.flow.source {
                 return Err(DropReason::NoSession);
             }
             to.source = public;
@@ -88,7 +91,7 @@ pub fn forward<H: Hook>(
 /// What the quoted packet's other end is on this NAT's other side: the session of its answers.
 #[inline(always)]
 fn mapping(quote: &Quote, vpc: Option<u16>) -> Result<(Address, Port), DropReason> {
-    quote.names_a_session()?;
+    quote.names_a_session(vpc.is_none())?;
     let answers = quote.flow.reversed();
     let mut found = Found::NONE;
     let is_there = match vpc {

@@ -8,6 +8,7 @@ use aya::{
     programs::{Program, TestRunOptions},
 };
 use nat_common::{
+    icmp_error::{self, Translated},
     map_types::{Session, SessionKey, names},
     parse, translate,
 };
@@ -459,7 +460,17 @@ fn ip(frame: &[u8]) -> Ipv4 {
 pub fn byte_slice_agrees(before: &[u8], after: &[u8]) {
     let mut slice = before.to_vec();
     let parsed = parse::ipv4(slice.as_slice()).unwrap();
-    let to = parse::ipv4(after).unwrap().flow;
-    translate::apply(slice.as_mut_slice(), &parsed, &to).unwrap();
+    let to = parse::ipv4(after).unwrap();
+    if parsed.is_error() {
+        let before = icmp_error::quote(slice.as_slice(), &parsed).unwrap();
+        let translated = Translated {
+            source: to.flow.source,
+            destination: to.flow.destination,
+            quoted: icmp_error::quote(after, &to).unwrap().flow,
+        };
+        icmp_error::apply(slice.as_mut_slice(), &parsed, &before, &translated).unwrap();
+    } else {
+        translate::apply(slice.as_mut_slice(), &parsed, &to.flow).unwrap();
+    }
     assert_eq!(slice[14..], after[14..], "byte slice and program differ");
 }
