@@ -35,7 +35,7 @@ drop_reasons! {
     NoSession = 5, "no_session", "Nothing inside asked for this packet, or a TCP packet that is no SYN has no session.";
     PrivateDestination = 6, "private_destination", "A packet from outside is addressed to a private address of a VPC.";
     UnsupportedProtocol = 7, "unsupported_protocol", "A NAT gateway translates TCP, UDP and ICMP only.";
-    UnsupportedIcmp = 8, "unsupported_icmp", "This ICMP message is not translated: only echo requests and their replies are.";
+    UnsupportedIcmp = 8, "unsupported_icmp", "This ICMP message is not translated: only pings, their answers and errors are.";
     Fragment = 9, "fragment", "A fragment on its way through a NAT gateway.";
     TtlExpired = 10, "ttl_expired", "The time to live ran out here.";
     TooBig = 11, "too_big", "The packet is larger than the next hop's MTU.";

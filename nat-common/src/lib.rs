@@ -7,7 +7,7 @@
 //!
 //! # Limitations
 //!
-//! IPv4 only. ICMP errors and fragments are parsed but only the 1:1 path translates fragments.
+//! IPv4 only. Only the 1:1 path translates fragments.
 #![cfg_attr(not(test), no_std)]
 
 pub mod address;

@@ -44,6 +44,21 @@ pub mod names {
     pub const COUNTERS: &str = "COUNTERS";
     /// Numbers to the names in the configuration, for readers.
     pub const NAMES: &str = "NAMES";
+
+    /// All of them.
+    pub const ALL: &[&str] = &[
+        COUNTERS,
+        DROPS,
+        ELASTIC,
+        GATEWAYS,
+        INTERFACES,
+        NAMES,
+        PUBLIC_ADDRESSES,
+        REVERSE,
+        ROUTES,
+        SESSIONS,
+        SUBNETS,
+    ];
 }
 
 /// A flow in one VPC (`vpc` is 0 in a reverse key: outside there are no VPCs).

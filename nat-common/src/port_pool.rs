@@ -111,7 +111,8 @@ impl Candidates {
     pub const fn new(pool: &PortPool, random: u64) -> Self {
         Self {
             start: scale(random as u32, pool.size),
-            stride: 1 + scale((random >> 32) as u32, pool.size.saturating_sub(1)),
+            // So short that one address's attempts stay within one round: they are all different.
+            stride: 1 + scale((random >> 32) as u32, pool.size / ATTEMPTS_PER_ADDRESS),
         }
     }
 
@@ -244,6 +245,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn attempts_never_repeat_a_port_before_the_pool_is_through(
+            first in 1u16..60_000, length in 0u16..5000, random in any::<u64>(),
+        ) {
+            let pool = pool(&[(first, first.saturating_add(length))]);
+            let candidates = Candidates::new(&pool, random);
+            let outside = Port::NONE;
+            let tried: std::collections::HashSet<_> = (0..ATTEMPTS_PER_ADDRESS)
+                .map(|attempt| candidates.port(&pool, outside, attempt))
+                .collect();
+            prop_assert_eq!(tried.len() as u32, ATTEMPTS_PER_ADDRESS.min(pool.size()));
+        }
+
         #[test]
         fn every_candidate_is_in_the_pool(
             first in 1u16..65_535, length in 0u16..2000, random in any::<u64>(), original in 1u16..,

@@ -55,7 +55,8 @@ pub fn nat_xdp(context: XdpContext) -> u32 {
         return xdp_action::XDP_DROP;
     }
     match next.verdict {
-        Verdict::Pass => count(Counter::Passed, xdp_action::XDP_PASS),
+        // The TC program sees it next, and counts it.
+        Verdict::Pass => xdp_action::XDP_PASS,
         Verdict::HandUp => count(Counter::HandedUp, xdp_action::XDP_PASS),
         // XDP_TX is not for all: veth leaves such frames lying when its peer has no XDP program.
         Verdict::Answer => {

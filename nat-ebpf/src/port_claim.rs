@@ -22,6 +22,7 @@ use crate::{
 };
 
 const EEXIST: i32 = -17;
+const EBUSY: i32 = -16;
 
 /// What [`try_port`] works on: one search for a free port.
 struct Search {
@@ -90,7 +91,8 @@ extern "C" fn try_port(index: u32, search: *mut c_void) -> i64 {
     let half = Session::new(&key, search.flow.source, original, search.vpc, search.now);
     match REVERSE.insert(key, half, u64::from(BPF_NOEXIST)) {
         Ok(()) => search.outcome = Ok(Some((*address, port))),
-        Err(EEXIST) => return GO_ON,
+        // Busy is what kernels before 6.15 may answer under contention.
+        Err(EEXIST | EBUSY) => return GO_ON,
         Err(_) => search.outcome = Err(DropReason::TableFull),
     }
     STOP
@@ -122,6 +124,7 @@ fn insert_forward(search: &Search, address: Address, port: Port) -> Result<(), D
     let _ = REVERSE.remove(SessionKey::reverse(&outside));
     match inserted {
         Err(EEXIST) => Ok(()),
+        Err(EBUSY) => Err(DropReason::ClaimRace),
         _ => Err(DropReason::TableFull),
     }
 }

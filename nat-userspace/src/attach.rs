@@ -18,6 +18,7 @@ use aya::{
 use nat_common::map_types::Interface;
 
 use crate::{
+    bpf_syscall::detach_pinned_link,
     config::Attach,
     error::{Error, Result, chain},
     host::HostInterface,
@@ -293,7 +294,14 @@ fn pin(link: FdLink, path: &Path) -> Result<()> {
     })
 }
 
-fn remove_pin(path: &Path) -> Result<()> {
+/// Detaches a pinned link and removes its pin; one that is gone is no error.
+///
+/// # Errors
+///
+/// When the pin can't be removed.
+pub fn remove_pin(path: &Path) -> Result<()> {
+    // A link whose interface is gone can't be detached, and need not be.
+    let _ = detach_pinned_link(path);
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(Error::io(format!("removing {}", path.display()))(error))

@@ -10,7 +10,7 @@ use std::{
 
 use aya::Ebpf;
 use aya_log::EbpfLogger;
-use nat_common::map_types::{Interface, NameKey, names};
+use nat_common::map_types::{Interface, Name, NameKey, names};
 use nix::fcntl::Flock;
 use tokio::{
     io::unix::AsyncFd,
@@ -141,6 +141,7 @@ fn bring_up(
             forwarding_set.insert(interface.name.clone());
         }
     }
+    release_others(&existing.names, &before, attached)?;
     let mut numbering = Numbering::new(existing.names);
     let facts = Facts {
         attached,
@@ -151,6 +152,36 @@ fn bring_up(
     let tables = policy::compile(config, &mut numbering, facts)?;
     reconcile::write(&mut ebpf, &tables)?;
     Ok(ebpf)
+}
+
+/// Takes from interfaces that are no longer configured what an earlier configuration gave them.
+fn release_others(
+    names: &[(NameKey, Name)],
+    before: &BTreeMap<u32, u32>,
+    attached: &[Attached],
+) -> Result<()> {
+    for (index, flags) in before {
+        if attached.iter().any(|each| each.interface.index == *index) {
+            continue;
+        }
+        let key = NameKey {
+            kind: NameKey::INTERFACE,
+            number: *index,
+        };
+        if let Some((_, name)) = names.iter().find(|(other, _)| *other == key) {
+            release(name.as_str(), *flags)?;
+        }
+    }
+    Ok(())
+}
+
+/// Undoes what was set on an interface besides links; one that is gone is no error.
+fn release(interface: &str, flags: u32) -> Result<()> {
+    let detached = attach::detach_clsact(interface, flags);
+    if flags & Interface::FORWARDING_SET != 0 && host::interface(interface).is_ok() {
+        return detached.and(host::set_forwarding(interface, false));
+    }
+    detached
 }
 
 fn flags_before(pins: &Pins) -> Result<BTreeMap<u32, u32>> {
@@ -178,11 +209,7 @@ impl Controller {
     }
 
     /// Prints the line that says what is attached where.
-    ///
-    /// # Errors
-    ///
-    /// When stdout is gone.
-    pub fn announce(&self) -> io::Result<()> {
+    fn announce(&self) -> io::Result<()> {
         let places: Vec<String> = self
             .attached
             .iter()
@@ -193,7 +220,8 @@ impl Controller {
         out.flush()
     }
 
-    /// Sweeps and logs until SIGTERM or SIGINT, or until the dataplane was taken down.
+    /// Says that it is ready, then sweeps and logs until SIGTERM or SIGINT, or until the dataplane was
+    /// taken down.
     ///
     /// # Errors
     ///
@@ -210,6 +238,8 @@ impl Controller {
         let mut logger = unsafe { AsyncFd::register(logger) }
             .map_err(|error| Error::io("watching the dataplane's log")(error.into()))?;
         let sweeper = Sweeper::new(&self.pins)?;
+        // Not before the signals are handled: who reads it may send one at once.
+        self.announce().map_err(Error::io("writing to stdout"))?;
         let mut next_sweep = Instant::now() + SWEEP_INTERVAL;
         loop {
             tokio::select! {
@@ -247,10 +277,7 @@ pub fn tear_down(pins: &Pins) -> Result<()> {
     let mut outcome = Ok(());
     for (index, flags) in flags_before(pins)? {
         let name = names.get(NameKey::INTERFACE, index);
-        outcome = outcome.and(attach::detach_clsact(&name, flags));
-        if flags & Interface::FORWARDING_SET != 0 && host::interface(&name).is_ok() {
-            outcome = outcome.and(host::set_forwarding(&name, false));
-        }
+        outcome = outcome.and(release(&name, flags));
     }
     outcome.and(pins.remove())
 }

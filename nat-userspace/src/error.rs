@@ -9,7 +9,7 @@ use aya::{EbpfError, maps::MapError, programs::ProgramError};
 pub enum Error {
     /// Not enough rights.
     #[error(
-        "{what}: not permitted; run it as root (it needs CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN)"
+        "{what}: not permitted; run it as root (it needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)"
     )]
     NotPermitted {
         /// What was tried.
@@ -126,6 +126,23 @@ impl Error {
         }
     }
 
+    /// EPERM says that rights are missing; what the verifier refuses is EACCES.
+    fn from_kernel(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut next = Some(error);
+        while let Some(cause) = next {
+            let errno = cause
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::raw_os_error);
+            if errno == Some(libc::EPERM) {
+                return Self::NotPermitted {
+                    what: "loading the dataplane into the kernel".to_owned(),
+                };
+            }
+            next = cause.source();
+        }
+        Self::Load(shorten(&chain(error)))
+    }
+
     /// An error of a map of this name.
     pub fn map(name: &str) -> impl FnOnce(MapError) -> Self {
         let name = name.to_owned();
@@ -135,13 +152,13 @@ impl Error {
 
 impl From<EbpfError> for Error {
     fn from(error: EbpfError) -> Self {
-        Self::Load(shorten(&chain(&error)))
+        Self::from_kernel(&error)
     }
 }
 
 impl From<ProgramError> for Error {
     fn from(error: ProgramError) -> Self {
-        Self::Load(shorten(&chain(&error)))
+        Self::from_kernel(&error)
     }
 }
 

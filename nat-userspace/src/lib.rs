@@ -6,6 +6,7 @@
 
 pub mod attach;
 pub mod bpf_batch;
+pub mod bpf_syscall;
 pub mod cli;
 pub mod config;
 pub mod controller;

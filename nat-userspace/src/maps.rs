@@ -25,7 +25,6 @@ use serde_json::{Value, json};
 use crate::{
     bpf_batch,
     error::{Error, Result},
-    loader,
     pins::Pins,
 };
 
@@ -52,19 +51,16 @@ pub struct MapStatus {
 /// When there is no dataplane or a map can't be read.
 pub fn list(pins: &Pins) -> Result<Vec<MapStatus>> {
     let mut all = Vec::new();
-    for name in loader::declared_maps(1)?.into_keys() {
-        if !pins.map(&name).exists() && pins.exist() {
-            continue;
-        }
-        let map = pins.open(&name)?;
-        let info = map.info().map_err(Error::map(&name))?;
-        let kind = info.map_type().map_err(Error::map(&name))?;
+    for &name in names::ALL {
+        let map = pins.open(name)?;
+        let info = map.info().map_err(Error::map(name))?;
+        let kind = info.map_type().map_err(Error::map(name))?;
         all.push(MapStatus {
-            entries: dump(pins, &name)?.len(),
+            entries: dump(pins, name)?.len(),
             kind: format!("{kind:?}"),
             capacity: info.max_entries(),
             memory_bytes: memory(&map),
-            name,
+            name: name.to_owned(),
         });
     }
     Ok(all)
@@ -116,10 +112,7 @@ pub fn dump(pins: &Pins, name: &str) -> Result<Vec<Value>> {
         ),
         _ => Err(Error::NoSuchMap {
             name: name.to_owned(),
-            known: loader::declared_maps(1)?
-                .into_keys()
-                .collect::<Vec<_>>()
-                .join(", "),
+            known: names::ALL.join(", "),
         }),
     }
 }

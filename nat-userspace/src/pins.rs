@@ -17,7 +17,10 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    attach,
+    error::{Error, Result},
+};
 
 /// Where pins go when nobody says otherwise.
 pub const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/nat";
@@ -211,20 +214,15 @@ impl Pins {
     /// What could not be removed.
     pub fn remove(&self) -> Result<()> {
         let mut outcome = Ok(());
-        for folder in [self.links(), self.maps()] {
-            let Ok(entries) = fs::read_dir(&folder) else {
-                continue;
-            };
-            for path in entries.flatten().map(|entry| entry.path()) {
-                let removed = fs::remove_file(&path)
-                    .map_err(Error::io(format!("removing {}", path.display())));
-                outcome = outcome.and(removed);
-            }
-            let removed = fs::remove_dir(&folder)
-                .map_err(Error::io(format!("removing {}", folder.display())));
+        for link in entries(&self.links()) {
+            outcome = outcome.and(attach::remove_pin(&link));
+        }
+        for map in entries(&self.maps()) {
+            let removed =
+                fs::remove_file(&map).map_err(Error::io(format!("removing {}", map.display())));
             outcome = outcome.and(removed);
         }
-        for folder in [self.layout(), self.root.clone()] {
+        for folder in [self.links(), self.maps(), self.layout(), self.root.clone()] {
             if folder.is_dir() {
                 let removed = fs::remove_dir(&folder)
                     .map_err(Error::io(format!("removing {}", folder.display())));
@@ -233,4 +231,12 @@ impl Pins {
         }
         outcome
     }
+}
+
+/// What is in a folder; nothing when there is no folder.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    entries.flatten().map(|entry| entry.path()).collect()
 }

@@ -113,7 +113,7 @@ const BPF_PROG_QUERY: libc::c_long = 16;
 const BPF_TCX_INGRESS: u32 = 46;
 const BPF_TCX_EGRESS: u32 = 47;
 
-/// The start of `union bpf_attr` for BPF_PROG_QUERY; the kernel takes what is left out as zero.
+/// `union bpf_attr` for BPF_PROG_QUERY, whole: the kernel writes the revision whatever size it is told.
 #[repr(C)]
 #[derive(Default)]
 struct ProgramQuery {
@@ -124,6 +124,10 @@ struct ProgramQuery {
     program_ids: u64,
     count: u32,
     padding: u32,
+    program_attach_flags: u64,
+    link_ids: u64,
+    link_attach_flags: u64,
+    revision: u64,
 }
 
 /// How many programs TCX holds on an interface of the calling thread's namespace.

@@ -139,7 +139,6 @@ pub fn run(pins: &Pins, arguments: &Arguments) -> Outcome {
         .map_err(Error::io("starting the runtime"))?;
     runtime.block_on(async {
         let controller = controller::start(&config, pins, filter as u8)?;
-        controller.announce()?;
         controller.run().await?;
         Ok::<_, Failure>(())
     })?;

@@ -46,6 +46,18 @@ pub enum Attach {
     Tc,
 }
 
+impl Attach {
+    /// The value in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Xdp => "xdp",
+            Self::XdpGeneric => "xdp-generic",
+            Self::Tc => "tc",
+        }
+    }
+}
+
 /// One virtual network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vpc {
