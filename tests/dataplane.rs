@@ -105,6 +105,8 @@ on_both_hooks! {
     rfc768_computed_zero_checksum_goes_out_as_all_ones => super::zero_checksum_corner;
     arp_for_public_ips_is_answered_on_the_uplink_only => super::arp;
     an_unknown_neighbour_is_left_to_the_kernel => super::unknown_neighbour;
+    a_pool_fills_to_its_last_port_and_the_next_session_is_told_why => super::full_pool;
+    a_port_that_is_freed_is_found_at_once => super::freed_port;
     two_cpus_racing_on_a_new_flow_end_with_one_mapping => super::race;
     an_idle_session_ends_in_two_steps_and_a_packet_between_them_keeps_it => super::expiry;
     a_vpc_address_without_a_subnet_never_leaves_by_the_uplink => super::no_subnet;
@@ -312,4 +314,60 @@ fn no_subnet(hook: Hook) {
         matches!(outcome, bench::Outcome::Pass(_)),
         "a subnet that is there: {outcome:?}"
     );
+}
+
+/// Three hosts that want the same ports, so that two thirds of the sessions have to search.
+fn contenders(ports_each: u16) -> Vec<Vec<u8>> {
+    let hosts = [7, 8, 9].map(|last| std::net::Ipv4Addr::new(10, 40, 2, last));
+    hosts
+        .iter()
+        .flat_map(|host| (0..ports_each).map(|port| syn(*host, 1024 + port, addresses::SERVER)))
+        .collect()
+}
+
+fn full_pool(hook: Hook) {
+    const POOL: usize = 65_535 - 1024 + 1;
+    let mut bench = Bench::new(hook);
+    let packets = contenders((POOL / 3) as u16);
+    let seen = bench.run_on_cpus(1, PRIVATE, &packets);
+    let mut taken: Vec<_> = seen[0]
+        .iter()
+        .map(|frame| bench::source(frame).port())
+        .collect();
+    taken.sort_unstable();
+    taken.dedup();
+    assert_eq!(
+        taken.len(),
+        POOL,
+        "every port of the pool serves one session"
+    );
+    for _ in 0..20 {
+        let late = syn(addresses::PRIVATE_A, 50_000, addresses::SERVER);
+        assert!(bench.run(PRIVATE, &late).forwarded().is_none());
+    }
+    assert_eq!(bench.drops("port_exhausted"), 20);
+    let elsewhere = syn(addresses::PRIVATE_A, 50_000, addresses::OTHER_SERVER);
+    let out = bench.run(PRIVATE, &elsewhere);
+    assert_eq!(
+        bench::source(out.forwarded().unwrap()).port(),
+        50_000,
+        "another server is free"
+    );
+}
+
+fn freed_port(hook: Hook) {
+    let settings = "ports = [\"2000-2002\"]\n  timeouts = { tcp = 350, tcp_transitory = 1 }";
+    let mut bench = Bench::with_settings(hook, 1024, settings);
+    for packet in contenders(1) {
+        assert!(bench.run(PRIVATE, &packet).forwarded().is_some());
+    }
+    let late = syn(addresses::PRIVATE_A, 50_000, addresses::SERVER);
+    assert!(bench.run(PRIVATE, &late).forwarded().is_none());
+    std::thread::sleep(Duration::from_millis(1600));
+    assert!(
+        bench.run(PRIVATE, &late).forwarded().is_none(),
+        "idle is not ended"
+    );
+    while bench.sweep() == 0 {}
+    assert!(bench.run(PRIVATE, &late).forwarded().is_some());
 }

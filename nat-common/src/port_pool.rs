@@ -5,8 +5,9 @@ use crate::{address::Port, flow::Flow};
 /// Ranges a pool is made of, at most.
 pub const MAX_RANGES: usize = 4;
 
-/// Ports a new session tries on one public IP before it goes on to the next one.
-pub const ATTEMPTS_PER_ADDRESS: u32 = 32;
+/// Ports far apart that a new session tries on a public IP before it walks through all of them: as
+/// long as the pool is not nearly full, one of these is free.
+pub const PROBES: u32 = 32;
 
 /// Inclusive, in host byte order.
 #[repr(C)]
@@ -68,6 +69,12 @@ impl PortPool {
         self.size
     }
 
+    /// Attempts after which every port was tried.
+    #[inline(always)]
+    pub const fn attempts(&self) -> u32 {
+        PROBES + self.size
+    }
+
     /// The port belongs to it.
     #[inline(always)]
     pub fn contains(&self, port: Port) -> bool {
@@ -98,7 +105,8 @@ impl PortPool {
 }
 
 /// The ports to try for one session on one public IP: the original one first when the pool has it,
-/// then a walk that starts at an unguessable place with an unguessable stride (RFC 6056).
+/// then some far apart, then all of them. Where that starts and how far apart they are can't be
+/// guessed (RFC 6056).
 #[derive(Clone, Copy, Debug)]
 pub struct Candidates {
     start: u32,
@@ -111,8 +119,8 @@ impl Candidates {
     pub const fn new(pool: &PortPool, random: u64) -> Self {
         Self {
             start: scale(random as u32, pool.size),
-            // So short that one address's attempts stay within one round: they are all different.
-            stride: 1 + scale((random >> 32) as u32, pool.size / ATTEMPTS_PER_ADDRESS),
+            // So short that the probes stay within one round: they are all different.
+            stride: 1 + scale((random >> 32) as u32, pool.size / PROBES),
         }
     }
 
@@ -122,8 +130,13 @@ impl Candidates {
         if attempt == 0 && pool.contains(original) {
             return original;
         }
-        let walked = self.start as u64 + self.stride as u64 * attempt as u64;
-        pool.port_at(walked.checked_rem(pool.size as u64).unwrap_or(0) as u32)
+        let ahead = if attempt < PROBES {
+            self.stride as u64 * attempt as u64
+        } else {
+            (attempt - PROBES) as u64
+        };
+        let index = (self.start as u64 + ahead).checked_rem(pool.size as u64);
+        pool.port_at(index.unwrap_or(0) as u32)
     }
 }
 
@@ -246,16 +259,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn attempts_never_repeat_a_port_before_the_pool_is_through(
+        fn attempts_reach_every_port_and_probes_are_all_different(
             first in 1u16..60_000, length in 0u16..5000, random in any::<u64>(),
         ) {
             let pool = pool(&[(first, first.saturating_add(length))]);
             let candidates = Candidates::new(&pool, random);
             let outside = Port::NONE;
-            let tried: std::collections::HashSet<_> = (0..ATTEMPTS_PER_ADDRESS)
-                .map(|attempt| candidates.port(&pool, outside, attempt))
-                .collect();
-            prop_assert_eq!(tried.len() as u32, ATTEMPTS_PER_ADDRESS.min(pool.size()));
+            let tried = |attempts| {
+                let ports: std::collections::HashSet<_> =
+                    (0..attempts).map(|attempt| candidates.port(&pool, outside, attempt)).collect();
+                ports.len() as u32
+            };
+            prop_assert_eq!(tried(PROBES), PROBES.min(pool.size()));
+            prop_assert_eq!(tried(pool.attempts()), pool.size());
         }
 
         #[test]
@@ -264,7 +280,7 @@ mod tests {
         ) {
             let pool = pool(&[(first, first.saturating_add(length))]);
             let candidates = Candidates::new(&pool, random);
-            for attempt in 0..ATTEMPTS_PER_ADDRESS {
+            for attempt in 0..pool.attempts() {
                 prop_assert!(pool.contains(candidates.port(&pool, Port::new(original), attempt)));
             }
         }

@@ -11,6 +11,7 @@ use nat_common::{
 
 use crate::{
     counters, policy_maps,
+    port_claim::port_freed,
     session_maps::{REVERSE, SESSIONS, swap},
     settings,
     tc_packet::TcPacket,
@@ -84,5 +85,6 @@ fn step(key: &SessionKey) -> bool {
         return false;
     }
     let _ = REVERSE.remove(reverse_key);
+    port_freed(&flow, forward_copy.owner());
     SESSIONS.remove(key).is_ok()
 }

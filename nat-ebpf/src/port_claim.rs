@@ -4,16 +4,18 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    bindings::BPF_NOEXIST,
+    bindings::{BPF_ANY, BPF_NOEXIST},
     helpers::{bpf_get_prandom_u32, bpf_loop},
+    macros::map,
+    maps::LruHashMap,
 };
 use nat_common::{
     address::{Address, Port},
-    clock::Tick,
+    clock::{Tick, elapsed},
     drop_reason::DropReason,
     flow::Flow,
     map_types::{Counter, Gateway, Session, SessionKey},
-    port_pool::{ATTEMPTS_PER_ADDRESS, Candidates, unguessable},
+    port_pool::{Candidates, unguessable},
 };
 
 use crate::{
@@ -51,7 +53,10 @@ pub fn claim(flow: &Flow, vpc: u16, gateway_number: u32, now: Tick) -> Result<()
         now,
         outcome: Ok(None),
     };
-    let attempts = gateway.address_count.wrapping_mul(ATTEMPTS_PER_ADDRESS);
+    if is_exhausted(&search) {
+        return Err(DropReason::PortExhausted);
+    }
+    let attempts = gateway.address_count.wrapping_mul(gateway.pool.attempts());
     // A plain loop would have the verifier walk every attempt.
     // SAFETY: the callback has the signature the helper calls it with, and the search outlives it.
     unsafe {
@@ -60,7 +65,10 @@ pub fn claim(flow: &Flow, vpc: u16, gateway_number: u32, now: Tick) -> Result<()
     }
     match search.outcome {
         Ok(Some((address, port))) => insert_forward(&search, address, port),
-        Ok(None) => Err(DropReason::PortExhausted),
+        Ok(None) => {
+            remember_exhausted(&search);
+            Err(DropReason::PortExhausted)
+        }
         Err(reason) => Err(reason),
     }
 }
@@ -76,7 +84,12 @@ extern "C" fn try_port(index: u32, search: *mut c_void) -> i64 {
     let Some(gateway) = policy_maps::gateway(search.gateway) else {
         return STOP;
     };
-    let mut slot = search.first_address + index / ATTEMPTS_PER_ADDRESS;
+    let attempts = gateway.pool.attempts();
+    let (Some(turn), Some(attempt)) = (index.checked_div(attempts), index.checked_rem(attempts))
+    else {
+        return STOP;
+    };
+    let mut slot = search.first_address + turn;
     if slot >= gateway.address_count {
         slot -= gateway.address_count;
     }
@@ -85,7 +98,7 @@ extern "C" fn try_port(index: u32, search: *mut c_void) -> i64 {
     };
     let candidates = Candidates::new(&gateway.pool, search.random);
     let original = search.flow.source_port;
-    let port = candidates.port(&gateway.pool, original, index % ATTEMPTS_PER_ADDRESS);
+    let port = candidates.port(&gateway.pool, original, attempt);
     let outside = search.flow.with_source(*address, port).reversed();
     let key = SessionKey::reverse(&outside);
     let half = Session::new(&key, search.flow.source, original, search.vpc, search.now);
@@ -96,6 +109,40 @@ extern "C" fn try_port(index: u32, search: *mut c_void) -> i64 {
         Err(_) => search.outcome = Err(DropReason::TableFull),
     }
     STOP
+}
+
+/// Towards whom a gateway has no port left. Walking through a full pool takes milliseconds; this keeps
+/// it from happening for every packet.
+#[map]
+static EXHAUSTED: LruHashMap<SessionKey, Tick> = LruHashMap::with_max_entries(4096, 0);
+
+/// Ticks after which a full pool is walked through again, in case a session ended unnoticed.
+const WALK_AGAIN: u32 = 8;
+
+/// The remote end under the gateway's number, which is below 65,536.
+#[inline(always)]
+fn remote(flow: &Flow, gateway: u32) -> SessionKey {
+    let remote = flow.with_source(Address::UNSPECIFIED, Port::NONE);
+    SessionKey::forward(&remote, gateway as u16)
+}
+
+#[inline(always)]
+fn is_exhausted(search: &Search) -> bool {
+    // SAFETY: one word, copied at once; a stale one only delays or repeats a walk.
+    let since = unsafe { EXHAUSTED.get(remote(&search.flow, search.gateway)) };
+    since.is_some_and(|since| elapsed(search.now, *since) < WALK_AGAIN)
+}
+
+#[inline(always)]
+fn remember_exhausted(search: &Search) {
+    let key = remote(&search.flow, search.gateway);
+    let _ = EXHAUSTED.insert(key, search.now, u64::from(BPF_ANY));
+}
+
+/// A session of `flow` through this gateway has ended: there is a port again.
+#[inline(always)]
+pub fn port_freed(flow: &Flow, gateway: u16) {
+    let _ = EXHAUSTED.remove(remote(flow, u32::from(gateway)));
 }
 
 /// A client keeps to one public IP as long as it has ports (RFC 4787 REQ-2).
