@@ -105,6 +105,10 @@ on_both_hooks! {
     rfc768_computed_zero_checksum_goes_out_as_all_ones => super::zero_checksum_corner;
     arp_for_public_ips_is_answered_on_the_uplink_only => super::arp;
     an_unknown_neighbour_is_left_to_the_kernel => super::unknown_neighbour;
+    a_host_that_did_not_forward_is_made_no_router => super::closed_host;
+    a_frame_for_another_station_is_left_alone => super::other_station;
+    a_private_sender_outside_reaches_no_instance => super::spoofed_outside;
+    an_answer_whose_subnet_is_gone_never_leaves_by_the_uplink => super::subnet_gone;
     a_pool_fills_to_its_last_port_and_the_next_session_is_told_why => super::full_pool;
     a_port_that_is_freed_is_found_at_once => super::freed_port;
     two_cpus_racing_on_a_new_flow_end_with_one_mapping => super::race;
@@ -210,11 +214,8 @@ fn full_table(hook: Hook) {
     let mut bench = Bench::with_capacity(hook, 1024);
     let mut dropped = 0;
     for number in 0..1100u16 {
-        let out = bench.run(
-            PRIVATE,
-            &syn(addresses::PRIVATE_A, 10_000 + number, addresses::SERVER),
-        );
-        dropped += u32::from(out.forwarded().is_none());
+        let packet = syn(addresses::PRIVATE_A, 10_000 + number, addresses::SERVER);
+        dropped += u32::from(bench.run_for_verdict(PRIVATE, &packet) == "table_full");
     }
     assert_eq!(bench.drops("table_full"), u64::from(dropped));
     assert_eq!(bench.sessions() as u32, 1100 - dropped);
@@ -370,4 +371,63 @@ fn freed_port(hook: Hook) {
     );
     while bench.sweep() == 0 {}
     assert!(bench.run(PRIVATE, &late).forwarded().is_some());
+}
+
+fn other_station(hook: Hook) {
+    use nat_tests::packets::Mac;
+    let mut bench = Bench::new(hook);
+    let mut frame = syn(addresses::PRIVATE_A, 40_001, addresses::SERVER);
+    for station in [Mac([2, 0xaa, 0xbb, 0xcc, 0xdd, 0xee]), Mac::BROADCAST] {
+        frame[..6].copy_from_slice(&station.0);
+        let outcome = bench.run(PRIVATE, &frame);
+        assert!(matches!(outcome, bench::Outcome::Pass(_)), "{outcome:?}");
+    }
+    assert_eq!(bench.sessions(), 0);
+}
+
+fn spoofed_outside(hook: Hook) {
+    let mut bench = Bench::new(hook);
+    let web = std::net::SocketAddrV4::new(addresses::WEB_PUBLIC, 80);
+    let senders = [
+        "10.40.2.77",
+        "10.20.1.10",
+        "127.0.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+    ];
+    for sender in senders {
+        let sender = std::net::SocketAddrV4::new(sender.parse().unwrap(), 4000);
+        let packet = PacketBuilder::udp(sender, web).payload_len(4).build();
+        assert!(
+            bench.run(Side::Uplink, &packet).forwarded().is_none(),
+            "{sender}"
+        );
+    }
+    assert_eq!(bench.drops("spoofed_source"), senders.len() as u64);
+}
+
+fn subnet_gone(hook: Hook) {
+    let mut bench = Bench::new(hook);
+    let host = std::net::SocketAddrV4::new(addresses::PRIVATE_A, 40_001);
+    let server = std::net::SocketAddrV4::new(addresses::SERVER, 53);
+    let public = std::net::SocketAddrV4::new(addresses::NAT_PUBLIC, 40_001);
+    let out = PacketBuilder::udp(host, server).payload_len(3).build();
+    assert!(bench.run(PRIVATE, &out).forwarded().is_some());
+    bench.take_down(PRIVATE);
+    let back = PacketBuilder::udp(server, public).payload_len(3).build();
+    assert_eq!(bench.run_for_verdict(Side::Uplink, &back), "no_next_hop");
+}
+
+fn closed_host(hook: Hook) {
+    let mut bench = Bench::on_closed_host(hook);
+    let sender = std::net::SocketAddrV4::new(addresses::SERVER, 4000);
+    let mut to = |ip: &str| {
+        let receiver = std::net::SocketAddrV4::new(ip.parse().unwrap(), 22);
+        bench.run_for_verdict(Side::Uplink, &PacketBuilder::udp(sender, receiver).build())
+    };
+    assert_eq!(to("198.51.100.1"), "pass", "the host itself");
+    assert_eq!(to("224.0.0.251"), "pass", "multicast");
+    assert_eq!(to("198.51.100.81"), "not_for_this_host");
+    assert_eq!(to("10.40.2.101"), "private_destination");
 }

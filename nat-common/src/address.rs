@@ -41,6 +41,12 @@ impl Address {
         self.to_wire()[0]
     }
 
+    /// No sender outside has it: this network (0/8), loopback (127/8), multicast, reserved.
+    #[inline(always)]
+    pub const fn is_martian(self) -> bool {
+        matches!(self.first_octet(), 0 | 127 | 224..)
+    }
+
     /// Multicast (224/4), reserved (240/4) or limited broadcast: never routed through a NAT.
     #[inline(always)]
     pub const fn is_multicast_or_reserved(self) -> bool {

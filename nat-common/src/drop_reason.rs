@@ -44,7 +44,8 @@ drop_reasons! {
     TableFull = 14, "table_full", "The session table is full.";
     ClaimRace = 15, "claim_race", "The session was being removed in the moment this packet arrived.";
     Hairpin = 16, "hairpin_not_supported", "A packet from inside is addressed to a public IP of this dataplane.";
-    Internal = 17, "internal", "The dataplane met a state its controller should never write.";
+    NotForThisHost = 17, "not_for_this_host", "A packet from outside is for somebody else, and the host forwarded nothing before the dataplane came.";
+    Internal = 18, "internal", "The dataplane met a state its controller should never write.";
 }
 
 /// How many reasons there are: the size of the counter array.

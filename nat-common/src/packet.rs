@@ -32,6 +32,11 @@ pub trait Packet {
     /// Length of the whole frame.
     fn length(&self) -> usize;
 
+    /// It is a train of segments, which may be longer than an IPv4 header can say.
+    fn is_train(&self) -> bool {
+        false
+    }
+
     /// Copies a `T` out of the frame; `None` past its end.
     fn load<T: Wire>(&self, offset: usize) -> Option<T>;
 

@@ -6,8 +6,8 @@ use crate::{
     flow::{Flow, protocol},
     packet::Packet,
     wire::{
-        EtherType, EthernetHeader, Fragment, IcmpHeader, IcmpType, Ipv4Header, TcpFlags, TcpHeader,
-        UdpHeader,
+        EtherType, EthernetHeader, Fragment, IcmpHeader, IcmpType, Ipv4Header, Mac, TcpFlags,
+        TcpHeader, UdpHeader,
     },
 };
 
@@ -18,7 +18,10 @@ pub const IPV4_OFFSET: usize = EthernetHeader::LEN;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Frame {
     /// IPv4.
-    Ipv4,
+    Ipv4 {
+        /// The station it is for.
+        to: Mac,
+    },
     /// ARP.
     Arp,
     /// Anything else, VLAN tags included: the host's business.
@@ -80,7 +83,9 @@ impl Ipv4Packet {
 pub fn frame<P: Packet + ?Sized>(packet: &P) -> Option<Frame> {
     let ethernet = packet.load::<EthernetHeader>(0)?;
     Some(if ethernet.is(EtherType::Ipv4) {
-        Frame::Ipv4
+        Frame::Ipv4 {
+            to: ethernet.destination(),
+        }
     } else if ethernet.is(EtherType::Arp) {
         Frame::Arp
     } else {
@@ -99,7 +104,10 @@ pub fn ipv4<P: Packet + ?Sized>(packet: &P) -> Result<Ipv4Packet, DropReason> {
         .load::<Ipv4Header>(IPV4_OFFSET)
         .ok_or(DropReason::Malformed)?;
     let header_length = header.header_length();
-    let total_length = header.total_length();
+    let total_length = match header.total_length() {
+        0 if packet.is_train() => packet.length().saturating_sub(IPV4_OFFSET),
+        stated => stated,
+    };
     if header.version() != 4
         || header_length < Ipv4Header::LEN
         || total_length < header_length

@@ -69,22 +69,28 @@ fn step(key: &SessionKey) -> bool {
         }
         return false;
     }
-    let Some(reverse) = reverse else {
-        return swap(forward, key, State::Dying, State::Dead) && SESSIONS.remove(key).is_ok();
-    };
     // The reverse half may have been revived alone; it then starts anew.
-    if swap(reverse, &reverse_key, State::Live, State::Dying) {
+    if reverse.is_some_and(|reverse| swap(reverse, &reverse_key, State::Live, State::Dying)) {
         return false;
     }
-    if !swap(forward, key, State::Dying, State::Dead) {
+    // One that is dead already is what an earlier run could not finish.
+    if !swap(forward, key, State::Dying, State::Dead)
+        && !swap(forward, key, State::Dead, State::Dead)
+    {
         return false;
     }
-    if !swap(reverse, &reverse_key, State::Dying, State::Dead) {
-        // An answer came in this moment: both halves live on.
-        swap(forward, key, State::Dead, State::Live);
-        return false;
+    if let Some(reverse) = reverse {
+        if !swap(reverse, &reverse_key, State::Dying, State::Dead)
+            && !swap(reverse, &reverse_key, State::Dead, State::Dead)
+        {
+            // An answer came in this moment: both halves live on.
+            swap(forward, key, State::Dead, State::Live);
+            return false;
+        }
+        if REVERSE.remove(reverse_key).is_err() {
+            return false;
+        }
     }
-    let _ = REVERSE.remove(reverse_key);
     port_freed(&flow, forward_copy.owner());
     SESSIONS.remove(key).is_ok()
 }

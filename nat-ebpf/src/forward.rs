@@ -7,11 +7,11 @@ use aya_ebpf::{
     helpers::{bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh},
 };
 use nat_common::{
-    address::Address, drop_reason::DropReason, flow::Flow, packet::Packet, parse::Ipv4Packet,
-    wire::Mac,
+    address::Address, drop_reason::DropReason, flow::Flow, map_types::Interface, packet::Packet,
+    parse::Ipv4Packet, wire::Mac,
 };
 
-use crate::verdict::Verdict;
+use crate::{policy_maps, verdict::Verdict};
 
 const AF_INET: u8 = 2;
 
@@ -29,8 +29,12 @@ pub trait Hook: Packet {
     fn reach(&mut self, length: u32);
     /// Packets it will be on the wire.
     fn segments(&self) -> u64;
-    /// This hook can send to that next hop.
-    fn can_deliver(&self, next: &NextHop) -> bool;
+    /// A frame to the station `to` is for this host, whose interface had the address `own`.
+    fn is_for_us(&self, to: Mac, own: Mac) -> bool;
+    /// What happens to a frame that is not.
+    const NOT_FOR_US: Verdict;
+    /// This hook can send to a next hop, resolved or not, behind this interface.
+    fn can_deliver(&self, resolved: bool, egress: &Interface) -> bool;
     /// Completes the packet for it; `None` when the frame is too short.
     fn complete(&mut self, next: &NextHop) -> Option<()>;
 }
@@ -42,8 +46,6 @@ pub struct NextHop {
     pub interface: u32,
     /// Address of the next hop on it.
     pub gateway: Address,
-    /// The neighbour is known: the MAC addresses below are right.
-    pub resolved: bool,
     /// MAC address of the interface.
     pub source: Mac,
     /// MAC address of the next hop.
@@ -57,7 +59,6 @@ impl NextHop {
     pub const NONE: Self = Self {
         interface: 0,
         gateway: Address::UNSPECIFIED,
-        resolved: false,
         source: [0; 6],
         destination: [0; 6],
         verdict: Verdict::Pass,
@@ -109,12 +110,14 @@ mod answer {
     pub const TOO_BIG: i64 = BPF_FIB_LKUP_RET_FRAG_NEEDED as i64;
 }
 
-/// Writes down the next hop of `flow`.
+/// Writes down the next hop of `flow`, which must lie behind an interface of the role `side`, one of
+/// [`Interface`]'s: what is meant for inside never leaves by an uplink, and the other way round.
 #[inline(never)]
 pub fn find_next_hop<H: Hook>(
     hook: &H,
     flow: &Flow,
     mtu_length: u16,
+    side: u32,
     next: &mut NextHop,
 ) -> Result<(), DropReason> {
     let mut query = MaybeUninit::uninit();
@@ -134,8 +137,11 @@ pub fn find_next_hop<H: Hook>(
         next.source = fib.smac;
         next.destination = fib.dmac;
     }
-    next.resolved = answer == answer::SUCCESS;
-    next.verdict = if hook.can_deliver(next) {
+    let egress = policy_maps::interface(next.interface).ok_or(DropReason::NoNextHop)?;
+    if !egress.is(side) {
+        return Err(DropReason::NoNextHop);
+    }
+    next.verdict = if hook.can_deliver(answer == answer::SUCCESS, egress) {
         Verdict::Forward
     } else {
         Verdict::HandUp
@@ -143,22 +149,36 @@ pub fn find_next_hop<H: Hook>(
     Ok(())
 }
 
-/// The host keeps packets of this flow for itself: one of its own addresses, a broadcast, or a
-/// destination its routing table does not know.
-#[inline(never)]
-pub fn is_for_host<H: Hook>(hook: &H, flow: &Flow) -> bool {
-    Query::ask(&mut MaybeUninit::uninit(), hook, flow, 0) == answer::NOT_FORWARDED
+/// Where the host would send packets of a flow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Leads {
+    /// Nowhere: the destination is one of its own addresses or a broadcast, or it knows no route.
+    ToHost,
+    /// Out of an uplink that is no inside interface too.
+    Out,
+    /// To an inside interface or one that is none of ours.
+    Elsewhere,
+    /// Its routing table forbids them.
+    Forbidden,
 }
 
-/// The interface the host would send packets of this flow to; 0, which is none, when it would not.
+/// Asks the host where it would send packets of `flow`.
 #[inline(never)]
-pub fn leads_to<H: Hook>(hook: &H, flow: &Flow) -> u32 {
+pub fn leads<H: Hook>(hook: &H, flow: &Flow) -> Leads {
     let mut query = MaybeUninit::uninit();
-    if Query::ask(&mut query, hook, flow, 0) == answer::NOT_FORWARDED {
-        return 0;
+    let answer = Query::ask(&mut query, hook, flow, 0);
+    if answer == answer::NOT_FORWARDED {
+        return Leads::ToHost;
+    }
+    if answer != answer::SUCCESS && answer != answer::NO_NEIGHBOUR {
+        return Leads::Forbidden;
     }
     // SAFETY: asking initialised all of it.
-    unsafe { query.assume_init_ref().fib.ifindex }
+    let egress = policy_maps::interface(unsafe { query.assume_init_ref().fib.ifindex });
+    match egress {
+        Some(egress) if egress.is(Interface::UPLINK) && !egress.is(Interface::INSIDE) => Leads::Out,
+        _ => Leads::Elsewhere,
+    }
 }
 
 /// Sends a complete frame out of an interface.

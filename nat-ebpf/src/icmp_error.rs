@@ -5,12 +5,12 @@ use nat_common::{
     address::{Address, Port},
     drop_reason::DropReason,
     icmp_error::{self, Quote, Translated},
-    map_types::SessionKey,
+    map_types::{Interface, SessionKey},
     parse::Ipv4Packet,
 };
 
 use crate::{
-    forward::{self, Hook, NextHop},
+    forward::{Hook, NextHop, find_next_hop},
     session_maps::{self, Found, REVERSE, SESSIONS},
     verdict::Verdict,
 };
@@ -80,7 +80,11 @@ pub fn forward<H: Hook>(
     if packet.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
-    forward::find_next_hop(hook, &to.flow(), hook.mtu_length(packet), next)?;
+    let side = match way {
+        Way::IntoGateway | Way::IntoInstance(_) => Interface::INSIDE,
+        Way::OutOfGateway(_) | Way::OutOfInstance(_) => Interface::UPLINK,
+    };
+    find_next_hop(hook, &to.flow(), hook.mtu_length(packet), side, next)?;
     if !matches!(next.verdict, Verdict::Forward) {
         return Ok(());
     }

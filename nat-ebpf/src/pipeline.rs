@@ -12,7 +12,7 @@ use nat_common::{
 
 use crate::{
     arp, events,
-    forward::{self, Hook, NextHop},
+    forward::{self, Hook, Leads, NextHop},
     icmp_error::{self, Way},
     policy_maps, port_claim,
     session_maps::{self, Found, REVERSE, SESSIONS},
@@ -28,7 +28,11 @@ pub fn run<H: Hook>(hook: &mut H, next: &mut NextHop) -> Result<(), DropReason> 
         return Ok(());
     };
     match parse::frame(hook) {
-        Some(Frame::Ipv4) => ipv4(hook, interface, next),
+        Some(Frame::Ipv4 { to }) if !hook.is_for_us(to, interface.mac) => {
+            next.verdict = H::NOT_FOR_US;
+            Ok(())
+        }
+        Some(Frame::Ipv4 { .. }) => ipv4(hook, interface, next),
         Some(Frame::Arp) => {
             next.verdict = arp::answer(hook, interface);
             Ok(())
@@ -47,6 +51,9 @@ fn ipv4<H: Hook>(
     if interface.is(Interface::UPLINK) {
         if let Some(public) = policy_maps::public_address(packet.flow.destination) {
             return match public.purpose() {
+                PublicUse::Elastic(_) if !may_come_from_outside(interface, &packet.flow) => {
+                    Err(DropReason::SpoofedSource)
+                }
                 PublicUse::Elastic(private) if packet.is_error() => {
                     icmp_error::forward(hook, &packet, Way::IntoInstance(private), next)
                 }
@@ -60,14 +67,33 @@ fn ipv4<H: Hook>(
             };
         }
         if !interface.is(Interface::INSIDE) {
-            return if policy_maps::is_private(packet.flow.destination) {
-                Err(DropReason::PrivateDestination)
-            } else {
-                Ok(())
-            };
+            return to_others(hook, interface, &packet.flow);
         }
     }
     from_inside(hook, interface, &packet, next)
+}
+
+/// A sender that claims to be inside, or that nobody can be, is not let in to an instance.
+#[inline(always)]
+fn may_come_from_outside(interface: &Interface, flow: &Flow) -> bool {
+    interface.is(Interface::INSIDE)
+        || !(flow.source.is_martian() || policy_maps::is_private(flow.source))
+}
+
+/// From outside to none of our public IPs: the host's. Nothing goes on to a private address, nor
+/// anywhere when the host forwards only because the dataplane needs it to.
+#[inline(never)]
+fn to_others<H: Hook>(hook: &H, interface: &Interface, flow: &Flow) -> Result<(), DropReason> {
+    if policy_maps::is_private(flow.destination) {
+        return Err(DropReason::PrivateDestination);
+    }
+    if interface.is(Interface::FORWARDING_SET)
+        && !flow.destination.is_multicast_or_reserved()
+        && forward::leads(hook, flow) != Leads::ToHost
+    {
+        return Err(DropReason::NotForThisHost);
+    }
+    Ok(())
 }
 
 /// To a NAT gateway's public IP: only what somebody inside asked for goes in.
@@ -174,8 +200,11 @@ fn is_own_source<H: Hook>(hook: &H, interface: &Interface, flow: &Flow) -> bool 
 /// interface carries the host's own traffic.
 #[inline(never)]
 fn foreign_source<H: Hook>(hook: &H, interface: &Interface, flow: &Flow) -> Result<(), DropReason> {
-    if interface.is(Interface::UPLINK) || forward::is_for_host(hook, flow) {
+    let is_free = interface.is(Interface::UPLINK) && !interface.is(Interface::FORWARDING_SET);
+    if is_free || forward::leads(hook, flow) == Leads::ToHost {
         Ok(())
+    } else if interface.is(Interface::UPLINK) {
+        Err(DropReason::NotForThisHost)
     } else {
         Err(DropReason::SpoofedSource)
     }
@@ -204,7 +233,7 @@ fn one_to_one<H: Hook>(
     if let Some(public) = policy_maps::public_address(flow.destination) {
         return to_own_public_ip(public.is_shared()).map(|()| true);
     }
-    if forward::is_for_host(hook, flow) {
+    if forward::leads(hook, flow) == Leads::ToHost {
         return Ok(true);
     }
     if packet.is_error() {
@@ -229,8 +258,10 @@ fn first_packet<H: Hook>(hook: &H, packet: &Ipv4Packet) -> Result<Option<u32>, D
     if let Some(public) = policy_maps::public_address(flow.destination) {
         return to_own_public_ip(public.is_shared()).map(|()| None);
     }
-    if forward::is_for_host(hook, flow) {
-        return Ok(None);
+    match forward::leads(hook, flow) {
+        Leads::ToHost => return Ok(None),
+        Leads::Forbidden => return Err(DropReason::NoNextHop),
+        Leads::Out | Leads::Elsewhere => {}
     }
     match target {
         None => Err(DropReason::NoRoute),
@@ -254,12 +285,10 @@ fn first_packet<H: Hook>(hook: &H, packet: &Ipv4Packet) -> Result<Option<u32>, D
 /// default route out of an uplink.
 #[inline(always)]
 fn local<H: Hook>(hook: &H, flow: &Flow) -> Result<(), DropReason> {
-    match policy_maps::interface(forward::leads_to(hook, flow)) {
-        Some(egress) if egress.is(Interface::UPLINK) && !egress.is(Interface::INSIDE) => {
-            Err(DropReason::NoRoute)
-        }
-        _ => Ok(()),
+    if forward::leads(hook, flow) == Leads::Out {
+        return Err(DropReason::NoRoute);
     }
+    Ok(())
 }
 
 #[inline(always)]
@@ -284,7 +313,13 @@ fn forward_translated<H: Hook>(
     if packet.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
-    forward::find_next_hop(hook, to, hook.mtu_length(packet), next)?;
+    // What changed is the end on the other side: a new receiver is inside, a new sender outside.
+    let side = if to.destination == packet.flow.destination {
+        Interface::UPLINK
+    } else {
+        Interface::INSIDE
+    };
+    forward::find_next_hop(hook, to, hook.mtu_length(packet), side, next)?;
     if !matches!(next.verdict, Verdict::Forward) {
         return Ok(());
     }

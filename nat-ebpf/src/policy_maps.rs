@@ -36,12 +36,6 @@ pub fn interface(index: u32) -> Option<&'static Interface> {
     unsafe { INTERFACES.get(index) }
 }
 
-/// XDP may redirect to this interface.
-#[inline(always)]
-pub fn is_xdp_target(index: u32) -> bool {
-    interface(index).is_some_and(|interface| interface.is(Interface::XDP_TARGET))
-}
-
 /// What a public IP of ours is for.
 #[inline(always)]
 pub fn public_address(address: Address) -> Option<PublicAddress> {

@@ -93,6 +93,9 @@ extern "C" fn try_port(index: u32, search: *mut c_void) -> i64 {
     if slot >= gateway.address_count {
         slot -= gateway.address_count;
     }
+    if slot >= gateway.address_count {
+        return STOP;
+    }
     let Some(address) = gateway.addresses.get(slot as usize) else {
         return STOP;
     };

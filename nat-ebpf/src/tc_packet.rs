@@ -11,15 +11,20 @@ use aya_ebpf::{
 };
 use nat_common::{
     checksum::Delta,
+    map_types::Interface,
     packet::{Packet, TransportEdit},
     parse::Ipv4Packet,
-    wire::{EthernetHeader, Wire},
+    wire::{EthernetHeader, Mac, Wire},
 };
 
 use crate::{
     bounds,
     forward::{Hook, NextHop},
+    verdict::Verdict,
 };
+
+/// Addressed to this host (linux/if_packet.h).
+const PACKET_HOST: u32 = 0;
 
 /// Ethernet, the longest IPv4 header and a TCP header: all that is read or written.
 const HEADERS: u32 = 14 + 60 + 20;
@@ -57,6 +62,12 @@ impl Packet for TcPacket {
     #[inline(always)]
     fn length(&self) -> usize {
         self.context.len() as usize
+    }
+
+    #[inline(always)]
+    fn is_train(&self) -> bool {
+        // SAFETY: the context is the program's own.
+        unsafe { (*self.context.skb.skb).gso_size != 0 }
     }
 
     #[inline(always)]
@@ -105,9 +116,26 @@ impl Hook for TcPacket {
 
     /// Zero lets the kernel compare the MTU with what a GSO train will be cut into.
     #[inline(always)]
-    fn mtu_length(&self, _packet: &Ipv4Packet) -> u16 {
-        0
+    fn mtu_length(&self, packet: &Ipv4Packet) -> u16 {
+        if self.is_train() {
+            0
+        } else {
+            packet.total_length as u16
+        }
     }
+
+    /// The kernel knows the interface's address of this moment, and has taken the VLAN tag off.
+    #[inline(always)]
+    fn is_for_us(&self, _to: Mac, _own: Mac) -> bool {
+        // SAFETY: the context is the program's own.
+        let (kind, tagged) = unsafe {
+            let skb = self.context.skb.skb;
+            ((*skb).pkt_type, (*skb).vlan_present)
+        };
+        kind == PACKET_HOST && tagged == 0
+    }
+
+    const NOT_FOR_US: Verdict = Verdict::Pass;
 
     #[inline(always)]
     fn bytes(&self, _packet: &Ipv4Packet) -> u64 {
@@ -137,7 +165,7 @@ impl Hook for TcPacket {
     }
 
     #[inline(always)]
-    fn can_deliver(&self, _next: &NextHop) -> bool {
+    fn can_deliver(&self, _resolved: bool, _egress: &Interface) -> bool {
         true
     }
 

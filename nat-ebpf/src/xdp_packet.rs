@@ -4,15 +4,16 @@ use core::ffi::c_void;
 
 use aya_ebpf::{EbpfContext as _, programs::XdpContext};
 use nat_common::{
+    map_types::Interface,
     packet::{Packet, TransportEdit},
     parse::Ipv4Packet,
-    wire::{EtherType, EthernetHeader, Wire},
+    wire::{EtherType, EthernetHeader, Mac, Wire},
 };
 
 use crate::{
     bounds,
     forward::{Hook, NextHop},
-    policy_maps,
+    verdict::Verdict,
 };
 
 /// See the module.
@@ -84,6 +85,14 @@ impl Hook for XdpPacket {
     }
 
     #[inline(always)]
+    fn is_for_us(&self, to: Mac, own: Mac) -> bool {
+        to == own
+    }
+
+    /// The interface may have got another address meanwhile: the kernel, and TC with it, knows.
+    const NOT_FOR_US: Verdict = Verdict::HandUp;
+
+    #[inline(always)]
     fn bytes(&self, packet: &Ipv4Packet) -> u64 {
         packet.total_length as u64
     }
@@ -98,8 +107,8 @@ impl Hook for XdpPacket {
 
     /// XDP can only send what it knows the MAC address for, to interfaces that take its frames.
     #[inline(always)]
-    fn can_deliver(&self, next: &NextHop) -> bool {
-        next.resolved && policy_maps::is_xdp_target(next.interface)
+    fn can_deliver(&self, resolved: bool, egress: &Interface) -> bool {
+        resolved && egress.is(Interface::XDP_TARGET)
     }
 
     #[inline(always)]

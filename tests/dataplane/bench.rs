@@ -34,7 +34,8 @@ pub const NEVER_SEEN: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 250);
 
 const UPLINK: &str = "uplink0";
 const INSIDE: [&str; 2] = ["public0", "private0"];
-const UPLINK_MAC: Mac = Mac([0x02, 0, 0, 0, 0, 0x10]);
+/// Of every interface: what the packets of the fixtures are addressed to.
+const EDGE_MAC: Mac = Mac::GATEWAY;
 const CONFIG: &str = r#"
 [node]
 uplink = ["uplink0"]
@@ -109,7 +110,7 @@ impl Hook {
 #[derive(Debug)]
 pub enum Outcome {
     Pass(Vec<u8>),
-    Drop(DropReason),
+    Drop(&'static str),
     Forward(Vec<u8>),
     Reply(Vec<u8>),
 }
@@ -118,7 +119,9 @@ impl Outcome {
     pub fn as_actual(&self) -> Actual<'_> {
         match self {
             Self::Pass(frame) => Actual::Pass(frame),
-            Self::Drop(reason) => Actual::Drop(*reason),
+            Self::Drop(reason) => Actual::Drop(
+                DropReason::from_name(reason).unwrap_or_else(|| panic!("dropped for {reason}")),
+            ),
             Self::Forward(frame) => Actual::Forward {
                 egress: None,
                 frame,
@@ -156,14 +159,25 @@ impl Bench {
 
     /// `gateway` is added to the NAT gateway's table.
     pub fn with_settings(hook: Hook, capacity: u32, gateway: &str) -> Self {
+        Self::build(hook, capacity, gateway, true)
+    }
+
+    /// On a host that did not forward before.
+    pub fn on_closed_host(hook: Hook) -> Self {
+        Self::build(hook, 1024, "", false)
+    }
+
+    fn build(hook: Hook, capacity: u32, gateway: &str, forwards: bool) -> Self {
         let edge = Namespace::with_own_mounts("edge").unwrap();
+        edge.set("net/ipv4/ip_forward", if forwards { "1" } else { "0" })
+            .unwrap();
         let wire = Namespace::new("wire").unwrap();
         for (device, address) in [
             (UPLINK, "198.51.100.1/24"),
             (INSIDE[0], "10.20.1.1/24"),
             (INSIDE[1], "10.40.2.1/24"),
         ] {
-            let mac = (device == UPLINK).then_some(UPLINK_MAC.0);
+            let mac = Some(EDGE_MAC.0);
             veth(
                 End {
                     node: &edge,
@@ -211,7 +225,7 @@ impl Bench {
     }
 
     pub fn uplink_mac(&self) -> Mac {
-        UPLINK_MAC
+        EDGE_MAC
     }
 
     fn device(ingress: Side) -> &'static str {
@@ -219,6 +233,17 @@ impl Bench {
             Side::Uplink => UPLINK,
             Side::Inside(number) => INSIDE[number as usize],
         }
+    }
+
+    /// Takes an interface and its routes away.
+    pub fn take_down(&self, side: Side) {
+        let index = self.edge.index(Self::device(side)).unwrap();
+        self.edge
+            .netlink(|handle| async move {
+                let down = rtnetlink::LinkUnspec::new_with_index(index).down().build();
+                handle.link().set(down).execute().await
+            })
+            .unwrap();
     }
 
     /// Runs the program on one packet.
@@ -236,6 +261,16 @@ impl Bench {
             .run(|| test_run(program, hook, index, frame))
             .unwrap_or_else(|error| panic!("{error:#}: {frame:02x?}"));
         self.outcome(action, out)
+    }
+
+    /// Runs the program on one packet and says `pass`, `forward`, `reply` or the drop reason.
+    pub fn run_for_verdict(&mut self, ingress: Side, frame: &[u8]) -> &'static str {
+        match self.run(ingress, frame) {
+            Outcome::Pass(_) => "pass",
+            Outcome::Forward(_) => "forward",
+            Outcome::Reply(_) => "reply",
+            Outcome::Drop(reason) => reason,
+        }
     }
 
     /// Runs all packets on several CPUs at once; answers the forwarded frames of each.
@@ -310,7 +345,8 @@ impl Bench {
             .unwrap()
     }
 
-    fn new_drop_reason(&mut self) -> DropReason {
+    /// The name of the one reason whose counter went up.
+    fn new_drop_reason(&mut self) -> &'static str {
         let now = self.drop_counters();
         let changed: Vec<_> = (0..now.len())
             .filter(|&reason| now[reason] != self.drops[reason])
@@ -318,8 +354,7 @@ impl Bench {
         assert_eq!(changed.len(), 1, "a dropped packet has exactly one reason");
         assert_eq!(now[changed[0]], self.drops[changed[0]] + 1);
         self.drops = now;
-        let name = nat_common::drop_reason::DropReason::ALL[changed[0]].name();
-        DropReason::from_name(name).unwrap_or(DropReason::NoSession)
+        nat_common::drop_reason::DropReason::ALL[changed[0]].name()
     }
 
     pub fn drops(&self, reason: &str) -> u64 {

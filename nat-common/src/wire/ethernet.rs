@@ -57,6 +57,12 @@ impl EthernetHeader {
         self.ether_type == ether_type as u16
     }
 
+    /// Receiver.
+    #[inline(always)]
+    pub const fn destination(&self) -> Mac {
+        mac_bytes(self.destination)
+    }
+
     /// Sender.
     pub const fn source(&self) -> Mac {
         mac_bytes(self.source)
