@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bench::{Bench, Hook};
 use nat_tests::{
-    model::{Model, ModelConfig, Side, random_traffic},
+    model::{Model, Side, random_traffic},
     packets::{
         FixtureKind, PacketBuilder, addresses, arp_request, checksum_errors, fixtures,
         translated_checksum_errors, with_transport_checksum,
@@ -58,7 +58,7 @@ fn judged(bench: &mut Bench, model: &mut Model, ingress: Side, frame: &[u8]) -> 
 
 fn compare_random(hook: Hook) {
     let mut bench = Bench::new(hook);
-    let mut model = Model::new(ModelConfig::classic());
+    let mut model = bench.model();
     let seed = seed();
     println!("NAT_TEST_SEED={seed}");
     let mut traffic = random_traffic(seed, random_packets(), model.config());
@@ -75,7 +75,7 @@ fn compare_random(hook: Hook) {
 
 fn compare_fixtures(hook: Hook) {
     let mut bench = Bench::new(hook);
-    let mut model = Model::new(ModelConfig::classic());
+    let mut model = bench.model();
     for fixture in fixtures().iter().filter(|row| hook.takes(&row.frame)) {
         for ingress in [PRIVATE, PUBLIC, Side::Uplink] {
             println!("{} ({:?}) by {ingress:?}", fixture.name, fixture.kind);
@@ -144,7 +144,7 @@ fn pat_keeps_and_overloads(hook: Hook) {
 
 fn one_to_one_needs_no_session(hook: Hook) {
     let mut bench = Bench::new(hook);
-    let mut model = Model::new(ModelConfig::classic());
+    let mut model = bench.model();
     let client = std::net::SocketAddrV4::new(addresses::SERVER, 50_000);
     let public = std::net::SocketAddrV4::new(addresses::WEB_PUBLIC, 80);
     for length in [0, 1, 7, 1400] {
@@ -161,7 +161,7 @@ fn one_to_one_needs_no_session(hook: Hook) {
 
 fn zero_checksum_corner(hook: Hook) {
     let mut bench = Bench::new(hook);
-    let mut model = Model::new(ModelConfig::classic());
+    let mut model = bench.model();
     let host = std::net::SocketAddrV4::new(addresses::PRIVATE_A, 40_001);
     let server = std::net::SocketAddrV4::new(addresses::SERVER, 53);
     let public = std::net::SocketAddrV4::new(addresses::NAT_PUBLIC, 40_001);
@@ -181,10 +181,7 @@ fn zero_checksum_corner(hook: Hook) {
 
 fn arp(hook: Hook) {
     let mut bench = Bench::new(hook);
-    let mut model = Model::new(ModelConfig {
-        uplink_mac: bench.uplink_mac(),
-        ..ModelConfig::classic()
-    });
+    let mut model = bench.model();
     let ask = |target| arp_request(nat_tests::packets::Mac::SENDER, addresses::SERVER, target);
     for target in [
         addresses::NAT_PUBLIC,

@@ -85,6 +85,30 @@ pub struct Attached {
     pub flags: u32,
 }
 
+/// What [`attach_all`] is going to do, as far as can be said before.
+pub fn plan(interfaces: &[HostInterface], mode: Attach) -> Vec<Attached> {
+    let flags = if has_tcx() { 0 } else { Interface::CLSACT };
+    interfaces
+        .iter()
+        .map(|interface| Attached {
+            interface: interface.clone(),
+            hook: wanted(interface, mode),
+            flags,
+        })
+        .collect()
+}
+
+fn wanted(interface: &HostInterface, mode: Attach) -> Hook {
+    match mode {
+        Attach::Xdp => Hook::Xdp,
+        Attach::XdpGeneric => Hook::XdpGeneric,
+        Attach::Tc => Hook::Tc,
+        // On virtual interfaces packets come with partial checksums, which XDP can't see.
+        Attach::Auto if interface.is_physical => Hook::Xdp,
+        Attach::Auto => Hook::Tc,
+    }
+}
+
 /// Attaches to every interface, taking over links that are there, and removes our links from others.
 /// `attached` grows by each interface that got anything, also when an error follows.
 ///
@@ -120,14 +144,7 @@ fn attach_xdp(
     interface: &HostInterface,
     mode: Attach,
 ) -> Result<Hook> {
-    let wanted = match mode {
-        Attach::Xdp => Hook::Xdp,
-        Attach::XdpGeneric => Hook::XdpGeneric,
-        Attach::Tc => Hook::Tc,
-        // On virtual interfaces packets come with partial checksums, which XDP can't see.
-        Attach::Auto if interface.is_physical => Hook::Xdp,
-        Attach::Auto => Hook::Tc,
-    };
+    let wanted = wanted(interface, mode);
     let Some(xdp_mode) = wanted.xdp_mode() else {
         return Ok(Hook::Tc);
     };

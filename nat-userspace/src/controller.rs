@@ -3,8 +3,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
+    fs::{self, File},
     io::{self, Write as _},
+    os::unix::fs::MetadataExt as _,
     time::Duration,
 };
 
@@ -28,7 +29,7 @@ use crate::{
     pins::Pins,
     policy::{self, Facts, Numbering},
     reconcile,
-    sessions::Names,
+    sessions::{self, Names},
 };
 
 /// Sessions are looked at again after this long, or later when a sweep takes long itself: never
@@ -42,7 +43,7 @@ pub struct Controller {
     ebpf: Ebpf,
     pins: Pins,
     attached: Vec<Attached>,
-    _lock: Flock<File>,
+    lock: Flock<File>,
 }
 
 /// Brings the dataplane up for `config`. One that is already there is taken over: its sessions,
@@ -63,7 +64,7 @@ pub fn start(config: &Config, pins: &Pins, log_level: u8) -> Result<Controller> 
             ebpf,
             pins: pins.clone(),
             attached: footprint.attached,
-            _lock: lock,
+            lock,
         }),
         Err(error) => {
             if fresh && let Err(also) = footprint.erase().and(pins.remove()) {
@@ -84,11 +85,11 @@ struct Footprint {
 impl Footprint {
     fn erase(&self) -> Result<()> {
         let mut outcome = Ok(());
-        for each in &self.attached {
-            outcome = outcome.and(attach::detach_clsact(&each.interface.name, each.flags));
-        }
         for interface in &self.forwarding_set {
             outcome = outcome.and(host::set_forwarding(interface, false));
+        }
+        for each in &self.attached {
+            outcome = outcome.and(attach::detach_clsact(&each.interface.name, each.flags));
         }
         outcome
     }
@@ -112,6 +113,9 @@ fn host_interfaces(config: &Config) -> Result<Vec<HostInterface>> {
         .collect()
 }
 
+/// Policy first, programs second, forwarding last: no packet of a host inside ever finds the host
+/// forwarding without the programs, nor the programs without their policy. What is about to be done to
+/// an interface is in the tables before it is done, so that a start that was killed can be undone.
 fn bring_up(
     config: &Config,
     pins: &Pins,
@@ -127,30 +131,57 @@ fn bring_up(
         attached,
         forwarding_set,
     } = footprint;
+    for interface in interfaces {
+        let off = !host::forwards(&interface.name)?;
+        if off || was(interface.index, Interface::FORWARDING_SET) != 0 {
+            forwarding_set.insert(interface.name.clone());
+        }
+    }
+    let mut numbering = Numbering::new(existing.names.iter().copied());
+    let mut compile = |attached: &[Attached]| {
+        policy::compile(
+            config,
+            &mut numbering,
+            Facts {
+                attached,
+                forwarding_set,
+                secrets: &existing.secrets,
+                random: &mut random,
+            },
+        )
+    };
+    let planned = attach::plan(interfaces, config.node.attach);
+    let mut tables = compile(&planned)?;
+    release_others(&existing.names, &before, &planned)?;
+    reconcile::write(&mut ebpf, &tables)?;
     attach::attach_all(&mut ebpf, pins, interfaces, config.node.attach, attached)?;
     for each in attached.iter_mut() {
         // A qdisc that was made for an earlier controller is still ours.
         each.flags |= was(each.interface.index, Interface::CLSACT_OURS);
     }
-    for interface in interfaces {
-        let off = !host::forwards(&interface.name)?;
-        if off {
-            host::set_forwarding(&interface.name, true)?;
-        }
-        if off || was(interface.index, Interface::FORWARDING_SET) != 0 {
-            forwarding_set.insert(interface.name.clone());
-        }
-    }
-    release_others(&existing.names, &before, attached)?;
-    let mut numbering = Numbering::new(existing.names);
-    let facts = Facts {
-        attached,
-        forwarding_set,
-        secrets: &existing.secrets,
-        random: &mut random,
-    };
-    let tables = policy::compile(config, &mut numbering, facts)?;
+    let secrets = tables
+        .gateways
+        .iter()
+        .map(|(number, gateway)| (*number, gateway.secret))
+        .collect();
+    tables = policy::compile(
+        config,
+        &mut numbering,
+        Facts {
+            attached,
+            forwarding_set,
+            secrets: &secrets,
+            random: &mut random,
+        },
+    )?;
     reconcile::write(&mut ebpf, &tables)?;
+    let stale = sessions::remove_unmapped(pins, &tables.gateways)?;
+    if stale > 0 {
+        log::info!("{stale} session(s) ended: their public IP is no longer their gateway's");
+    }
+    for interface in forwarding_set.iter() {
+        host::set_forwarding(interface, true)?;
+    }
     Ok(ebpf)
 }
 
@@ -177,11 +208,12 @@ fn release_others(
 
 /// Undoes what was set on an interface besides links; one that is gone is no error.
 fn release(interface: &str, flags: u32) -> Result<()> {
-    let detached = attach::detach_clsact(interface, flags);
+    let mut outcome = Ok(());
+    // Before the programs go, so that nothing is forwarded without them.
     if flags & Interface::FORWARDING_SET != 0 && host::interface(interface).is_ok() {
-        return detached.and(host::set_forwarding(interface, false));
+        outcome = host::set_forwarding(interface, false);
     }
-    detached
+    outcome.and(attach::detach_clsact(interface, flags))
 }
 
 fn flags_before(pins: &Pins) -> Result<BTreeMap<u32, u32>> {
@@ -226,12 +258,7 @@ impl Controller {
     /// # Errors
     ///
     /// What keeps it from working at all; a failed sweep is logged and tried again.
-    pub async fn run(mut self) -> Result<()> {
-        let handler = |kind| signal(kind).map_err(Error::io("installing a signal handler"));
-        let (mut terminate, mut interrupt): (Signal, Signal) = (
-            handler(SignalKind::terminate())?,
-            handler(SignalKind::interrupt())?,
-        );
+    pub async fn run(mut self, mut signals: Signals, teardown: bool) -> Result<()> {
         let logger = EbpfLogger::init(&mut self.ebpf)
             .map_err(|error| Error::Load(format!("its log: {error}")))?;
         // SAFETY: the logger owns its descriptor until it is dropped, and never exchanges it.
@@ -243,15 +270,14 @@ impl Controller {
         let mut next_sweep = Instant::now() + SWEEP_INTERVAL;
         loop {
             tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
+                () = signals.stop() => break,
                 ready = logger.readable_mut() => {
                     let mut ready = ready.map_err(Error::io("watching the dataplane's log"))?;
                     ready.get_inner_mut().flush();
                     ready.clear_ready();
                 }
                 () = sleep_until(next_sweep) => {
-                    if !self.pins.exist() {
+                    if !self.is_ours() {
                         log::warn!("the dataplane was taken down; nothing is left to do");
                         return Ok(());
                     }
@@ -264,6 +290,47 @@ impl Controller {
                 }
             }
         }
+        if teardown && self.is_ours() {
+            tear_down(&self.pins)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The pinned dataplane is still the one this controller holds the lock of: another may have been
+    /// started after a `nat down`.
+    fn is_ours(&self) -> bool {
+        let held = self.lock.metadata().map(|held| held.ino());
+        let there = fs::metadata(self.pins.root()).map(|there| there.ino());
+        self.pins.exist() && matches!((held, there), (Ok(held), Ok(there)) if held == there)
+    }
+}
+
+/// The signals that stop a controller, caught from before it starts.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on.
+    ///
+    /// # Errors
+    ///
+    /// When they can't be caught.
+    pub fn new() -> Result<Self> {
+        let handler = |kind| signal(kind).map_err(Error::io("installing a signal handler"));
+        Ok(Self {
+            terminate: handler(SignalKind::terminate())?,
+            interrupt: handler(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -273,11 +340,17 @@ impl Controller {
 ///
 /// [`Error::NoDataplane`], or the first thing that could not be removed.
 pub fn tear_down(pins: &Pins) -> Result<()> {
-    let names = Names::read(pins)?;
+    if !pins.exist() {
+        // Says why there is nothing, or what else is there.
+        pins.open(names::INTERFACES)?;
+    }
     let mut outcome = Ok(());
-    for (index, flags) in flags_before(pins)? {
-        let name = names.get(NameKey::INTERFACE, index);
-        outcome = outcome.and(release(&name, flags));
+    // A start that was killed may have left maps missing; what is there is undone all the same.
+    if let (Ok(names), Ok(flags)) = (Names::read(pins), flags_before(pins)) {
+        for (index, flags) in flags {
+            let name = names.get(NameKey::INTERFACE, index);
+            outcome = outcome.and(release(&name, flags));
+        }
     }
     outcome.and(pins.remove())
 }

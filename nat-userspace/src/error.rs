@@ -52,6 +52,9 @@ pub enum Error {
         "interface {0} does not exist in this network namespace; `ip link` lists those that do"
     )]
     NoInterface(String),
+    /// An interface without Ethernet headers.
+    #[error("interface {0} is no Ethernet interface (a tunnel, for example); name one that is")]
+    NoEthernet(String),
     /// An interface has no address where one is needed.
     #[error(
         "interface {interface} has no IPv4 address, but {why}; give it one with `ip address add`"
@@ -96,7 +99,10 @@ pub enum Error {
         known: String,
     },
     /// A map operation failed.
-    #[error("map {name}: {source}")]
+    #[error(
+        "map {name}: {}; if it was left by a start that did not end well, `nat down` removes it",
+        chain(source)
+    )]
     Map {
         /// The map.
         name: String,

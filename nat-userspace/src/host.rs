@@ -47,6 +47,9 @@ pub fn interface(name: &str) -> Result<HostInterface> {
             continue;
         };
         if let Some(link) = address.as_link_addr() {
+            if link.hatype() != libc::ARPHRD_ETHER && link.hatype() != libc::ARPHRD_LOOPBACK {
+                return Err(Error::NoEthernet(name.to_owned()));
+            }
             found.mac = link.addr().unwrap_or_default();
         } else if let Some(ip) = address.as_sockaddr_in() {
             let mask = entry

@@ -31,6 +31,8 @@ const SIZED: [&str; 2] = [names::SESSIONS, names::REVERSE];
 /// A map as the object file declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapShape {
+    /// Its type's number.
+    pub kind: u32,
     /// Bytes of a key.
     pub key_size: u32,
     /// Bytes of a value.
@@ -62,6 +64,7 @@ pub fn declared_maps(max_sessions: u32) -> Result<BTreeMap<String, MapShape>> {
                 map.max_entries()
             };
             let shape = MapShape {
+                kind: map.map_type(),
                 key_size: map.key_size(),
                 value_size: map.value_size(),
                 max_entries,
@@ -107,8 +110,40 @@ where
     Ok(program.try_into()?)
 }
 
+/// Refuses a map whose entries are not what the object declares.
+///
+/// # Errors
+///
+/// [`Error::MapMismatch`].
+pub fn check_shape(name: &str, info: &MapInfo) -> Result<()> {
+    const REMEDY: &str = "it is not ours: remove it with `nat down` and start anew";
+    let declared = declared_maps(1)?;
+    let Some(shape) = declared.get(name) else {
+        return Ok(());
+    };
+    for (what, found, expected) in [
+        (
+            "type",
+            info.map_type().map_or(0, |kind| kind as u32),
+            shape.kind,
+        ),
+        ("key size", info.key_size(), shape.key_size),
+        ("value size", info.value_size(), shape.value_size),
+    ] {
+        if found != expected {
+            return Err(Error::MapMismatch {
+                name: name.to_owned(),
+                what,
+                found,
+                expected,
+                remedy: REMEDY,
+            });
+        }
+    }
+    Ok(())
+}
+
 fn check_pinned(pins: &Pins, max_sessions: u32) -> Result<()> {
-    const REPLACE: &str = "end it with `nat down` and start anew";
     const RESIZE: &str = "set max_sessions back, or end it with `nat down` and start anew";
     for (name, shape) in declared_maps(max_sessions)? {
         let path = pins.map(&name);
@@ -116,25 +151,15 @@ fn check_pinned(pins: &Pins, max_sessions: u32) -> Result<()> {
             continue;
         }
         let info = MapInfo::from_pin(&path).map_err(Error::map(&name))?;
-        let resize = if SIZED.contains(&name.as_str()) {
-            RESIZE
-        } else {
-            REPLACE
-        };
-        for (what, found, expected, remedy) in [
-            ("key size", info.key_size(), shape.key_size, REPLACE),
-            ("value size", info.value_size(), shape.value_size, REPLACE),
-            ("capacity", info.max_entries(), shape.max_entries, resize),
-        ] {
-            if found != expected {
-                return Err(Error::MapMismatch {
-                    name,
-                    what,
-                    found,
-                    expected,
-                    remedy,
-                });
-            }
+        check_shape(&name, &info)?;
+        if info.max_entries() != shape.max_entries {
+            return Err(Error::MapMismatch {
+                name,
+                what: "capacity",
+                found: info.max_entries(),
+                expected: shape.max_entries,
+                remedy: RESIZE,
+            });
         }
     }
     Ok(())

@@ -20,6 +20,7 @@ use nix::{
 use crate::{
     attach,
     error::{Error, Result},
+    loader,
 };
 
 /// Where pins go when nobody says otherwise.
@@ -87,13 +88,13 @@ impl Pins {
     }
 
     fn mount_bpf_file_system(&self) -> Result<()> {
-        let parent = self.root.parent().unwrap_or(&self.root);
         let is_bpf =
             |path: &Path| statfs(path).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC);
-        if is_bpf(parent) || is_bpf(&self.root) {
+        let nearest = self.root.ancestors().find(|path| path.exists());
+        if nearest.is_some_and(is_bpf) {
             return Ok(());
         }
-        if !parent.starts_with(BPF_FILE_SYSTEM) {
+        if !self.root.starts_with(BPF_FILE_SYSTEM) {
             return Err(Error::Io {
                 what: format!("pinning under {}", self.root.display()),
                 source: io::Error::other(
@@ -169,7 +170,7 @@ impl Pins {
                 },
             };
         }
-        MapData::from_pin(self.map(name)).map_err(|error| match &error {
+        let map = MapData::from_pin(self.map(name)).map_err(|error| match &error {
             MapError::SyscallError(call)
                 if call.io_error.kind() == io::ErrorKind::PermissionDenied =>
             {
@@ -178,7 +179,11 @@ impl Pins {
                 }
             }
             _ => Error::map(name)(error),
-        })
+        })?;
+        // Reading a map of another shape would write past the buffers.
+        let info = map.info().map_err(Error::map(name))?;
+        loader::check_shape(name, &info)?;
+        Ok(map)
     }
 
     /// Opens a pinned map as a hash map.

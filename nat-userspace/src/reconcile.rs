@@ -132,7 +132,12 @@ where
     Ok(())
 }
 
-fn gone_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
+/// An entry that somebody else has removed meanwhile is no error.
+///
+/// # Errors
+///
+/// Every other one.
+pub fn gone_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
         Err(MapError::KeyNotFound) => Ok(()),
         other => other,

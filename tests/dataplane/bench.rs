@@ -13,7 +13,7 @@ use nat_common::{
     parse, translate,
 };
 use nat_tests::{
-    model::{Actual, DropReason, Model, Side},
+    model::{Actual, DropReason, Model, ModelConfig, Side},
     netns::{
         Namespace,
         links::{End, veth},
@@ -224,8 +224,12 @@ impl Bench {
         bench
     }
 
-    pub fn uplink_mac(&self) -> Mac {
-        EDGE_MAC
+    /// The reference NAT of the same configuration.
+    pub fn model(&self) -> Model {
+        Model::new(ModelConfig {
+            uplink_mac: EDGE_MAC,
+            ..ModelConfig::classic()
+        })
     }
 
     fn device(ingress: Side) -> &'static str {

@@ -1,6 +1,6 @@
 //! `nat check`.
 
-use std::path::PathBuf;
+use std::{io::Write as _, path::PathBuf};
 
 use clap::Args;
 
@@ -19,7 +19,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Outcome {
     let config = config::load(&arguments.file)?;
     let count = |of: fn(&config::Vpc) -> usize| config.vpcs.iter().map(of).sum::<usize>();
-    println!(
+    writeln!(
+        std::io::stdout(),
         "{}: valid: {} VPC(s), {} subnet(s), {} route table(s), {} NAT gateway(s), {} instance(s)",
         arguments.file.display(),
         config.vpcs.len(),
@@ -27,6 +28,6 @@ pub fn run(arguments: &Arguments) -> Outcome {
         count(|vpc| vpc.route_tables.len()),
         count(|vpc| vpc.nat_gateways.len()),
         count(|vpc| vpc.instances.len()),
-    );
+    )?;
     Ok(())
 }

@@ -84,8 +84,10 @@ type Outcome = Result<(), Failure>;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    end_quietly_when_the_reader_is_gone();
     let cli = Cli::parse();
+    if !matches!(cli.command, Command::Run(_)) {
+        end_quietly_when_the_reader_is_gone();
+    }
     let pins = Pins::new(&cli.pin_dir);
     let outcome = match cli.command {
         Command::Run(arguments) => run::run(&pins, &arguments),

@@ -138,12 +138,8 @@ pub fn run(pins: &Pins, arguments: &Arguments) -> Outcome {
         .build()
         .map_err(Error::io("starting the runtime"))?;
     runtime.block_on(async {
+        let signals = controller::Signals::new()?;
         let controller = controller::start(&config, pins, filter as u8)?;
-        controller.run().await?;
-        Ok::<_, Failure>(())
-    })?;
-    if arguments.teardown_on_exit && pins.exist() {
-        controller::tear_down(pins)?;
-    }
-    Ok(())
+        Ok(controller.run(signals, arguments.teardown_on_exit).await?)
+    })
 }
