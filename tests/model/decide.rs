@@ -158,6 +158,11 @@ impl Model {
     fn plan_from_uplink(&self, ip: &Ipv4) -> Plan {
         let config = &self.config;
         if let Some(elastic) = config.elastic_of_public(ip.dst) {
+            // Nobody outside has a sender address of the inside, or one that is none.
+            let first = ip.src.octets()[0];
+            if config.is_local(ip.src) || first == 0 || first == 127 || first >= 224 {
+                return Plan::Drop(DropReason::SpoofedSource);
+            }
             let change = Change {
                 end: End::Destination,
                 address: elastic.private,

@@ -10,7 +10,7 @@ use crate::packets::addresses::{
 };
 use crate::packets::{Packet, PacketBuilder, icmp_type, protocol, tcp_flags};
 
-const ROUTER: Ipv4Addr = Ipv4Addr::new(233, 252, 0, 1);
+const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 88, 99, 1);
 const INSIDE_ROUTER: Ipv4Addr = Ipv4Addr::new(10, 40, 2, 254);
 
 /// What a host sends in a connection, or gets; options make its IP header longer.

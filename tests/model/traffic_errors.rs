@@ -52,7 +52,7 @@ impl Traffic {
         let routers = [
             seen.dst,
             seen.dst,
-            Ipv4Addr::new(233, 252, 0, 1),
+            Ipv4Addr::new(192, 88, 99, 1),
             Ipv4Addr::new(10, 1, 2, 3),
         ];
         Some(Complaint {
