@@ -246,7 +246,9 @@ fn one_to_one<H: Hook>(
 
 /// Decides about a packet without a session: the NAT gateway that is to make one, or `None` for a
 /// packet that is the host's.
-#[inline(never)]
+// Inlined, as everything that branches on what `parse` found: before 6.9 the verifier loses track of
+// constants that a function reads from its caller's stack, and takes wrong branches for dead.
+#[inline(always)]
 fn first_packet<H: Hook>(hook: &H, packet: &Ipv4Packet) -> Result<Option<u32>, DropReason> {
     let flow = &packet.flow;
     let subnet =
@@ -302,7 +304,7 @@ fn to_own_public_ip(shared: bool) -> Result<(), DropReason> {
 
 /// The last stage: what `packet` became goes to its next hop. Nothing is changed or counted when
 /// this hook can't send it there; `next` tells.
-#[inline(never)]
+#[inline(always)]
 fn forward_translated<H: Hook>(
     hook: &mut H,
     packet: &Ipv4Packet,
