@@ -138,42 +138,33 @@ fn bring_up(
         }
     }
     let mut numbering = Numbering::new(existing.names.iter().copied());
-    let mut compile = |attached: &[Attached]| {
+    let mut compile = |attached: &[Attached], secrets: &BTreeMap<u32, [u64; 2]>| {
         policy::compile(
             config,
             &mut numbering,
             Facts {
                 attached,
                 forwarding_set,
-                secrets: &existing.secrets,
+                secrets,
                 random: &mut random,
             },
         )
     };
     let planned = attach::plan(interfaces, config.node.attach);
-    let mut tables = compile(&planned)?;
+    let planned_tables = compile(&planned, &existing.secrets)?;
     release_others(&existing.names, &before, &planned)?;
-    reconcile::write(&mut ebpf, &tables)?;
+    reconcile::write(&mut ebpf, &planned_tables)?;
     attach::attach_all(&mut ebpf, pins, interfaces, config.node.attach, attached)?;
     for each in attached.iter_mut() {
         // A qdisc that was made for an earlier controller is still ours.
         each.flags |= was(each.interface.index, Interface::CLSACT_OURS);
     }
-    let secrets = tables
+    let secrets = planned_tables
         .gateways
         .iter()
         .map(|(number, gateway)| (*number, gateway.secret))
         .collect();
-    tables = policy::compile(
-        config,
-        &mut numbering,
-        Facts {
-            attached,
-            forwarding_set,
-            secrets: &secrets,
-            random: &mut random,
-        },
-    )?;
+    let tables = compile(attached, &secrets)?;
     reconcile::write(&mut ebpf, &tables)?;
     let stale = sessions::remove_unmapped(pins, &tables.gateways)?;
     if stale > 0 {
