@@ -71,6 +71,36 @@ impl Ipv4Packet {
         matches!(self.transport, Transport::IcmpError) && self.is_whole()
     }
 
+    /// The receiver's port; `None` where there is none to be seen.
+    #[inline(always)]
+    pub const fn remote_port(&self) -> Option<Port> {
+        match self.transport {
+            Transport::Tcp(_) | Transport::Udp => Some(self.flow.destination_port),
+            _ => None,
+        }
+    }
+
+    /// The sender's port; `None` where there is none to be seen.
+    #[inline(always)]
+    pub const fn source_port(&self) -> Option<Port> {
+        match self.transport {
+            Transport::Tcp(_) | Transport::Udp => Some(self.flow.source_port),
+            _ => None,
+        }
+    }
+
+    /// It is a fragment without the transport header.
+    #[inline(always)]
+    pub const fn is_later_fragment(&self) -> bool {
+        matches!(self.fragment, Fragment::Later)
+    }
+
+    /// It is the fragment with the transport header.
+    #[inline(always)]
+    pub const fn is_first_fragment(&self) -> bool {
+        matches!(self.fragment, Fragment::First)
+    }
+
     /// It is not a fragment.
     #[inline(always)]
     pub const fn is_whole(&self) -> bool {
