@@ -85,34 +85,50 @@ enum Outcome {
 /// # Errors
 ///
 /// Why there can be no such session.
-#[inline(never)]
 pub fn claim<T: Tables>(tables: &T, claim: &Claim) -> Result<(), DropReason> {
-    // What is left of an earlier session of this flow.
-    reclaim(
-        tables,
-        &SessionKey::forward(&claim.flow, claim.vpc),
-        claim.now,
-    );
-    let mut made = Err(DropReason::ClaimRace);
-    // Ending a session takes much of a BPF stack, and so does the search that meets an expired one:
-    // one after the other, then the search again, for what is free now.
     for round in 0..ROUNDS {
-        made = make(tables, claim, round % 2 == 0);
-        let (Err(DropReason::PortExhausted), Some(space)) = (made, tables.search_space()) else {
-            break;
-        };
-        // SAFETY: the tables' own memory, lent for this claim.
-        let occupant = unsafe { (*space).occupant };
-        if !(round % 2 == 0 && occupant != SessionKey::default()) {
-            break;
+        if claim_round(tables, claim, round)? {
+            return Ok(());
         }
-        reclaim(tables, &occupant, claim.now);
     }
-    made
+    Err(DropReason::PortExhausted)
 }
 
-/// Searches of a claim: each second one leaves expired sessions alone.
-const ROUNDS: u32 = 4;
+/// Rounds of a claim, at most.
+pub const ROUNDS: u32 = 4;
+
+/// One round of [`claim`]; false when it takes another one. Ending a session takes much of a BPF stack,
+/// and so does the search that meets an expired one: the search stops there, the session is ended, and
+/// the next round searches again, for what is free by then.
+///
+/// # Errors
+///
+/// As for [`claim`].
+#[inline(always)]
+pub fn claim_round<T: Tables>(tables: &T, claim: &Claim, round: u32) -> Result<bool, DropReason> {
+    if round == 0 {
+        // What is left of an earlier session of this flow.
+        reclaim(
+            tables,
+            &SessionKey::forward(&claim.flow, claim.vpc),
+            claim.now,
+        );
+    }
+    let reclaims = round % 2 == 0;
+    let made = make(tables, claim, reclaims);
+    if made == Err(DropReason::PortExhausted)
+        && reclaims
+        && let Some(space) = tables.search_space()
+    {
+        // SAFETY: the tables' own memory, lent for this claim.
+        let occupant = unsafe { (*space).occupant };
+        if occupant != SessionKey::default() {
+            reclaim(tables, &occupant, claim.now);
+            return Ok(false);
+        }
+    }
+    made.map(|()| true)
+}
 
 #[inline(always)]
 fn reclaim<T: Tables>(tables: &T, key: &SessionKey, now: Tick) {

@@ -257,6 +257,25 @@ impl Pair {
         }
     }
 
+    /// Marks it dead and removes it; true when it is gone.
+    #[inline(always)]
+    fn end<T: Tables>(&self, tables: &T) -> bool {
+        // Whoever marks the forward half removes both; a packet that comes between finds it dead.
+        if !self.swap_forward(tables, State::Live, State::Dead)
+            && !self.swap_forward(tables, State::Dying, State::Dead)
+        {
+            return false;
+        }
+        if !self.swap_reverse(tables, State::Live, State::Dead)
+            && !self.swap_reverse(tables, State::Dying, State::Dead)
+        {
+            self.swap_forward(tables, State::Dead, State::Live);
+            return false;
+        }
+        self.remove(tables);
+        true
+    }
+
     /// Removes a session whose halves are dead, and gives back what it holds.
     #[inline(always)]
     fn remove<T: Tables>(&self, tables: &T) {
@@ -309,20 +328,16 @@ pub fn end_if_expired<T: Tables>(tables: &T, key: &SessionKey, now: Tick) -> boo
     if pair.overdue(tables, now) <= GRACE {
         return false;
     }
-    // Whoever marks the forward half removes both; a packet that comes between finds it dead.
-    if !pair.swap_forward(tables, State::Live, State::Dead)
-        && !pair.swap_forward(tables, State::Dying, State::Dead)
-    {
-        return false;
+    pair.end(tables)
+}
+
+/// Ends the session of this forward key, whatever it is doing; true when it is gone.
+#[inline(never)]
+pub fn end<T: Tables>(tables: &T, key: &SessionKey) -> bool {
+    match Pair::of(tables, key) {
+        Some(pair) => pair.end(tables),
+        None => false,
     }
-    if !pair.swap_reverse(tables, State::Live, State::Dead)
-        && !pair.swap_reverse(tables, State::Dying, State::Dead)
-    {
-        pair.swap_forward(tables, State::Dead, State::Live);
-        return false;
-    }
-    pair.remove(tables);
-    true
 }
 
 /// The forward key of the session that has this reverse key, if it is expired for longer than

@@ -1,27 +1,61 @@
-//! Ends idle sessions. The controller runs it, at least a second apart for the same session, with keys
-//! that looked idle to it; whether they are is decided here, on the live entries.
+//! Ends sessions for the controller, which runs these programs with the keys of forward halves in a
+//! test packet: idle ones in two steps, at least a second apart (whether they are idle is decided here,
+//! on the live entries), or those that must not go on at once.
 
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::bpf_loop;
 use nat_common::{
     map_types::{Counter, EXPIRE_BATCH, EXPIRE_KEYS_OFFSET, SessionKey},
-    packet::Packet,
+    packet::Packet as _,
     sessions,
 };
 
 use crate::{counters, kernel_tables::KernelTables, settings, tc_packet::TcPacket};
 
+/// What [`one`] works on.
+struct Batch {
+    request: TcPacket,
+    at_once: bool,
+    removed: u32,
+}
+
 /// Goes through the keys in `request`; answers how many sessions it removed.
 #[inline(always)]
-pub fn run(request: &TcPacket) -> i32 {
-    let mut removed = 0;
-    for index in 0..EXPIRE_BATCH {
-        let offset = EXPIRE_KEYS_OFFSET + index * size_of::<SessionKey>();
-        let Some(key) = request.load::<SessionKey>(offset) else {
-            break;
-        };
-        if sessions::sweep(&KernelTables, &key, settings::now()) {
-            removed += 1;
-        }
+pub fn run(request: TcPacket, at_once: bool) -> i32 {
+    let mut batch = Batch {
+        request,
+        at_once,
+        removed: 0,
+    };
+    // SAFETY: the callback has the signature the helper calls it with, and the batch outlives it.
+    unsafe {
+        let step: extern "C" fn(u32, *mut c_void) -> i64 = one;
+        bpf_loop(
+            EXPIRE_BATCH as u32,
+            step as *mut c_void,
+            (&raw mut batch).cast(),
+            0,
+        );
     }
-    counters::count(Counter::SessionsExpired, removed as u64);
-    removed
+    counters::count(Counter::SessionsExpired, u64::from(batch.removed));
+    batch.removed as i32
+}
+
+#[inline(never)]
+extern "C" fn one(index: u32, batch: *mut c_void) -> i64 {
+    const STOP: i64 = 1;
+    // SAFETY: `run` passes its own.
+    let batch = unsafe { &mut *batch.cast::<Batch>() };
+    let offset = EXPIRE_KEYS_OFFSET + index as usize * size_of::<SessionKey>();
+    let Some(key) = batch.request.load::<SessionKey>(offset) else {
+        return STOP;
+    };
+    let removed = if batch.at_once {
+        sessions::end(&KernelTables, &key)
+    } else {
+        sessions::sweep(&KernelTables, &key, settings::now())
+    };
+    batch.removed += u32::from(removed);
+    0
 }

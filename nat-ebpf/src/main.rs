@@ -227,7 +227,13 @@ pub fn nat_tc_claim(context: TcContext) -> i32 {
 /// Run by the controller with the keys of sessions that look idle; answers how many it removed.
 #[classifier]
 pub fn nat_expire(context: TcContext) -> i32 {
-    expire::run(&TcPacket::new(context))
+    expire::run(TcPacket::new(context), false)
+}
+
+/// Run by the controller with the keys of sessions that must not go on; answers how many it removed.
+#[classifier]
+pub fn nat_end(context: TcContext) -> i32 {
+    expire::run(TcPacket::new(context), true)
 }
 
 /// Ends this program and starts that of another stage. Where that is not there, the packet is lost.

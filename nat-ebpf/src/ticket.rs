@@ -1,11 +1,11 @@
 //! How a packet gets its session: the programs leave a claim here and go on as the claim program of
 //! their hook, which has a stack of its own. That makes the session and starts the packet over.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr::null_mut};
 
-use aya_ebpf::{macros::map, maps::PerCpuArray};
+use aya_ebpf::{helpers::bpf_loop, macros::map, maps::PerCpuArray};
 use nat_common::{
-    claim::{Claim, claim},
+    claim::{Claim, ROUNDS, claim_round},
     drop_reason::DropReason,
 };
 
@@ -21,6 +21,9 @@ struct Ticket {
     claim: Claim,
     /// [`NOTHING`], [`WANTED`], [`MADE`], or [`REFUSED`] and a drop reason.
     outcome: u32,
+    round: u32,
+    /// Room was made in a full table.
+    made_room: u32,
 }
 
 const NOTHING: u32 = 0;
@@ -47,6 +50,8 @@ pub fn redeem(wanted: &Claim) -> Option<DropReason> {
     }
     ticket.claim = *wanted;
     ticket.outcome = WANTED;
+    ticket.round = 0;
+    ticket.made_room = 0;
     None
 }
 
@@ -62,26 +67,54 @@ fn reason(outcome: u32) -> DropReason {
     }
 }
 
-/// Does what the ticket asks for; in a full table once more after having made room.
+/// Does what the ticket asks for.
 #[inline(always)]
 pub fn serve(context: *mut c_void) {
+    // A plain loop would have the verifier walk every round.
+    // SAFETY: the callback has the signature the helper calls it with.
+    unsafe {
+        let step: extern "C" fn(u32, *mut c_void) -> i64 = serve_round;
+        bpf_loop(ROUNDS + 1, step as *mut c_void, null_mut(), 0);
+    }
     let Some(ticket) = TICKET.get_ptr_mut(0) else {
         return;
     };
     // SAFETY: this CPU's own slot.
     let ticket = unsafe { &mut *ticket };
-    if ticket.outcome != WANTED {
-        return;
+    if ticket.outcome >= REFUSED {
+        events::claim_failed(context, &ticket.claim.flow, reason(ticket.outcome));
+    } else if ticket.outcome == WANTED {
+        ticket.outcome = REFUSED + DropReason::PortExhausted as u32;
     }
-    let mut made = claim(&KernelTables, &ticket.claim);
-    if made == Err(DropReason::TableFull) && kernel_tables::make_room(ticket.claim.now) {
-        made = claim(&KernelTables, &ticket.claim);
-    }
-    ticket.outcome = match made {
-        Ok(()) => MADE,
-        Err(reason) => {
-            events::claim_failed(context, &ticket.claim.flow, reason);
-            REFUSED + reason as u32
-        }
+}
+
+/// One round of the claim; in a full table once more after having made room.
+#[inline(never)]
+extern "C" fn serve_round(_index: u32, _nothing: *mut c_void) -> i64 {
+    const GO_ON: i64 = 0;
+    const STOP: i64 = 1;
+    let Some(ticket) = TICKET.get_ptr_mut(0) else {
+        return STOP;
     };
+    // SAFETY: this CPU's own slot.
+    let ticket = unsafe { &mut *ticket };
+    if ticket.outcome != WANTED {
+        return STOP;
+    }
+    let claim = ticket.claim;
+    ticket.outcome = match claim_round(&KernelTables, &claim, ticket.round) {
+        Ok(true) => MADE,
+        Ok(false) => {
+            ticket.round += 1;
+            return GO_ON;
+        }
+        Err(DropReason::TableFull)
+            if ticket.made_room == 0 && kernel_tables::make_room(claim.now) =>
+        {
+            ticket.made_room = 1;
+            return GO_ON;
+        }
+        Err(reason) => REFUSED + reason as u32,
+    };
+    STOP
 }

@@ -25,7 +25,7 @@ use crate::{
     error::{Error, Result},
     expiry::Sweeper,
     host::{self, HostInterface},
-    loader,
+    loader::{self, LoadOptions},
     pins::Pins,
     policy::{self, Facts, Numbering},
     reconcile,
@@ -53,13 +53,13 @@ pub struct Controller {
 ///
 /// What is missing or refused. A dataplane that was not there before is then removed again; one
 /// that was there runs on.
-pub fn start(config: &Config, pins: &Pins, log_level: u8) -> Result<Controller> {
+pub fn start(config: &Config, pins: &Pins, options: LoadOptions) -> Result<Controller> {
     let interfaces = host_interfaces(config)?;
     let fresh = !pins.exist();
     pins.create()?;
     let lock = pins.lock()?;
     let mut footprint = Footprint::default();
-    match bring_up(config, pins, &interfaces, log_level, &mut footprint) {
+    match bring_up(config, pins, &interfaces, options, &mut footprint) {
         Ok(ebpf) => Ok(Controller {
             ebpf,
             pins: pins.clone(),
@@ -120,10 +120,10 @@ fn bring_up(
     config: &Config,
     pins: &Pins,
     interfaces: &[HostInterface],
-    log_level: u8,
+    options: LoadOptions,
     footprint: &mut Footprint,
 ) -> Result<Ebpf> {
-    let mut ebpf = loader::load(pins, config.node.max_sessions, log_level)?;
+    let mut ebpf = loader::load(pins, config.node.max_sessions, options)?;
     let existing = reconcile::existing(&ebpf)?;
     let before = flags_before(pins)?;
     let was = |index: u32, flag: u32| before.get(&index).copied().unwrap_or(0) & flag;
