@@ -60,6 +60,10 @@ pub struct Search {
     candidates: Candidates,
     tried: u32,
     left: u32,
+    /// What is inserted, here because there is little room on a BPF stack.
+    key: SessionKey,
+    half: Session,
+    bound: Binding,
 }
 
 /// Calls of [`Search::attempt`] after which it has gone through everything, and more.
@@ -346,6 +350,9 @@ fn search<T: Tables>(
         candidates: Candidates::new(Part::block(0, 0), 0),
         tried: 0,
         left: 0,
+        key: SessionKey::default(),
+        half: Session::default(),
+        bound: Binding::default(),
     };
     tables.search();
     match search.outcome {
@@ -417,15 +424,15 @@ impl Search {
         let claimed = if self.binds {
             self.claim_binding(tables, gateway, &inbound)
         } else {
-            let key = SessionKey::reverse(&inbound);
-            let half = self.claim.reverse_half(&key);
-            let claimed = tables.insert_half(Side::Outside, &key, &half);
+            self.key = SessionKey::reverse(&inbound);
+            self.half = self.claim.reverse_half(&self.key);
+            let claimed = tables.insert_half(Side::Outside, &self.key, &self.half);
             // The port that is to be kept, and all of them once they are walked through, are taken
             // from sessions that are over.
             let may_reclaim = self.reclaims && (attempt == 0 || attempt >= PROBES);
             if claimed == Err(Refused::Exists)
                 && may_reclaim
-                && let Some(occupant) = expired_holder(tables, &key, self.claim.now)
+                && let Some(occupant) = expired_holder(tables, &self.key, self.claim.now)
             {
                 self.occupant = occupant;
                 self.outcome = Outcome::Occupied;
@@ -479,24 +486,24 @@ impl Search {
 
     #[inline(always)]
     fn claim_binding<T: Tables>(
-        &self,
+        &mut self,
         tables: &T,
         gateway: &Gateway,
         inbound: &Flow,
     ) -> Result<(), Refused> {
-        let key = bound_key(inbound);
+        self.key = bound_key(inbound);
         let Claim {
             flow,
             vpc,
             gateway: number,
             ..
         } = self.claim;
-        let bound = Binding::held(&key, flow.source, flow.source_port, number, vpc);
-        match tables.insert_binding(Side::Outside, &key, &bound) {
+        self.bound = Binding::held(&self.key, flow.source, flow.source_port, number, vpc);
+        match tables.insert_binding(Side::Outside, &self.key, &self.bound) {
             Err(Refused::Exists)
-                if gateway.port_rest != 0 && wake(tables, &key, gateway.port_rest) =>
+                if gateway.port_rest != 0 && wake(tables, &self.key, gateway.port_rest) =>
             {
-                tables.insert_binding(Side::Outside, &key, &bound)
+                tables.insert_binding(Side::Outside, &self.key, &self.bound)
             }
             other => other,
         }

@@ -135,7 +135,12 @@ pub fn ipv4<P: Packet + ?Sized>(packet: &P) -> Result<Ipv4Packet, DropReason> {
         .ok_or(DropReason::Malformed)?;
     let header_length = header.header_length();
     let total_length = match header.total_length() {
-        0 if packet.is_train() => packet.length().saturating_sub(IPV4_OFFSET),
+        0 if packet.is_train() => packet
+            .length()
+            .checked_sub(IPV4_OFFSET)
+            .ok_or(DropReason::Malformed)?,
+        // Said here, because verifiers before 6.9 do not see that 0 is less than what follows.
+        0 => return Err(DropReason::Malformed),
         stated => stated,
     };
     if header.version() != 4

@@ -26,7 +26,7 @@ pub fn hold(skb: *mut __sk_buff, key: &DatagramKey) -> Result<Verdict, DropReaso
         return Err(DropReason::Fragment);
     }
     if fragments::expect(key) {
-        keep(skb, key, length)?;
+        keep(skb, key)?;
         counters::count(Counter::FragmentsHeld, 1);
     } else if !fragments::is_decided(key) {
         return Err(DropReason::Fragment);
@@ -36,18 +36,28 @@ pub fn hold(skb: *mut __sk_buff, key: &DatagramKey) -> Result<Verdict, DropReaso
             .then_some(Verdict::Consumed)
             .ok_or(DropReason::Fragment);
     }
-    if fragments::is_decided(key) {
-        release(skb, key, false);
-    }
     Ok(Verdict::Consumed)
 }
 
-/// Writes the frame to the next place, unless somebody is at it.
+/// A length that was checked before, with bounds that the verifier sees: it loses those of a register
+/// that the compiler copies.
+///
+/// # Safety
+///
+/// `length` is valid, and what it points to is 1 to [`HELD_BYTES`].
 #[inline(always)]
-fn keep(skb: *mut __sk_buff, key: &DatagramKey, length: u32) -> Result<(), DropReason> {
+unsafe fn within_bounds(length: *const u32) -> u32 {
+    const { assert!(HELD_BYTES.is_power_of_two()) };
+    // SAFETY: the caller's.
+    let length = unsafe { length.read_volatile() };
+    (length.wrapping_sub(1) & (HELD_BYTES as u32 - 1)) + 1
+}
+
+/// Writes the frame, which is not too long, to the next place, unless somebody is at it.
+#[inline(always)]
+fn keep(skb: *mut __sk_buff, key: &DatagramKey) -> Result<(), DropReason> {
     let place = fragments::next_place().ok_or(DropReason::Fragment)?;
-    // SAFETY: an entry's memory stays valid, and belongs to who has marked it busy. The length is
-    // within the bounds that the caller checked; the verifier sees it.
+    // SAFETY: an entry's memory stays valid, and belongs to who has marked it busy.
     unsafe {
         let state = &raw mut (*place).state;
         let before = state.read_volatile();
@@ -55,6 +65,7 @@ fn keep(skb: *mut __sk_buff, key: &DatagramKey, length: u32) -> Result<(), DropR
             return Err(DropReason::Fragment);
         }
         let bytes = (&raw mut (*place).bytes).cast();
+        let length = within_bounds(&raw const (*skb).len);
         let failed = bpf_skb_load_bytes(skb.cast(), 0, bytes, length);
         if failed != 0 {
             compare_and_swap(state, HeldFrame::BUSY, HeldFrame::FREE);
@@ -126,9 +137,9 @@ extern "C" fn release_one(index: u32, release: *mut c_void) -> i64 {
         {
             return 0;
         }
-        let length = (*place).length;
         let is_fresh = elapsed(release.now, (*place).seen) < Fate::LIFETIME;
-        if is_fresh && (*place).key == release.key && length != 0 && length <= HELD_BYTES as u32 {
+        if is_fresh && (*place).key == release.key {
+            let length = within_bounds(&raw const (*place).length);
             let bytes = (&raw const (*place).bytes).cast();
             if bpf_skb_change_tail(release.skb, length, 0) == 0
                 && bpf_skb_store_bytes(release.skb, 0, bytes, length, 0) == 0

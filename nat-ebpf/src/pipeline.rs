@@ -151,6 +151,10 @@ fn fragment<H: Hook>(
         }
         Step::Wait => {
             next.verdict = hook.hold(&datagram)?;
+            // The first one may have come meanwhile.
+            if fragments::is_decided(&datagram) {
+                hook.release(&datagram, false);
+            }
             Ok(())
         }
     }

@@ -23,7 +23,7 @@ use crate::{
     attach::{self, Attached},
     config::Config,
     error::{Error, Result},
-    expiry::Sweeper,
+    expiry::{self, Sweeper},
     host::{self, HostInterface},
     loader::{self, LoadOptions},
     pins::Pins,
@@ -166,9 +166,10 @@ fn bring_up(
         .collect();
     let tables = compile(attached, &secrets)?;
     reconcile::write(&mut ebpf, &tables)?;
-    let stale = sessions::remove_unmapped(pins, &tables.gateways)?;
-    if stale > 0 {
-        log::info!("{stale} session(s) ended: their public IP is no longer their gateway's");
+    let misfits = sessions::misfits(pins, &tables.gateways)?;
+    let ended = expiry::end(&mut ebpf, &misfits)?;
+    if ended > 0 {
+        log::info!("{ended} session(s) ended: their gateway has another public IP or profile");
     }
     for interface in forwarding_set.iter() {
         host::set_forwarding(interface, true)?;
@@ -273,7 +274,7 @@ impl Controller {
                         return Ok(());
                     }
                     let begun = Instant::now();
-                    if let Err(error) = sweeper.sweep(&mut self.ebpf) {
+                    if let Err(error) = expiry::now().and_then(|now| sweeper.sweep(&mut self.ebpf, now)) {
                         log::error!("expiry: {error}");
                     }
                     next_sweep =

@@ -22,8 +22,10 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 pub const XDP_PROGRAM: &str = "nat_xdp";
 /// The program for TC.
 pub const TC_PROGRAM: &str = "nat_tc";
-/// The program that ends sessions.
+/// The program that ends idle sessions.
 pub const EXPIRE_PROGRAM: &str = "nat_expire";
+/// The program that ends sessions at once.
+pub const END_PROGRAM: &str = "nat_end";
 
 /// The stages of each hook with the programs' names behind the hook's own.
 const STAGE_PROGRAMS: [(u32, &str); STAGES as usize] = [
@@ -129,7 +131,9 @@ pub fn load(pins: &Pins, max_sessions: u32, options: LoadOptions) -> Result<Ebpf
             .map_err(Error::io("keeping a program"))?;
         set_stage(&mut ebpf, names::TC_STAGES, stage, &tc)?;
     }
-    program::<SchedClassifier>(&mut ebpf, EXPIRE_PROGRAM)?.load()?;
+    for name in [EXPIRE_PROGRAM, END_PROGRAM] {
+        program::<SchedClassifier>(&mut ebpf, name)?.load()?;
+    }
     Ok(ebpf)
 }
 

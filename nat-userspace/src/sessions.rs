@@ -9,9 +9,10 @@ use std::{
 use nat_common::{
     address::Address,
     clock::{Tick, duration, elapsed},
-    flow::{Flow, protocol},
+    flow::protocol,
     lifecycle,
-    map_types::{Gateway, Name, NameKey, Session, SessionKey, names},
+    map_types::{Gateway, Holds, Name, NameKey, Session, SessionKey, names},
+    sessions::outside_flow,
     tcp_state,
 };
 use serde::Serialize;
@@ -21,7 +22,6 @@ use crate::{
     error::{Error, Result},
     expiry,
     pins::Pins,
-    reconcile::gone_is_fine,
 };
 
 /// One session, in the fields of the CLI contract. Outward is from inside to outside.
@@ -131,43 +131,32 @@ pub fn read(pins: &Pins) -> Result<Vec<SessionRecord>> {
     Ok(records)
 }
 
-/// Ends the sessions whose public address no longer belongs to their gateway: their answers would go
-/// to nobody, or to somebody else. Answers how many.
+/// Sessions that can't go on under these gateways: their public address is no longer their gateway's, so
+/// that their answers would go to nobody or somebody else, or their gateway's ports belong to one inside
+/// address and port each by now, and theirs was taken before that.
 ///
 /// # Errors
 ///
-/// When the tables can't be read or written.
-pub fn remove_unmapped(pins: &Pins, gateways: &BTreeMap<u32, Gateway>) -> Result<usize> {
-    let mut stale = Vec::new();
+/// When the table can't be read.
+pub fn misfits(pins: &Pins, gateways: &BTreeMap<u32, Gateway>) -> Result<Vec<SessionKey>> {
+    let mut misfits = Vec::new();
     bpf_batch::for_each::<SessionKey, Session>(&pins.open(names::SESSIONS)?, |key, session| {
-        let gateway = gateways.get(&u32::from(session.owner()));
-        let still = gateway.is_some_and(|gateway| {
-            let count = gateway.address_count as usize;
-            gateway
-                .addresses
-                .iter()
-                .take(count)
-                .any(|address| *address == session.mapped_address())
-        });
-        if !still {
-            stale.push((*key, SessionKey::reverse(&outside_flow(key, session))));
+        let fits = gateways
+            .get(&u32::from(session.owner()))
+            .is_some_and(|gateway| {
+                let count = gateway.address_count as usize;
+                let mut addresses = gateway.addresses.iter().take(count);
+                let is_bound = session.holds().include(Holds::BINDING)
+                    || gateway.is(Gateway::FORWARDS)
+                    || !gateway.is(Gateway::ENDPOINT_INDEPENDENT);
+                is_bound && addresses.any(|address| *address == session.mapped_address())
+            });
+        if !fits {
+            misfits.push(*key);
         }
     })
     .map_err(Error::io("reading the sessions"))?;
-    let mut forward = pins.hash_map::<SessionKey, Session>(names::SESSIONS)?;
-    let mut reverse = pins.hash_map::<SessionKey, Session>(names::REVERSE)?;
-    for (key, reverse_key) in &stale {
-        gone_is_fine(forward.remove(key)).map_err(Error::map(names::SESSIONS))?;
-        gone_is_fine(reverse.remove(reverse_key)).map_err(Error::map(names::REVERSE))?;
-    }
-    Ok(stale.len())
-}
-
-/// The flow of the answers, as the reverse table keeps it.
-pub fn outside_flow(key: &SessionKey, forward: &Session) -> Flow {
-    key.flow()
-        .with_source(forward.mapped_address(), forward.mapped_port())
-        .reversed()
+    Ok(misfits)
 }
 
 fn record(
