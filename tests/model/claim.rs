@@ -141,7 +141,10 @@ impl Model {
         choice: &mut Choice<'_>,
     ) -> Result<SocketAddrV4, Stop> {
         let offers = self.offers(gateway, flow);
-        let first = offers.iter().find_map(|offer| {
+        let homes = self.homes(gateway, flow, offers.len());
+        let home = homes.first().copied().unwrap_or(0);
+        let mut from_home = offers[home..].iter().chain(&offers[..home]);
+        let first = from_home.find_map(|offer| {
             let free = |port| self.is_free(now, gateway, flow, offer.at(port));
             Some(offer.at(first_free(&offer.ranks, free)?))
         });
@@ -202,9 +205,7 @@ impl Model {
         }
         let is_exhausted =
             |offer: &Offer| first_free(&offer.ranks, |port| is_free(offer, port)).is_none();
-        let client = (gateway, *flow.inside.ip());
-        let all = || (0..offers.len()).collect();
-        let mut homes: Vec<usize> = self.homes.get(&client).cloned().unwrap_or_else(all);
+        let mut homes = self.homes(gateway, flow, offers.len());
         let before = homes.clone();
         homes.retain(|&home| {
             let mut ip = home;
@@ -219,8 +220,15 @@ impl Model {
                 "{public} was chosen for {flow:?}, whose home is one of {names:?} and not exhausted"
             ));
         }
-        self.homes.insert(client, homes);
+        self.homes.insert((gateway, *flow.inside.ip()), homes);
         Ok(())
+    }
+
+    /// Where a client's home may be, as an index of its offers: anywhere at first.
+    fn homes(&self, gateway: usize, flow: &Flow, offers: usize) -> Vec<usize> {
+        let known = self.homes.get(&(gateway, *flow.inside.ip()));
+        let known = known.filter(|_| offers > 1);
+        known.cloned().unwrap_or_else(|| (0..offers).collect())
     }
 
     /// Whether a new session of `flow` may get a port that is in the pool.

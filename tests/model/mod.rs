@@ -78,7 +78,11 @@ mod icmp_error_corner_tests;
 #[cfg(test)]
 mod icmp_error_tests;
 #[cfg(test)]
+mod mapping_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod time_tests;
 #[cfg(test)]
 mod traffic_tests;
 #[cfg(test)]
