@@ -1,14 +1,15 @@
 //! Every port serves before one packet is refused, and a refusal is told (RFC 4787 REQ-11, RFC 6888, RFC 5508 REQ-8).
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     io::ErrorKind,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{Ipv4Addr, SocketAddrV4, TcpStream},
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use nat_tests::netns::{
     Connection, EXCHANGE, Hook, Namespace,
-    crowd::{Hall, close_at_once, join, room_for_files},
+    crowd::{Hall, close_at_once, join, stay, vanish},
     told::{listen_for_errors, told},
 };
 
@@ -21,61 +22,89 @@ const SERVER: &str = "198.51.100.80:8080";
 const POOL: std::ops::RangeInclusive<u16> = 1024..=65535;
 /// Half of the pool.
 const HALF: u16 = 32_256;
+/// Connections that can't keep their source port.
+const SEARCHED: u16 = 2048;
 
 pub fn every_port_serves_one_destination_before_one_connection_is_refused(hook: Hook) {
     let total = usize::from(HALF) * 2;
     assert_eq!(total, POOL.len());
-    room_for_files(2 * total as u64 + 4096).expect("room");
     let mut standing = Standing::new(hook);
     let lab = &standing.lab;
-    for node in [&lab.private_a, &lab.private_b, &lab.internet] {
-        node.room_for_connections().expect("room");
-    }
     let hall = Hall::open(&lab.internet, address(SERVER), total).expect("a server");
     let start = Instant::now();
-    // Both hosts use the same source ports, so that none of the second one's is free.
-    let first = crowd_of(&lab.private_a, [10, 40, 2, 101].into(), &hall);
+    // The last ones come from source ports that the other host has taken: theirs must be found in a pool that is
+    // all but full.
+    let (a, b) = ([10, 40, 2, 101].into(), [10, 40, 2, 201].into());
+    let on_their_own = HALF - SEARCHED;
+    let mut stayed_inside = crowd_of(&lab.private_a, a, 1024, HALF);
+    stayed_inside.extend(crowd_of(&lab.private_b, b, 1024 + HALF, on_their_own));
     let between = start.elapsed();
-    let second = crowd_of(&lab.private_b, [10, 40, 2, 201].into(), &hall);
+    stayed_inside.extend(crowd_of(&lab.private_b, b, 1024, SEARCHED));
     println!(
-        "{HALF} connections on their own ports in {between:?}, all {total} in {:?}",
+        "{total} connections in {:?}, all but the last {SEARCHED} in {between:?}",
         start.elapsed()
     );
-    let guests = hall.guests().expect("all of them at the server");
-    let seen: HashSet<SocketAddrV4> = guests.iter().map(|(_, seen)| *seen).collect();
-    let expected = POOL.map(|port| SocketAddrV4::new([198, 51, 100, 10].into(), port));
-    assert_eq!(seen, expected.collect(), "each port of the pool once");
 
     // The pool is empty towards this destination, and towards no other.
-    assert_refused_soon(&lab.private_b, "10.40.2.201:50000", SERVER);
+    assert_refused_soon(&lab.private_b, "10.40.2.201:20000", SERVER);
     assert!(standing.drops("port_exhausted") > 0);
-    let other = lab.internet.listen("198.51.100.81:8080").expect("a server");
     let elsewhere = "198.51.100.81:8080";
-    let elsewhere = Connection::open(&lab.private_b, "10.40.2.201:50001", elsewhere, &other);
+    let other = lab.internet.listen(elsewhere).expect("a server");
+    let elsewhere = Connection::open(&lab.private_b, "10.40.2.201:20001", elsewhere, &other);
     elsewhere
         .expect("another destination")
         .exchange()
         .expect("data");
 
-    close_at_once(guests.into_iter().map(|(stream, _)| stream)).expect("closing");
-    close_at_once(first.into_iter().chain(second)).expect("closing");
+    let mut seen = HashSet::new();
+    let mut stayed = HashMap::new();
+    for guest in hall.guests(total).expect("all of them at the server") {
+        seen.insert(guest.seen);
+        if let Some((number, server)) = guest.stayed {
+            stayed.insert(number, (guest.seen, server));
+        }
+    }
+    let expected = POOL.map(|port| SocketAddrV4::new([198, 51, 100, 10].into(), port));
+    assert!(seen == expected.collect(), "not each port of the pool once");
+    for (number, client) in stayed_inside {
+        let (seen, server) = stayed.remove(&number).expect("the server's end");
+        let connection = Connection {
+            client,
+            server,
+            seen,
+        };
+        let carried = connection.exchange();
+        carried.unwrap_or_else(|error| panic!("{seen}: {error:#}"));
+        close_at_once(connection.server).expect("closing");
+    }
     println!("all of it in {:?}", start.elapsed());
     standing.assert_running();
 }
 
-/// A connection from each port of the lower half.
-fn crowd_of(host: &Namespace, client: Ipv4Addr, hall: &Hall) -> Vec<std::net::TcpStream> {
-    let streams = host.run(|| {
-        let mut streams = Vec::with_capacity(HALF.into());
-        for port in POOL.take(HALF.into()) {
+/// A connection from each of `count` ports from `first` on. All stay open for the NAT and the server; those given
+/// back, with the number they told the server, are open on this end too.
+fn crowd_of(host: &Namespace, client: Ipv4Addr, first: u16, count: u16) -> Vec<(u32, TcpStream)> {
+    const STAYS: u16 = 100;
+    host.set("net/ipv4/ip_local_port_range", "1024 65535")
+        .expect("every port");
+    let stayed = host.run(|| {
+        let mut stayed = Vec::new();
+        for port in first..=first + (count - 1) {
             let from = SocketAddrV4::new(client, port);
             let stream = join(from, address(SERVER), EXCHANGE)
-                .map_err(|error| anyhow::anyhow!("{from}: {error}, {} before", hall.accepted()))?;
-            streams.push(stream);
+                .with_context(|| format!("connection {} from {from}", port - first))?;
+            if port % STAYS == 0 {
+                let [.., host] = client.octets();
+                let number = u32::from(host) << 16 | u32::from(port);
+                stay(&stream, number)?;
+                stayed.push((number, stream));
+            } else {
+                vanish(stream)?;
+            }
         }
-        Ok(streams)
+        Ok(stayed)
     });
-    streams.expect("no connection fails")
+    stayed.expect("no connection fails")
 }
 
 const FOUR_PORTS: &str = "ports = [\"5000-5003\"]";

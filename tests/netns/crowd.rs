@@ -1,104 +1,70 @@
-//! Very many TCP connections at a time: room for them in the process and in the nodes, and a server that accepts all.
+//! Very many TCP connections at a time, which need hardly any open file: the server leaves them in its accept queue,
+//! and clients vanish without a word.
 use std::{
-    net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread::{self, JoinHandle},
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddrV4, TcpListener, TcpStream},
+    os::fd::AsRawFd,
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{EXCHANGE, Namespace};
+use super::{EXCHANGE, Namespace, sockets::accept};
 
-/// Connections that wait for their acceptance.
-const BACKLOG: i32 = 32_768;
-
-/// Lets this process hold `count` files at a time, at least.
-pub fn room_for_files(count: u64) -> Result<()> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the kernel writes one `rlimit`, which outlives the call.
-    let status = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    ensure!(status == 0, std::io::Error::last_os_error());
-    limit.rlim_cur = limit.rlim_cur.max(count);
-    limit.rlim_max = limit.rlim_max.max(count);
-    // SAFETY: the kernel reads one `rlimit`, which outlives the call.
-    let status = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
-    ensure!(
-        status == 0,
-        "room for {count} open files: {}",
-        std::io::Error::last_os_error()
-    );
-    Ok(())
-}
-
-impl Namespace {
-    /// Lets this node open connections from any port, and accept them as fast as they come.
-    pub fn room_for_connections(&self) -> Result<()> {
-        for (name, value) in [
-            ("net/ipv4/ip_local_port_range", "1024 65535"),
-            ("net/core/somaxconn", "65535"),
-            ("net/ipv4/tcp_max_syn_backlog", "65535"),
-        ] {
-            self.set(name, value)?;
-        }
-        Ok(())
-    }
-}
-
-/// A server that accepts connections and closes none before it is dropped.
+/// A server whose accept queue holds a whole crowd.
 #[derive(Debug)]
-pub struct Hall {
-    accepted: Arc<AtomicUsize>,
-    thread: JoinHandle<Result<Vec<(TcpStream, SocketAddrV4)>>>,
+pub struct Hall(TcpListener);
+
+/// A connection as the server found it in its queue.
+#[derive(Debug)]
+pub struct Guest {
+    /// The client's address as the server sees it.
+    pub seen: SocketAddrV4,
+    /// Of a client that has stayed: the number it said, and the connection.
+    pub stayed: Option<(u32, TcpStream)>,
 }
 
 impl Hall {
-    /// Takes `count` connections on `address`.
+    /// Room for `count` connections that nobody accepts yet.
     pub fn open(node: &Namespace, address: SocketAddrV4, count: usize) -> Result<Self> {
-        let listener = node.run(|| {
+        let room = (count + 1024).to_string();
+        node.set("net/core/somaxconn", &room)?;
+        node.set("net/ipv4/tcp_max_syn_backlog", &room)?;
+        node.run(|| {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
             socket.set_reuse_address(true)?;
             socket.bind(&address.into())?;
-            socket.listen(BACKLOG)?;
+            socket.listen(i32::try_from(count + 1024)?)?;
             socket.set_read_timeout(Some(EXCHANGE))?;
-            Ok(TcpListener::from(socket))
-        })?;
-        let accepted = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&accepted);
-        let thread = thread::spawn(move || {
-            let mut guests = Vec::with_capacity(count);
-            while guests.len() < count {
-                let (stream, peer) = listener
-                    .accept()
-                    .with_context(|| format!("after {} connections", guests.len()))?;
-                let SocketAddr::V4(peer) = peer else {
-                    bail!("an IPv6 address in an IPv4 lab: {peer}");
-                };
-                guests.push((stream, peer));
-                counter.store(guests.len(), Ordering::Relaxed);
-            }
-            Ok(guests)
-        });
-        Ok(Self { accepted, thread })
+            Ok(Self(TcpListener::from(socket)))
+        })
     }
 
-    pub fn accepted(&self) -> usize {
-        self.accepted.load(Ordering::Relaxed)
+    /// Accepts `count` connections. Those whose client said nothing are ended by a RST.
+    pub fn guests(&self, count: usize) -> Result<Vec<Guest>> {
+        (0..count)
+            .map(|number| guest(&self.0).with_context(|| format!("after {number} connections")))
+            .collect()
     }
+}
 
-    /// All connections and who the server saw, once the last has come.
-    pub fn guests(self) -> Result<Vec<(TcpStream, SocketAddrV4)>> {
-        self.thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    }
+fn guest(listener: &TcpListener) -> Result<Guest> {
+    let (mut stream, seen) = accept(listener)?;
+    let mut number = [0; 4];
+    stream.set_nonblocking(true)?;
+    let stayed = match stream.read_exact(&mut number) {
+        Ok(()) => {
+            stream.set_nonblocking(false)?;
+            Some((u32::from_be_bytes(number), stream))
+        }
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            close_at_once(stream)?;
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Guest { seen, stayed })
 }
 
 /// Connects in the calling thread's namespace, from exactly `from`.
@@ -110,10 +76,34 @@ pub fn join(from: SocketAddrV4, to: SocketAddrV4, limit: Duration) -> std::io::R
     Ok(socket.into())
 }
 
+/// Stays, and says so.
+pub fn stay(mut stream: &TcpStream, number: u32) -> std::io::Result<()> {
+    stream.write_all(&number.to_be_bytes())?;
+    stream.set_read_timeout(Some(EXCHANGE))?;
+    stream.set_write_timeout(Some(EXCHANGE))
+}
+
+/// Forgets this end of a connection without sending anything: for everybody else it is open.
+pub fn vanish(stream: TcpStream) -> Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the kernel reads an int behind `on`, which outlives the call.
+    let status = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_REPAIR,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    ensure!(status == 0, std::io::Error::last_os_error());
+    // A socket under repair is closed silently.
+    drop(stream);
+    Ok(())
+}
+
 /// Closes by RST, so that neither end nor the node keeps anything.
-pub fn close_at_once(streams: impl IntoIterator<Item = TcpStream>) -> Result<()> {
-    for stream in streams {
-        SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
-    }
+pub fn close_at_once(stream: TcpStream) -> Result<()> {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
     Ok(())
 }
