@@ -122,6 +122,8 @@ on_every_hook! {
     mapping::rfc4787_req3_two_endpoints_never_share_a_port,
     mapping::rfc4787_req3a_req4_class_and_parity_of_a_port_are_kept,
     mapping::rfc4787_req6_inbound_traffic_does_not_refresh,
+    mapping::a_nat_instance_takes_profile_and_filtering,
+    mapping::rfc6888_req8_a_freed_port_rests,
     mapping::rfc4787_req12_an_icmp_error_ends_no_mapping,
     mapping::rfc5508_req1a_a_query_id_is_mapped_independently_of_the_host_asked,
     mapping::rfc5382_req1_a_connections_port_is_mapped_independently_of_the_server,

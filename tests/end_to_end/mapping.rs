@@ -6,15 +6,15 @@ use std::{
 };
 
 use nat_tests::netns::{
-    Connection, EXCHANGE, Hook, SILENCE,
+    Connection, EXCHANGE, Hook, Nat, SILENCE, TwoArm,
     icmp::Pinger,
     sockets::{receive, udp_exchange},
     stun::{self, Behaviour, Filtering, Mapping},
 };
 
 use crate::{
-    attempts::{heard_by, hears},
-    standing::{RFC, Standing},
+    attempts::{heard_by, hears, wait_until},
+    standing::{RFC, Standing, program},
 };
 
 const SERVERS: [Ipv4Addr; 2] = [
@@ -56,6 +56,27 @@ pub fn rfc4787_req1_mapping_is_endpoint_independent(hook: Hook) {
     }
 }
 
+/// The same words on the command line of a NAT instance.
+pub fn a_nat_instance_takes_profile_and_filtering(hook: Hook) {
+    let lab = TwoArm::build(hook).expect("a lab");
+    let nat = Nat::new(&program(), &lab.edge).expect("the program");
+    for filtering in ["endpoint-independent", "address-and-port-dependent"] {
+        let options = ["--profile", "rfc", "--filtering", filtering];
+        let arguments = lab.arguments().into_iter().chain(options);
+        let controller = nat.start(arguments).expect("a controller");
+        let server = stun::Server::start(&lab.internet, SERVERS, STUN_PORTS);
+        let server = server.expect("a STUN server");
+        let ports = [40105, 40106];
+        let seen = stun::discover(&lab.private_a, CLIENT, ports, server.primary());
+        let seen = seen.expect("a behaviour");
+        assert_eq!(seen.mapping, Mapping::EndpointIndependent);
+        let is_open = seen.filtering == Filtering::EndpointIndependent;
+        assert_eq!(is_open, filtering == "endpoint-independent", "{seen:?}");
+        controller.terminate().expect("SIGTERM");
+        nat.down().expect("nat down");
+    }
+}
+
 pub fn rfc4787_req8_filtering_is_endpoint_independent_where_asked(hook: Hook) {
     let seen = behaviour(hook, EIF, [40100, 40101]);
     assert_eq!(seen.mapping, Mapping::EndpointIndependent);
@@ -83,7 +104,7 @@ pub fn rfc4787_req9a_a_hairpinned_packet_shows_its_external_source(hook: Hook) {
         let sender = sender.expect("a socket");
         for (host, receiver) in [
             (&standing.lab.private_a, "10.40.2.101:40111"),
-            (&standing.lab.private_b, "10.40.2.201:40111"),
+            (&standing.lab.private_b, "10.40.2.201:40114"),
         ] {
             let receiver_socket = host.udp(receiver).expect("a socket");
             let seen = stun::hairpin(&receiver_socket, &sender, server.primary(), punch);
@@ -200,6 +221,37 @@ pub fn rfc4787_req6_inbound_traffic_does_not_refresh(hook: Hook) {
         last < Duration::from_secs(9),
         "datagrams from outside kept it alive for {last:?}"
     );
+}
+
+/// RFC 6888 REQ-8: with endpoint-independent filtering, what still comes for the last holder must not reach the next.
+pub fn rfc6888_req8_a_freed_port_rests(hook: Hook) {
+    const REST: Duration = Duration::from_secs(6);
+    let keys = format!(
+        "{EIF}\nports = [\"5000-5000\"]\nport_rest = {}\ntimeouts = {{ udp = 1, udp_stream = 1 }}",
+        REST.as_secs()
+    );
+    let standing = Standing::with_gateway_keys(hook, &keys);
+    let lab = &standing.lab;
+    let to = "198.51.100.80:5300";
+    let server = lab.internet.udp(to).expect("a server");
+    let first = lab.private_a.udp("10.40.2.101:40145").expect("a socket");
+    let seen = udp_exchange(&first, to, &server).expect("an exchange");
+    assert_eq!(seen.to_string(), "198.51.100.10:5000");
+    wait_until("the session is gone", Duration::from_secs(20), || {
+        standing.nat.sessions().expect("sessions").is_empty()
+    });
+    let start = Instant::now();
+    let heard = heard_by(&lab.private_b, "10.40.2.201:40145", to);
+    assert_eq!(heard, ErrorKind::HostUnreachable, "while the port rests");
+    let next = lab.private_b.udp("10.40.2.201:40146").expect("a socket");
+    let limit = Some(Duration::from_millis(200));
+    server.set_read_timeout(limit).expect("a time-out");
+    wait_until("the port is free again", REST * 3, || {
+        next.send_to(b"now?", to).expect("sending");
+        receive(&server).is_ok_and(|(text, _)| text == b"now?")
+    });
+    // It was freed a little before its end was seen.
+    assert!(start.elapsed() > REST / 2, "after {:?}", start.elapsed());
 }
 
 /// REQ-12: the error is told, and the mapping stays.
