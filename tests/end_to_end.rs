@@ -76,6 +76,7 @@ on_every_hook! {
     addresses::rfc6888_req4_a_client_has_no_more_ports_than_its_quota,
     connections::rfc5382_req2_a_simultaneous_open_in_profile_aws,
     connections::rfc5382_req2_a_simultaneous_open_in_profile_rfc,
+    connections::rfc5382_req3_connections_are_let_in_as_configured,
     connections::rfc5382_req4_an_unsolicited_syn_waits_for_one_from_inside,
     connections::a_port_is_used_again_at_once,
     connections::a_forgotten_connection_is_reset_in_profile_aws,

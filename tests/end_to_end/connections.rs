@@ -1,16 +1,16 @@
 //! The ways TCP connections open, open again, and are told that they are gone (RFC 5382, RFC 7857).
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddrV4},
+    net::{Shutdown, SocketAddrV4, TcpListener, TcpStream},
     thread,
     time::Duration,
 };
 
-use nat_tests::netns::{Connection, EXCHANGE, Hook, sessions::find};
-use socket2::SockRef;
+use nat_tests::netns::{Connection, EXCHANGE, Hook, sessions::find, sockets::accept};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::{
-    attempts::{try_connect, wait_until},
+    attempts::{address, try_connect, wait_until},
     standing::{RFC, Standing},
 };
 
@@ -84,12 +84,14 @@ pub fn rfc5382_req4_an_unsolicited_syn_waits_for_one_from_inside(hook: Hook) {
         let lab = &standing.lab;
         let (inside, outside) = ("10.40.2.101:40310", "198.51.100.80:50310");
         let (public, _oracle) = public_address(&standing, keys, inside);
+        let nobodys = if public.port() == 2000 { 2001 } else { 2000 };
+        let nobodys = format!("{}:{nobodys}", public.ip());
         let public = public.to_string();
         let (near, far, never) = thread::scope(|scope| {
             let far = scope.spawn(|| lab.internet.connect(outside, &public));
             let never = scope.spawn(|| {
                 let limit = Duration::from_millis(6500);
-                try_connect(&lab.internet, "198.51.100.80:50311", &public, limit).0
+                try_connect(&lab.internet, "198.51.100.80:50311", &nobodys, limit).0
             });
             thread::sleep(Duration::from_secs(2));
             let near = lab.private_a.connect(inside, outside);
@@ -105,6 +107,61 @@ pub fn rfc5382_req4_an_unsolicited_syn_waits_for_one_from_inside(hook: Hook) {
         let never = never.expect_err("nobody let it in");
         assert_eq!(never, ErrorKind::TimedOut, "an answer within 6 s");
     }
+}
+
+/// REQ-3: an inside end that listens on a port it also connects from is reached by whom the filtering lets in.
+pub fn rfc5382_req3_connections_are_let_in_as_configured(hook: Hook) {
+    // Another port of a peer that is known, and another peer.
+    for (filtering, lets_in) in [
+        ("endpoint-independent", [true, true]),
+        ("address-dependent", [true, false]),
+        ("address-and-port-dependent", [false, false]),
+    ] {
+        let keys = format!("{RFC}\nfiltering = \"{filtering}\"");
+        let standing = Standing::with_gateway_keys(hook, &keys);
+        let lab = &standing.lab;
+        let server = lab.internet.listen(SERVER).expect("a server");
+        let inside = address("10.40.2.101:40315");
+        let (listener, client) = lab
+            .private_a
+            .run(|| {
+                let listener = shared_port(inside)?;
+                listener.listen(16)?;
+                listener.set_read_timeout(Some(EXCHANGE))?;
+                let client = shared_port(inside)?;
+                client.connect_timeout(&address(SERVER).into(), EXCHANGE)?;
+                Ok((TcpListener::from(listener), TcpStream::from(client)))
+            })
+            .expect("two sockets");
+        let (_server_end, public) = accept(&server).expect("a connection");
+        let public = public.to_string();
+        for (from, is_in) in ["198.51.100.80:50315", "198.51.100.81:50315"]
+            .into_iter()
+            .zip(lets_in)
+        {
+            let case = format!("{filtering}, from {from}");
+            if is_in {
+                let connection = Connection::open(&lab.internet, from, &public, &listener);
+                let connection = connection.unwrap_or_else(|error| panic!("{case}: {error:#}"));
+                assert_eq!(connection.seen.to_string(), from, "{case}");
+                connection.exchange().expect("data");
+            } else {
+                let limit = Duration::from_millis(1500);
+                let (outcome, _) = try_connect(&lab.internet, from, &public, limit);
+                assert_eq!(outcome.expect_err(&case), ErrorKind::TimedOut, "{case}");
+            }
+        }
+        drop(client);
+    }
+}
+
+/// A socket whose port others of the same host may use too.
+fn shared_port(address: SocketAddrV4) -> std::io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 /// RFC 7857 and the server's TIME_WAIT: the same four-tuple, again and again.

@@ -103,7 +103,8 @@ pub fn a_new_controller_takes_up_new_forwards(hook: Hook) {
     new.exchange().expect("data");
     old.exchange().expect("a session that exists goes on");
     let limit = std::time::Duration::from_secs(2);
-    let (from, to) = ("198.51.100.80:50512", "198.51.100.10:8000");
+    // From another address: the old session would let its own peer in.
+    let (from, to) = ("198.51.100.81:50512", "198.51.100.10:8000");
     let (outcome, _) = crate::attempts::try_connect(&internet, from, to, limit);
     outcome.expect_err("the old forward is gone");
 }
