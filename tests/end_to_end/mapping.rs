@@ -6,7 +6,7 @@ use std::{
 };
 
 use nat_tests::netns::{
-    Connection, EXCHANGE, Hook, Nat, SILENCE, TwoArm,
+    Connection, EXCHANGE, Hook, Namespace, Nat, SILENCE, TwoArm,
     icmp::Pinger,
     sockets::{receive, udp_exchange},
     stun::{self, Behaviour, Filtering, Mapping},
@@ -27,6 +27,19 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 40, 2, 101);
 const EIF: &str = "profile = \"rfc\"\nfiltering = \"endpoint-independent\"";
 const ADF: &str = "profile = \"rfc\"\nfiltering = \"address-dependent\"";
 const APDF: &str = "profile = \"rfc\"\nfiltering = \"address-and-port-dependent\"";
+
+/// The tester itself: it finds no NAT where there is none.
+#[test]
+fn without_a_nat_everything_is_endpoint_independent() {
+    let node = Namespace::new("alone").expect("a namespace");
+    let addresses = [[127, 0, 0, 2].into(), [127, 0, 0, 3].into()];
+    let server = stun::Server::start(&node, addresses, STUN_PORTS).expect("a STUN server");
+    let client = Ipv4Addr::LOCALHOST;
+    let seen = stun::discover(&node, client, [5000, 5001], server.primary());
+    let seen = seen.expect("a behaviour");
+    assert_eq!(seen.mapping, Mapping::EndpointIndependent);
+    assert_eq!(seen.filtering, Filtering::EndpointIndependent);
+}
 
 fn stun_server(standing: &Standing) -> stun::Server {
     stun::Server::start(&standing.lab.internet, SERVERS, STUN_PORTS).expect("a STUN server")

@@ -527,27 +527,4 @@ mod tests {
             Message::parse(&bytes[..length]).expect_err("cut short");
         }
     }
-
-    /// Without a NAT between them, client and server find none.
-    #[test]
-    #[ignore = "needs root"]
-    fn no_nat_is_endpoint_independent_in_everything() {
-        let node = Namespace::new("alone").expect("a namespace");
-        for address in ["127.0.0.1/8", "127.0.0.2/8", "127.0.0.3/8"].iter().skip(1) {
-            node.address("lo", address).expect("an address");
-        }
-        let (server, client) = (
-            [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)],
-            Ipv4Addr::LOCALHOST,
-        );
-        let server = Server::start(&node, server, [3478, 3479]).expect("a server");
-        let seen = discover(&node, client, [5000, 5001], server.primary()).expect("an answer");
-        assert_eq!(
-            seen,
-            Behaviour {
-                mapping: Mapping::EndpointIndependent,
-                filtering: Filtering::EndpointIndependent
-            }
-        );
-    }
 }
