@@ -74,6 +74,22 @@ pub fn hears(socket: &UdpSocket, text: &[u8], limit: Duration) -> Option<SocketA
     }
 }
 
+/// Runs `test` for each case at the same time: for those that spend their time waiting. Each has a lab of its own.
+pub fn side_by_side<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    let test = &test;
+    std::thread::scope(|scope| {
+        let running: Vec<_> = cases
+            .into_iter()
+            .map(|case| scope.spawn(move || test(case)))
+            .collect();
+        for case in running {
+            if let Err(panic) = case.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
+}
+
 /// Looks at `wanted` again and again; fails after `limit`.
 pub fn wait_until(what: &str, limit: Duration, mut wanted: impl FnMut() -> bool) {
     let start = Instant::now();

@@ -10,7 +10,7 @@ use nat_tests::netns::{Connection, EXCHANGE, Hook, sessions::find, sockets::acce
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::{
-    attempts::{address, try_connect, wait_until},
+    attempts::{address, side_by_side, try_connect, wait_until},
     standing::{RFC, Standing},
 };
 
@@ -79,7 +79,7 @@ fn simultaneous_open(hook: Hook, keys: &str) {
 
 /// REQ-4: an answer to the unsolicited SYN would end the attempt of the outside end.
 pub fn rfc5382_req4_an_unsolicited_syn_waits_for_one_from_inside(hook: Hook) {
-    for keys in ["", RFC] {
+    side_by_side(["", RFC], |keys| {
         let standing = Standing::with_gateway_keys(hook, keys);
         let lab = &standing.lab;
         let (inside, outside) = ("10.40.2.101:40310", "198.51.100.80:50310");
@@ -106,17 +106,18 @@ pub fn rfc5382_req4_an_unsolicited_syn_waits_for_one_from_inside(hook: Hook) {
         connection.exchange().expect("data both ways");
         let never = never.expect_err("nobody let it in");
         assert_eq!(never, ErrorKind::TimedOut, "an answer within 6 s");
-    }
+    });
 }
 
 /// REQ-3: an inside end that listens on a port it also connects from is reached by whom the filtering lets in.
 pub fn rfc5382_req3_connections_are_let_in_as_configured(hook: Hook) {
     // Another port of a peer that is known, and another peer.
-    for (filtering, lets_in) in [
+    let cases = [
         ("endpoint-independent", [true, true]),
         ("address-dependent", [true, false]),
         ("address-and-port-dependent", [false, false]),
-    ] {
+    ];
+    side_by_side(cases, |(filtering, lets_in)| {
         let keys = format!("{RFC}\nfiltering = \"{filtering}\"");
         let standing = Standing::with_gateway_keys(hook, &keys);
         let lab = &standing.lab;
@@ -152,7 +153,7 @@ pub fn rfc5382_req3_connections_are_let_in_as_configured(hook: Hook) {
             }
         }
         drop(client);
-    }
+    });
 }
 
 /// A socket whose port others of the same host may use too.

@@ -14,7 +14,7 @@ use nat_tests::netns::{
 };
 
 use crate::{
-    attempts::{address, assert_refused_soon, try_connect},
+    attempts::{address, assert_refused_soon, side_by_side, try_connect},
     standing::Standing,
 };
 
@@ -125,11 +125,12 @@ fn with_full_pool(hook: Hook, keys: &str) -> (Standing, Vec<Connection>) {
 
 /// RFC 5508 REQ-8: "administratively prohibited" unless another answer is configured.
 pub fn rfc5508_req8_exhaustion_is_told_as_configured(hook: Hook) {
-    for (keys, code) in [
+    let cases = [
         ("", 13),
         ("on_exhaustion = \"admin-prohibited\"", 13),
         ("on_exhaustion = \"host-unreachable\"", 1),
-    ] {
+    ];
+    side_by_side(cases, |(keys, code)| {
         let (standing, held) = with_full_pool(hook, keys);
         assert_refused_soon(&standing.lab.private_b, "10.40.2.201:40410", SERVER);
         assert_eq!(refusal_of_a_datagram(&standing), Some((3, code)), "{keys}");
@@ -138,7 +139,7 @@ pub fn rfc5508_req8_exhaustion_is_told_as_configured(hook: Hook) {
                 .exchange()
                 .expect("those that have a port keep it");
         }
-    }
+    });
 }
 
 pub fn exhaustion_is_silent_where_asked(hook: Hook) {

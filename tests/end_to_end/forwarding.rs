@@ -6,7 +6,7 @@ use nat_tests::netns::{
 };
 
 use crate::{
-    attempts::{hears, try_connect},
+    attempts::{hears, side_by_side, try_connect},
     standing::{RFC, Standing, program},
 };
 
@@ -106,7 +106,8 @@ const FORWARDS: &str = r#"
 "#;
 
 pub fn forwards_of_a_configuration_let_anybody_in(hook: Hook) {
-    for filtering in ["address-dependent", "address-and-port-dependent"] {
+    let cases = ["address-dependent", "address-and-port-dependent"];
+    side_by_side(cases, |filtering| {
         let keys = format!("{RFC}\nfiltering = \"{filtering}\"\n{FORWARDS}");
         let mut standing = Standing::with_gateway_keys(hook, &keys);
         let lab = &standing.lab;
@@ -136,7 +137,7 @@ pub fn forwards_of_a_configuration_let_anybody_in(hook: Hook) {
             );
         }
         standing.assert_running();
-    }
+    });
 }
 
 /// The mapping holds in both directions: what the server sends on its own shows the forwarded port.

@@ -13,7 +13,7 @@ use nat_tests::netns::{
 };
 
 use crate::{
-    attempts::{heard_by, hears, wait_until},
+    attempts::{heard_by, hears, side_by_side, wait_until},
     standing::{RFC, Standing, program},
 };
 
@@ -62,11 +62,11 @@ pub fn profile_aws_is_address_and_port_dependent_in_mapping_and_filtering(hook: 
 }
 
 pub fn rfc4787_req1_mapping_is_endpoint_independent(hook: Hook) {
-    for port in [600, 40100] {
+    side_by_side([600, 40100], |port| {
         let seen = behaviour(hook, RFC, [port, port + 1]);
         assert_eq!(seen.mapping, Mapping::EndpointIndependent, "port {port}");
         assert_eq!(seen.filtering, Filtering::AddressDependent, "the default");
-    }
+    });
 }
 
 /// The same words on the command line of a NAT instance.
@@ -131,7 +131,8 @@ pub fn rfc4787_req9a_a_hairpinned_packet_shows_its_external_source(hook: Hook) {
 
 /// RFC 4787 REQ-8 holds for hairpinned packets too; profile aws hairpins between its clients not at all.
 pub fn a_hairpinned_packet_is_filtered_as_one_from_outside(hook: Hook) {
-    for (keys, punch) in [(ADF, false), (APDF, false), ("", false), ("", true)] {
+    let cases = [(ADF, false), (APDF, false), ("", false), ("", true)];
+    side_by_side(cases, |(keys, punch)| {
         let standing = Standing::with_gateway_keys(hook, keys);
         let server = stun_server(&standing);
         let sender = standing.lab.private_a.udp("10.40.2.101:40112");
@@ -140,7 +141,7 @@ pub fn a_hairpinned_packet_is_filtered_as_one_from_outside(hook: Hook) {
         let seen = stun::hairpin(&receiver, &sender, server.primary(), punch);
         let seen = seen.expect("a STUN server").seen;
         assert_eq!(seen, None, "{keys}, punch {punch}");
-    }
+    });
 }
 
 pub fn rfc4787_req3_two_endpoints_never_share_a_port(hook: Hook) {
