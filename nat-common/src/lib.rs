@@ -13,6 +13,7 @@
 pub mod address;
 pub mod checksum;
 pub mod clock;
+pub mod deterministic;
 pub mod drop_reason;
 pub mod flow;
 pub mod icmp_error;

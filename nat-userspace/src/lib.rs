@@ -15,6 +15,7 @@ pub mod error;
 pub mod expiry;
 pub mod host;
 pub mod loader;
+pub mod lookup;
 pub mod maps;
 pub mod nat_instance;
 pub mod pins;

@@ -356,7 +356,7 @@ impl Compiler<'_, '_> {
                 pool,
                 timeouts: map_types::Timeouts {
                     tcp_established: ticks_in(gateway.timeouts.tcp_established),
-                    tcp_transitory: ticks_in(gateway.timeouts.tcp_transitory),
+                    tcp_transitory: ticks_in(gateway.timeouts.tcp_opening),
                     udp: ticks_in(gateway.timeouts.udp),
                     icmp: ticks_in(gateway.timeouts.icmp),
                 },

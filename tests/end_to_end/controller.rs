@@ -84,7 +84,7 @@ pub fn kill_minus_nine_keeps_connections_and_a_new_controller_adopts_them(hook: 
 
 pub fn sessions_expire_after_their_timeout(hook: Hook) {
     const WATCHED: Duration = Duration::from_secs(12);
-    let keys = "timeouts = { tcp = 350, tcp_transitory = 240, udp = 3, icmp = 3 }";
+    let keys = "timeouts = { tcp = 350, udp = 3, udp_stream = 3, icmp = 3 }";
     let mut standing = Standing::with_gateway_keys(hook, keys);
     let (lab, nat) = (&standing.lab, &standing.nat);
     let peer = "198.51.100.80:5300";
