@@ -194,7 +194,7 @@ fn apart(gateway: &NatGatewayDraft, report: &mut Report<'_>) {
                     .map_or(&second.place, |to| &to.place)
                     .clone(),
                 format!(
-                    "{protocol} {} leads to what the forward on line {line} does",
+                    "the forward on line {line} leads to {protocol} {} already",
                     forwards[later].to
                 ),
                 "forward to each inside port once: its own connections use that public port too",

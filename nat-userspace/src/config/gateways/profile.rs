@@ -46,7 +46,7 @@ fn settings_of_rfc(gateway: &NatGatewayDraft, report: &mut Report<'_>) {
     {
         report.error(
             &forward.place,
-            "profile \"aws\" lets nothing in, so it forwards no ports",
+            "profile \"aws\" forwards no ports of an address that is the gateway's alone",
             "set profile = \"rfc\", or shared_with_host = true when the address is also this host's",
         );
     }

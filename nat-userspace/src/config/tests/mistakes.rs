@@ -71,6 +71,9 @@ attach = "auto"  "# => "node = 5"] gives [
     sessions_negative: [r#"attach = "auto""# => "max_sessions = -1"] gives [
         "f:4: node / max_sessions: -1 is out of range; use 1024 to 16777216",
     ];
+    too_many_icmp_errors: [r#"attach = "auto""# => "icmp_errors_per_second = 100001"] gives [
+        "f:4: node / icmp_errors_per_second: 100001 is out of range; use 0 to 100000",
+    ];
     node_name_empty: [r#"name = "edge-1""# => r#"name = """#] gives [
         "f:2: node / name: the name is empty; use 1 to 64 of the characters A-Z a-z 0-9 . _ -",
     ];
