@@ -217,3 +217,91 @@ fn ranges(pool: &[PortRange], first: u32, size: u32) -> Vec<String> {
     }
     parts
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config;
+
+    fn config(gateway: &str) -> Config {
+        let text = format!(
+            "node.uplink = [\"eth0\"]\n[[vpc]]\nname = \"main\"\ncidrs = [\"10.0.0.0/16\"]\ninternet_gateway = true\n\
+             [[vpc.subnet]]\nname = \"a\"\ncidr = \"10.0.0.0/24\"\ninterface = \"eth1\"\n\
+             [[vpc.route_table]]\nname = \"t\"\nmain = true\n\
+             routes = [{{ destination = \"0.0.0.0/0\", target = \"internet-gateway\" }}]\n\
+             [[vpc.instance]]\nname = \"web\"\nsubnet = \"a\"\nprivate_ip = \"10.0.0.9\"\npublic_ip = \"192.0.2.9\"\n\
+             [[vpc.nat_gateway]]\nname = \"egress\"\nsubnet = \"a\"\nprivate_ip = \"10.0.0.4\"\n\
+             profile = \"rfc\"\n{gateway}\n"
+        );
+        config::parse("f", &text).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    fn at(config: &Config, public: &str) -> Result<Vec<Holder>, NotCovered> {
+        lookup(config, public.parse().unwrap())
+    }
+
+    #[test]
+    fn a_forward_comes_before_the_block_of_its_port() {
+        let config = config(
+            "public_ips = [\"192.0.2.1\"]\ndeterministic = \"10.0.0.0/24\"\nports = [\"1000-1511\", \"2000-2511\"]\n\
+             forward = [{ protocol = \"udp\", port = \"1010-1012\", to = \"10.0.0.7:53\" }]",
+        );
+        let holders = at(&config, "192.0.2.1:1011").unwrap();
+        let [forward, block] = holders.as_slice() else {
+            panic!("{holders:?}");
+        };
+        assert_eq!(forward.protocols, ["udp"]);
+        assert_eq!(forward.source, Ipv4Addr::new(10, 0, 0, 7));
+        assert_eq!(forward.by, By::Forward { source_port: 54 });
+        assert_eq!(block.protocols, ["tcp", "icmp"]);
+        assert_eq!(block.source, Ipv4Addr::new(10, 0, 0, 2));
+        let ports = vec!["1008-1011".to_owned()];
+        assert_eq!(block.by, By::Deterministic { ports });
+    }
+
+    #[test]
+    fn what_the_configuration_does_not_say_is_said() {
+        let dynamic = config("public_ips = [\"192.0.2.1\"]");
+        let gateway = "egress".to_owned();
+        let said = |public| at(&dynamic, public).unwrap_err();
+        assert_eq!(said("192.0.2.2:80"), NotCovered::UnknownAddress);
+        assert_eq!(said("192.0.2.1:2000"), NotCovered::Dynamic { gateway });
+        assert!(matches!(said("192.0.2.9:80"), NotCovered::Elastic { .. }));
+    }
+
+    #[test]
+    fn rfc7422_every_port_belongs_to_one_client_or_to_nobody() {
+        let config = config(
+            "public_ips = [\"192.0.2.1\", \"192.0.2.2\", \"192.0.2.3\"]\ndeterministic = \"10.0.0.0/24\"\n\
+             ports = [\"1000-1499\", \"3000-3404\"]\n\
+             address_ports = [{ public_ip = \"192.0.2.2\", ports = [\"5000-5904\"] }]",
+        );
+        let mut blocks: BTreeMap<Ipv4Addr, (Ipv4Addr, Vec<String>, u32)> = BTreeMap::new();
+        for last in 1..=3 {
+            for port in 1..=u16::MAX {
+                let public = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, last), port);
+                let Ok(holders) = lookup(&config, public) else {
+                    continue;
+                };
+                let [holder] = holders.as_slice() else {
+                    panic!("{holders:?}");
+                };
+                let By::Deterministic { ports } = &holder.by else {
+                    panic!("{holder:?}");
+                };
+                let (ip, block, count) = blocks
+                    .entry(holder.source)
+                    .or_insert_with(|| (*public.ip(), ports.clone(), 0));
+                assert_eq!((*ip, &*block), (*public.ip(), ports));
+                *count += 1;
+            }
+        }
+        // 86 clients on each of two addresses, 84 on the third; 905 ports are 10 for each of 86.
+        assert_eq!(blocks.len(), 256);
+        assert!(blocks.values().all(|(_, _, count)| *count == 10));
+        let (_, ports, _) = &blocks[&Ipv4Addr::new(10, 0, 0, 50)];
+        assert_eq!(ports, &["3000-3009"]);
+    }
+}

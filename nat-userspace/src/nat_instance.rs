@@ -14,6 +14,7 @@ use crate::{
         Attach, Clash, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS,
         DEFAULT_NODE_NAME, DEFAULT_PORT_REST, Filtering, Forward, NatGateway, Node, PortRange,
         Profile, Protocol, Route, RouteTable, Subnet, Target, Timeouts, Vpc, clashes,
+        most_forwarded_ports,
     },
     error::{Error, Result},
     host::{self, HostInterface},
@@ -104,6 +105,17 @@ impl NatInstance {
                         .join(" or ")
                 )));
             }
+        }
+        let ports: u32 = self
+            .forwards
+            .iter()
+            .map(|forward| forward.ports.size())
+            .sum();
+        let most = most_forwarded_ports(self.max_sessions.unwrap_or(DEFAULT_MAX_SESSIONS));
+        if ports > most {
+            return Err(Error::Usage(format!(
+                "{ports} ports are forwarded; forward at most {most}, half of --max-sessions"
+            )));
         }
         let forwards: Vec<Forward> = self
             .forwards

@@ -32,7 +32,7 @@ use toml_edit::Document;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use gateways::types::DEFAULT_PORT_REST;
-pub use gateways::{Clash, clashes, client_count, rules_by_prefix};
+pub use gateways::{Clash, clashes, client_count, most_forwarded_ports, rules_by_prefix};
 pub use types::{
     AddressPorts, Attach, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS,
     DEFAULT_NODE_NAME, Filtering, Forward, Instance, Ipv4Net, NatGateway, NoTranslate, Node,

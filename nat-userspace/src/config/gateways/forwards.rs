@@ -18,6 +18,11 @@ const MAX_FORWARDS: usize = 1024;
 const MAX_SHARE: u32 = 2;
 const MAX_PORTS: u32 = 131_072;
 
+/// How many ports may be forwarded when there is room for that many sessions.
+pub fn most_forwarded_ports(sessions: u32) -> u32 {
+    (sessions / MAX_SHARE).min(MAX_PORTS)
+}
+
 /// Where two forwards meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clash {
@@ -210,7 +215,7 @@ pub fn check_together(draft: &Draft, report: &mut Report<'_>) {
         Read::Broken => return,
         Read::Given(sessions) => sessions.value,
     };
-    let most = (sessions / MAX_SHARE).min(MAX_PORTS);
+    let most = most_forwarded_ports(sessions);
     let gateways = draft.vpcs.iter().flat_map(|vpc| &vpc.nat_gateways);
     let mut total = 0u32;
     for forward in gateways.flat_map(|gateway| &gateway.forwards) {

@@ -14,7 +14,7 @@ mod way_out;
 
 pub use deterministic::client_count;
 pub use draft::NatGatewayDraft;
-pub use forwards::{Clash, clashes};
+pub use forwards::{Clash, clashes, most_forwarded_ports};
 pub use no_translate::rules_by_prefix;
 pub use parse::nat_gateway;
 
