@@ -36,6 +36,12 @@ impl Address {
         Self(raw)
     }
 
+    /// How far behind `first` it is, in addresses; a huge number when it is before.
+    #[inline(always)]
+    pub const fn offset_from(self, first: Self) -> u32 {
+        u32::from_be(self.0).wrapping_sub(u32::from_be(first.0))
+    }
+
     #[inline(always)]
     const fn first_octet(self) -> u8 {
         self.to_wire()[0]

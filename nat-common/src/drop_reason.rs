@@ -36,14 +36,14 @@ drop_reasons! {
     PrivateDestination = 6, "private_destination", "A packet from outside is addressed to a private address of a VPC.";
     UnsupportedProtocol = 7, "unsupported_protocol", "A NAT gateway translates TCP, UDP and ICMP only.";
     UnsupportedIcmp = 8, "unsupported_icmp", "This ICMP message is not translated: only pings, their answers and errors are.";
-    Fragment = 9, "fragment", "A fragment on its way through a NAT gateway.";
+    Fragment = 9, "fragment", "A fragment whose datagram was dropped, or that could not be held until its first fragment came.";
     TtlExpired = 10, "ttl_expired", "The time to live ran out here.";
     TooBig = 11, "too_big", "The packet is larger than the next hop's MTU.";
     NoNextHop = 12, "no_next_hop", "The host's routing table has no usable next hop.";
     PortExhausted = 13, "port_exhausted", "No free port was found towards this destination.";
     TableFull = 14, "table_full", "The session table is full.";
     ClaimRace = 15, "claim_race", "The session was being removed in the moment this packet arrived.";
-    Hairpin = 16, "hairpin_not_supported", "A packet from inside is addressed to a public IP of this dataplane.";
+    ClientQuota = 16, "client_quota", "The inside host has as many sessions or ports as it may.";
     NotForThisHost = 17, "not_for_this_host", "A packet from outside is for somebody else, and the host forwarded nothing before the dataplane came.";
     Internal = 18, "internal", "The dataplane met a state its controller should never write.";
 }

@@ -12,6 +12,7 @@
 
 pub mod address;
 pub mod checksum;
+pub mod claim;
 pub mod clock;
 pub mod deterministic;
 pub mod drop_reason;
@@ -23,6 +24,9 @@ pub mod packet;
 pub mod parse;
 pub mod policy;
 pub mod port_pool;
+pub mod sessions;
+pub mod shared;
+pub mod tables;
 pub mod tcp_state;
 pub mod translate;
 pub mod wire;

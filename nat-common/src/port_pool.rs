@@ -69,12 +69,6 @@ impl PortPool {
         self.size
     }
 
-    /// Attempts after which every port was tried.
-    #[inline(always)]
-    pub const fn attempts(&self) -> u32 {
-        PROBES + self.size
-    }
-
     /// The port belongs to it.
     #[inline(always)]
     pub fn contains(&self, port: Port) -> bool {
@@ -85,6 +79,23 @@ impl PortPool {
             inside |= port >= range.first && port <= range.last && port != 0;
         }
         inside
+    }
+
+    /// The index of a port; [`u32::MAX`] when the pool lacks it.
+    #[inline(always)]
+    pub fn index_of(&self, port: Port) -> u32 {
+        let port = port.get();
+        let (mut before, mut index) = (0, u32::MAX);
+        for range in &self.ranges {
+            if range.first == 0 || port == 0 {
+                break;
+            }
+            if port >= range.first && port <= range.last {
+                index = before + (port - range.first) as u32;
+            }
+            before += range.size();
+        }
+        index
     }
 
     /// The port at `index`, counted over all ranges; the pool's first one past the end.
@@ -104,11 +115,143 @@ impl PortPool {
     }
 }
 
-/// The ports to try for one session on one public IP: the original one first when the pool has it,
+/// The ports of a pool that come into question: all, a block of them, or those of one kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Part {
+    kind: Kind,
+    first: u32,
+    size: u32,
+}
+
+/// Ports that are alike: on the same side of 1024 (RFC 4787 REQ-3a) and even or odd (REQ-4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Kind {
+    /// Ports of any kind; the rest does not count.
+    any: bool,
+    low: bool,
+    odd: bool,
+}
+
+/// Ranks of [`Part::ranked`].
+pub const RANKS: u32 = 4;
+
+impl Part {
+    const ANY: Kind = Kind {
+        any: true,
+        low: false,
+        odd: false,
+    };
+
+    /// All ports.
+    #[inline(always)]
+    pub const fn all(pool: &PortPool) -> Self {
+        Self::block(0, pool.size)
+    }
+
+    /// `size` ports from the one at index `first`, which the pool has.
+    #[inline(always)]
+    pub const fn block(first: u32, size: u32) -> Self {
+        Self {
+            kind: Self::ANY,
+            first,
+            size,
+        }
+    }
+
+    /// How well a port stands for `original`: rank 0 are those of its class and parity, 1 those of
+    /// its class, 2 those of its parity, 3 the rest.
+    #[inline(always)]
+    pub fn ranked(pool: &PortPool, original: Port, rank: u32) -> Self {
+        let port = original.get();
+        let kind = Kind {
+            any: false,
+            low: (port < PRIVILEGED) ^ (rank & 2 != 0),
+            odd: (port & 1 != 0) ^ (rank & 1 != 0),
+        };
+        let mut size = 0;
+        for range in &pool.ranges {
+            size += kind.of(*range).1;
+        }
+        Self {
+            kind,
+            first: 0,
+            size,
+        }
+    }
+
+    /// How many ports.
+    #[inline(always)]
+    pub const fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// Attempts after which every one was tried.
+    #[inline(always)]
+    pub const fn attempts(&self) -> u32 {
+        if self.size == 0 {
+            0
+        } else {
+            PROBES + self.size
+        }
+    }
+
+    /// The port at `index`, which is below [`Part::size`].
+    #[inline(always)]
+    pub fn port_at(&self, pool: &PortPool, index: u32) -> Port {
+        if self.kind.any {
+            return pool.port_at(self.first + index);
+        }
+        let mut rest = index;
+        for range in &pool.ranges {
+            let (first, count) = self.kind.of(*range);
+            if rest < count {
+                return Port::new((first + 2 * rest) as u16);
+            }
+            rest -= count;
+        }
+        Port::NONE
+    }
+
+    /// The port is one of an unranked part.
+    #[inline(always)]
+    fn contains(&self, pool: &PortPool, port: Port) -> bool {
+        let index = pool.index_of(port);
+        self.kind.any && index >= self.first && index - self.first < self.size
+    }
+}
+
+impl Kind {
+    /// The first port of this kind in a range, and how many there are.
+    #[inline(always)]
+    const fn of(self, range: PortRange) -> (u32, u32) {
+        let (mut first, mut last) = (range.first as u32, range.last as u32);
+        // Unused slots are 0-0.
+        if first == 0 {
+            return (0, 0);
+        }
+        if self.low && last >= PRIVILEGED as u32 {
+            last = PRIVILEGED as u32 - 1;
+        }
+        if !self.low && first < PRIVILEGED as u32 {
+            first = PRIVILEGED as u32;
+        }
+        first += (first ^ self.odd as u32) & 1;
+        if first > last {
+            return (0, 0);
+        }
+        (first, (last - first) / 2 + 1)
+    }
+}
+
+/// The first port that needs no privilege.
+const PRIVILEGED: u16 = 1024;
+
+/// The ports to try for one session on one public IP: the original one first where it is to be kept,
 /// then some far apart, then all of them. Where that starts and how far apart they are can't be
 /// guessed (RFC 6056).
 #[derive(Clone, Copy, Debug)]
 pub struct Candidates {
+    part: Part,
     start: u32,
     stride: u32,
 }
@@ -116,27 +259,28 @@ pub struct Candidates {
 impl Candidates {
     /// `random` decides where the walk starts and how far it steps.
     #[inline(always)]
-    pub const fn new(pool: &PortPool, random: u64) -> Self {
+    pub const fn new(part: Part, random: u64) -> Self {
         Self {
-            start: scale(random as u32, pool.size),
+            part,
+            start: scale(random as u32, part.size),
             // So short that the probes stay within one round: they are all different.
-            stride: 1 + scale((random >> 32) as u32, pool.size / PROBES),
+            stride: 1 + scale((random >> 32) as u32, part.size / PROBES),
         }
     }
 
-    /// The candidate of this attempt, counted from 0.
+    /// The candidate of this attempt, counted from 0; `kept` comes first when the part has it.
     #[inline(always)]
-    pub fn port(&self, pool: &PortPool, original: Port, attempt: u32) -> Port {
-        if attempt == 0 && pool.contains(original) {
-            return original;
+    pub fn port(&self, pool: &PortPool, kept: Port, attempt: u32) -> Port {
+        if attempt == 0 && self.part.contains(pool, kept) {
+            return kept;
         }
         let ahead = if attempt < PROBES {
             self.stride as u64 * attempt as u64
         } else {
             (attempt - PROBES) as u64
         };
-        let index = (self.start as u64 + ahead).checked_rem(pool.size as u64);
-        pool.port_at(index.unwrap_or(0) as u32)
+        let index = (self.start as u64 + ahead).checked_rem(self.part.size as u64);
+        self.part.port_at(pool, index.unwrap_or(0) as u32)
     }
 }
 
@@ -232,11 +376,33 @@ mod tests {
     }
 
     #[test]
-    fn the_original_port_is_the_first_candidate_when_the_pool_has_it() {
+    fn the_original_port_is_the_first_candidate_when_the_part_has_it() {
         let pool = pool(&[(1024, 65_535)]);
-        let candidates = Candidates::new(&pool, 0x1234_5678_9abc_def0);
-        assert_eq!(candidates.port(&pool, Port::new(40_001), 0).get(), 40_001);
-        assert_ne!(candidates.port(&pool, Port::new(80), 0).get(), 80);
+        let first = |part, port| {
+            Candidates::new(part, 0x1234_5678_9abc_def0)
+                .port(&pool, Port::new(port), 0)
+                .get()
+        };
+        assert_eq!(first(Part::all(&pool), 40_001), 40_001);
+        assert_ne!(first(Part::all(&pool), 80), 80);
+        assert_eq!(first(Part::block(0, 100), 1100), 1100);
+        assert_ne!(first(Part::block(0, 100), 40_001), 40_001);
+    }
+
+    #[test]
+    fn rfc4787_req3a_req4_the_first_rank_is_of_the_same_class_and_parity() {
+        let pool = pool(&[(1000, 1031), (2000, 2004)]);
+        let ports = |original, rank| {
+            let part = Part::ranked(&pool, Port::new(original), rank);
+            (0..part.size())
+                .map(|index| part.port_at(&pool, index).get())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ports(5, 0), (1001..1024).step_by(2).collect::<Vec<_>>());
+        assert_eq!(ports(5, 1), (1000..1024).step_by(2).collect::<Vec<_>>());
+        assert_eq!(ports(5, 2), [1025, 1027, 1029, 1031, 2001, 2003]);
+        assert_eq!(ports(5, 3), [1024, 1026, 1028, 1030, 2000, 2002, 2004]);
+        assert_eq!(ports(40_000, 0), ports(5, 3));
     }
 
     #[test]
@@ -263,15 +429,15 @@ mod tests {
             first in 1u16..60_000, length in 0u16..5000, random in any::<u64>(),
         ) {
             let pool = pool(&[(first, first.saturating_add(length))]);
-            let candidates = Candidates::new(&pool, random);
-            let outside = Port::NONE;
+            let part = Part::all(&pool);
+            let candidates = Candidates::new(part, random);
             let tried = |attempts| {
                 let ports: std::collections::HashSet<_> =
-                    (0..attempts).map(|attempt| candidates.port(&pool, outside, attempt)).collect();
+                    (0..attempts).map(|attempt| candidates.port(&pool, Port::NONE, attempt)).collect();
                 ports.len() as u32
             };
             prop_assert_eq!(tried(PROBES), PROBES.min(pool.size()));
-            prop_assert_eq!(tried(pool.attempts()), pool.size());
+            prop_assert_eq!(tried(part.attempts()), pool.size());
         }
 
         #[test]
@@ -279,10 +445,27 @@ mod tests {
             first in 1u16..65_535, length in 0u16..2000, random in any::<u64>(), original in 1u16..,
         ) {
             let pool = pool(&[(first, first.saturating_add(length))]);
-            let candidates = Candidates::new(&pool, random);
-            for attempt in 0..pool.attempts() {
+            let candidates = Candidates::new(Part::all(&pool), random);
+            for attempt in 0..Part::all(&pool).attempts() {
                 prop_assert!(pool.contains(candidates.port(&pool, Port::new(original), attempt)));
             }
+        }
+
+        #[test]
+        fn the_ranks_together_are_the_pool(
+            first in 1u16..3000, length in 0u16..3000, original in 1u16.., random in any::<u64>(),
+        ) {
+            let pool = pool(&[(first, first + length), (50_000, 50_000 + length)]);
+            let mut ports = std::collections::HashSet::new();
+            for rank in 0..RANKS {
+                let part = Part::ranked(&pool, Port::new(original), rank);
+                let candidates = Candidates::new(part, random);
+                for attempt in 0..part.attempts() {
+                    ports.insert(candidates.port(&pool, Port::NONE, attempt).get());
+                }
+            }
+            prop_assert_eq!(ports.len() as u32, pool.size());
+            prop_assert!(ports.iter().all(|port| pool.contains(Port::new(*port))));
         }
     }
 }

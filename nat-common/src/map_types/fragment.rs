@@ -1,0 +1,120 @@
+//! Datagrams on their way in pieces: what became of the first fragment becomes of the others.
+
+use crate::{address::Address, clock::Tick};
+
+/// A fragmented datagram on one side of the NAT.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct DatagramKey {
+    /// Sender.
+    pub source: Address,
+    /// Receiver.
+    pub destination: Address,
+    /// IP identification, in network byte order.
+    pub identification: u16,
+    /// The VPC's number; 0 outside.
+    pub vpc: u16,
+    /// IP protocol number.
+    pub protocol: u32,
+}
+const _: () = assert!(size_of::<DatagramKey>() == 16);
+
+/// What happens to the fragments of a datagram, as in [`Fate::kind`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FateKind {
+    /// The first fragment has not come yet: the others are held.
+    Unknown,
+    /// They are the host's.
+    Pass,
+    /// They are dropped.
+    Drop,
+    /// They are translated.
+    Forward,
+}
+
+/// What is known of a datagram.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Fate {
+    kind: u32,
+    /// When that was written.
+    pub seen: Tick,
+    /// Sender of the translated fragments.
+    pub source: Address,
+    /// Their receiver.
+    pub destination: Address,
+    /// Their IP identification, in network byte order.
+    pub identification: u16,
+    /// They go inside, not to an uplink.
+    pub inward: u16,
+    /// Fragments held so far.
+    pub held: u32,
+}
+const _: () = assert!(size_of::<Fate>() == 24);
+
+impl Fate {
+    /// Ticks after which a datagram is forgotten: about 30 s, the kernel's own reassembly time.
+    pub const LIFETIME: u32 = 224;
+
+    /// Of this kind, seen now.
+    #[inline(always)]
+    pub const fn new(kind: FateKind, now: Tick) -> Self {
+        Self {
+            kind: match kind {
+                FateKind::Unknown => 0,
+                FateKind::Pass => 1,
+                FateKind::Drop => 2,
+                FateKind::Forward => 3,
+            },
+            seen: now,
+            source: Address::UNSPECIFIED,
+            destination: Address::UNSPECIFIED,
+            identification: 0,
+            inward: 0,
+            held: 0,
+        }
+    }
+
+    /// What happens to the fragments.
+    #[inline(always)]
+    pub const fn kind(&self) -> FateKind {
+        match self.kind {
+            1 => FateKind::Pass,
+            2 => FateKind::Drop,
+            3 => FateKind::Forward,
+            _ => FateKind::Unknown,
+        }
+    }
+}
+
+/// Longest frame that is held, in bytes.
+pub const HELD_BYTES: usize = 2048;
+/// Fragments held at a time, of all datagrams.
+pub const HELD_FRAMES: u32 = 512;
+/// Fragments of one datagram that are held: as many as 64 KiB take at an MTU of 1500, and some.
+pub const HELD_PER_DATAGRAM: u32 = 64;
+
+/// A place for a fragment that waits for the first one of its datagram.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct HeldFrame {
+    /// Changed by compare-and-swap: free, being written or read, or full.
+    pub state: u64,
+    /// Its datagram.
+    pub key: DatagramKey,
+    /// Bytes of the frame; 0 when the place is free.
+    pub length: u32,
+    /// When it came.
+    pub seen: Tick,
+    /// The frame.
+    pub bytes: [u8; HELD_BYTES],
+}
+
+impl HeldFrame {
+    /// Nothing is in it.
+    pub const FREE: u64 = 0;
+    /// Somebody is at it.
+    pub const BUSY: u64 = 1;
+    /// It holds a fragment.
+    pub const FULL: u64 = 2;
+}

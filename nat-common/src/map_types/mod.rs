@@ -1,0 +1,130 @@
+//! Keys and values of the BPF maps: the layout that the dataplane, the controller and the pinned
+//! maps of a running system share. A change of size or meaning is a new [`LAYOUT_VERSION`].
+//!
+//! - `session.rs`: sessions; `binding.rs`: what they share (bindings, clients)
+//! - `policy.rs`: what the controller writes
+//! - `fragment.rs`: datagrams on their way in pieces
+//! - `counter.rs`, `name.rs`: what readers need
+
+mod binding;
+mod counter;
+mod fragment;
+mod name;
+mod policy;
+mod session;
+
+pub use binding::{Binding, Client, ClientKey, Lease, binding_key, bound_key, permission_key};
+pub use counter::Counter;
+pub use fragment::{
+    DatagramKey, Fate, FateKind, HELD_BYTES, HELD_FRAMES, HELD_PER_DATAGRAM, HeldFrame,
+};
+pub use name::{Name, NameKey};
+pub use policy::{
+    ALL_GATEWAYS, ALL_VPCS, Elastic, Exemption, Exemptions, Gateway, Interface, MAX_EXEMPTIONS,
+    MAX_GATEWAYS, MAX_PUBLIC_IPS, PrivateAddress, PublicAddress, PublicUse, Route, ScopedAddress,
+    Settings, Subnet, Target, Timeouts,
+};
+pub use session::{Holds, Mark, Session, SessionKey};
+
+/// Names the folder the maps are pinned in.
+pub const LAYOUT_VERSION: u32 = 2;
+
+/// Names of the maps, as in the object file and as pin names.
+pub mod names {
+    /// Forward halves: inside flow to [`super::Session`].
+    pub const SESSIONS: &str = "SESSIONS";
+    /// Reverse halves: outside flow to [`super::Session`].
+    pub const REVERSE: &str = "REVERSE";
+    /// [`super::binding_key`] to the public address and port as a [`super::Binding`].
+    pub const BINDINGS: &str = "BINDINGS";
+    /// [`super::bound_key`] and [`super::permission_key`] to the inside address and port.
+    pub const BOUND: &str = "BOUND";
+    /// Inside hosts that are counted: [`super::ClientKey`] to [`super::Client`].
+    pub const CLIENTS: &str = "CLIENTS";
+    /// Interface index to [`super::Interface`].
+    pub const INTERFACES: &str = "INTERFACES";
+    /// Interface index and source to [`super::Subnet`].
+    pub const SUBNETS: &str = "SUBNETS";
+    /// Route table and destination to [`super::Route`].
+    pub const ROUTES: &str = "ROUTES";
+    /// [`super::Gateway`]s by number.
+    pub const GATEWAYS: &str = "GATEWAYS";
+    /// Public IP to [`super::PublicAddress`].
+    pub const PUBLIC_ADDRESSES: &str = "PUBLIC_ADDRESSES";
+    /// VPC and private IP to [`super::Elastic`].
+    pub const ELASTIC: &str = "ELASTIC";
+    /// Gateway, or [`super::ALL_GATEWAYS`], and remote address to [`super::Exemptions`].
+    pub const EXEMPTIONS: &str = "EXEMPTIONS";
+    /// [`super::Settings`], one entry.
+    pub const SETTINGS: &str = "SETTINGS";
+    /// Packets by [`crate::drop_reason::DropReason`], per CPU.
+    pub const DROPS: &str = "DROPS";
+    /// Packets by [`super::Counter`], per CPU.
+    pub const COUNTERS: &str = "COUNTERS";
+    /// Numbers to the names in the configuration, for readers.
+    pub const NAMES: &str = "NAMES";
+
+    /// All of them.
+    pub const ALL: &[&str] = &[
+        BINDINGS,
+        BOUND,
+        CLIENTS,
+        COUNTERS,
+        DROPS,
+        ELASTIC,
+        EXEMPTIONS,
+        GATEWAYS,
+        INTERFACES,
+        NAMES,
+        PUBLIC_ADDRESSES,
+        REVERSE,
+        ROUTES,
+        SESSIONS,
+        SETTINGS,
+        SUBNETS,
+    ];
+}
+
+/// Keys of forward halves in one run of the expiry program, at most.
+pub const EXPIRE_BATCH: usize = 32;
+
+/// Where they start in the bytes given to the program; before them is room for the Ethernet header
+/// that the kernel expects.
+pub const EXPIRE_KEYS_OFFSET: usize = 16;
+
+#[cfg(feature = "user")]
+mod pod {
+    use super::*;
+    use crate::address::Address;
+
+    macro_rules! plain_data {
+        ($($type:ty),*) => {
+            $(
+                // SAFETY: repr(C) of integers without padding (sizes checked above or evident), so
+                // every byte pattern is a value.
+                unsafe impl aya::Pod for $type {}
+            )*
+        };
+    }
+
+    plain_data!(
+        SessionKey,
+        Session,
+        Binding,
+        Client,
+        ClientKey,
+        ScopedAddress,
+        Interface,
+        Subnet,
+        Route,
+        Gateway,
+        PublicAddress,
+        PrivateAddress,
+        Elastic,
+        Exemptions,
+        Settings,
+        NameKey,
+        Name,
+        Address
+    );
+}

@@ -1,0 +1,50 @@
+//! Names for the numbers in the other tables.
+
+/// Key of the names table.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct NameKey {
+    /// One of the constants of [`NameKey`].
+    pub kind: u32,
+    /// The number in the other tables.
+    pub number: u32,
+}
+
+impl NameKey {
+    /// A VPC.
+    pub const VPC: u32 = 1;
+    /// A NAT gateway.
+    pub const GATEWAY: u32 = 2;
+    /// An interface index.
+    pub const INTERFACE: u32 = 3;
+    /// A route table.
+    pub const ROUTE_TABLE: u32 = 4;
+    /// The node; number 0.
+    pub const NODE: u32 = 5;
+}
+
+/// A name of the configuration, `vpc/name` for what belongs to one, padded with zeros.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Name(pub [u8; 136]);
+
+impl Name {
+    /// Of this text; what does not fit is cut off.
+    pub fn new(text: &str) -> Self {
+        let mut bytes = [0; 136];
+        for (slot, byte) in bytes.iter_mut().zip(text.bytes()) {
+            *slot = byte;
+        }
+        Self(bytes)
+    }
+
+    /// The text; empty when it is none.
+    pub fn as_str(&self) -> &str {
+        let end = self
+            .0
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(self.0.len());
+        core::str::from_utf8(self.0.get(..end).unwrap_or(&[])).unwrap_or("")
+    }
+}

@@ -1,0 +1,373 @@
+//! The policy tables, written by the controller only.
+
+use crate::{
+    address::{Address, Port},
+    port_pool::PortPool,
+    wire::Mac,
+};
+
+/// Public IPs per NAT gateway, as on AWS.
+pub const MAX_PUBLIC_IPS: usize = 8;
+/// NAT gateways per node.
+pub const MAX_GATEWAYS: u32 = 4096;
+/// The route table that holds the address space of every VPC.
+pub const ALL_VPCS: u32 = 0;
+
+/// Key of the longest-prefix maps, after the prefix length: the scope is matched whole.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct ScopedAddress {
+    /// Route table, or interface index.
+    pub scope: u32,
+    /// The address.
+    pub address: Address,
+}
+
+impl ScopedAddress {
+    /// Prefix length, in bits, of the scope alone.
+    pub const SCOPE_BITS: u32 = 32;
+    /// Prefix length, in bits, of scope and a whole address.
+    pub const FULL_BITS: u32 = 64;
+}
+
+/// What an interface is to the dataplane.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Interface {
+    /// Bits of [`Interface::UPLINK`] and the others.
+    pub flags: u32,
+    /// The VPC of its subnets, when it is [`Interface::INSIDE`].
+    pub vpc: u16,
+    /// Its own MAC address, for ARP answers.
+    pub mac: Mac,
+    /// The host's address on it: the sender of the ICMP errors that are made here. Unspecified where
+    /// it has none: then none are made.
+    pub address: Address,
+    network: Address,
+    mask: Address,
+}
+const _: () = assert!(size_of::<Interface>() == 24);
+
+impl Interface {
+    /// Leads outside.
+    pub const UPLINK: u32 = 1;
+    /// Has subnets of a VPC.
+    pub const INSIDE: u32 = 1 << 1;
+    /// XDP may redirect frames to it.
+    pub const XDP_TARGET: u32 = 1 << 2;
+    /// Some instance behind it has a public IP.
+    pub const HAS_ELASTIC: u32 = 1 << 3;
+    /// Its sources are one prefix, kept in the entry itself; otherwise the subnet table knows them.
+    pub const ONE_PREFIX: u32 = 1 << 4;
+    /// For the controller: forwarding was off before the dataplane came.
+    pub const FORWARDING_SET: u32 = 1 << 8;
+    /// For the controller: the programs hang on a clsact qdisc instead of a link.
+    pub const CLSACT: u32 = 1 << 9;
+    /// For the controller: and that qdisc was made for them.
+    pub const CLSACT_OURS: u32 = 1 << 10;
+
+    /// An interface without subnets yet.
+    pub const fn new(flags: u32, mac: Mac, address: Address) -> Self {
+        Self {
+            flags,
+            vpc: 0,
+            mac,
+            address,
+            network: Address::UNSPECIFIED,
+            mask: Address::UNSPECIFIED,
+        }
+    }
+
+    /// Makes `network` under `mask` its one prefix.
+    #[must_use]
+    pub const fn with_prefix(self, network: Address, mask: Address) -> Self {
+        Self {
+            flags: self.flags | Self::ONE_PREFIX,
+            network,
+            mask,
+            ..self
+        }
+    }
+
+    /// The source lies in its one prefix.
+    #[inline(always)]
+    pub const fn covers(&self, source: Address) -> bool {
+        source.raw() & self.mask.raw() == self.network.raw()
+    }
+
+    /// All bits of `flags` are set.
+    #[inline(always)]
+    pub const fn is(&self, flags: u32) -> bool {
+        self.flags & flags == flags
+    }
+}
+
+/// A subnet, found by interface and source address.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Subnet {
+    /// Its route table's number.
+    pub route_table: u32,
+}
+
+/// Where a route leads.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Route {
+    kind: u32,
+    gateway: u32,
+}
+
+/// A route's target, decoded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// Within the VPC: the host routes it.
+    Local,
+    /// 1:1 by the source's public IP.
+    InternetGateway,
+    /// PAT by the gateway of this number.
+    NatGateway(u32),
+    /// Nowhere.
+    Blackhole,
+}
+
+impl Route {
+    /// A route to `target`.
+    pub const fn to(target: Target) -> Self {
+        let (kind, gateway) = match target {
+            Target::Blackhole => (0, 0),
+            Target::Local => (1, 0),
+            Target::InternetGateway => (2, 0),
+            Target::NatGateway(gateway) => (3, gateway),
+        };
+        Self { kind, gateway }
+    }
+
+    /// Its target; what no controller writes is a blackhole.
+    #[inline(always)]
+    pub const fn target(&self) -> Target {
+        match self.kind {
+            1 => Target::Local,
+            2 => Target::InternetGateway,
+            3 => Target::NatGateway(self.gateway),
+            _ => Target::Blackhole,
+        }
+    }
+}
+
+/// How long sessions may be idle, in ticks.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Timeouts {
+    /// TCP after both sides sent a SYN, until both sent a FIN.
+    pub tcp_established: u32,
+    /// TCP before that (partial open).
+    pub tcp_opening: u32,
+    /// TCP after both FINs, or a RST.
+    pub tcp_closing: u32,
+    /// UDP of which only one direction has carried packets.
+    pub udp: u32,
+    /// UDP of which both have.
+    pub udp_stream: u32,
+    /// ICMP queries.
+    pub icmp: u32,
+}
+
+/// A NAT gateway.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Gateway {
+    /// Key of the unguessable port choice.
+    pub secret: [u64; 2],
+    /// The addresses it translates to.
+    pub addresses: [Address; MAX_PUBLIC_IPS],
+    /// The ports it takes on each of them.
+    pub pools: [PortPool; MAX_PUBLIC_IPS],
+    /// How many addresses are used.
+    pub address_count: u32,
+    /// Its own address in its subnet.
+    pub private_ip: Address,
+    /// Its timers.
+    pub timeouts: Timeouts,
+    /// Its VPC.
+    pub vpc: u32,
+    /// Bits of [`Gateway::ENDPOINT_INDEPENDENT`] and the others.
+    pub flags: u32,
+    /// Sessions of one client, at most; 0 for no limit.
+    pub max_sessions_per_client: u32,
+    /// Bindings of one client, at most; 0 for no limit.
+    pub max_ports_per_client: u32,
+    /// How long a public port rests after its binding has ended, in ticks.
+    pub port_rest: u32,
+    /// Deterministic NAT (RFC 7422): the first of its clients' addresses.
+    pub clients: Address,
+    /// How many clients it has; 0 when it is not deterministic.
+    pub client_count: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<Gateway>() == 304);
+
+impl Gateway {
+    /// Profile rfc: endpoint-independent mapping. Otherwise ports are overloaded.
+    pub const ENDPOINT_INDEPENDENT: u32 = 1;
+    /// Profile rfc: endpoint-independent filtering.
+    pub const FILTER_NOBODY: u32 = 1 << 1;
+    /// Profile rfc: address-dependent filtering. Without one of the two: address-and-port-dependent.
+    pub const FILTER_BY_ADDRESS: u32 = 1 << 2;
+    /// Some of its public ports are forwarded: there are static bindings.
+    pub const FORWARDS: u32 = 1 << 3;
+    /// It has rules for what is not translated.
+    pub const EXEMPTS: u32 = 1 << 4;
+    /// Its clients are counted: they have quotas, or stay on one address.
+    pub const COUNTS_CLIENTS: u32 = 1 << 5;
+    /// Profile aws: a TCP segment of an unknown connection from inside is answered with a RST.
+    pub const RESETS_UNKNOWN: u32 = 1 << 6;
+    /// Exhaustion is answered with ICMP 3/13.
+    pub const EXHAUSTION_PROHIBITED: u32 = 1 << 7;
+    /// Exhaustion is answered with ICMP 3/1.
+    pub const EXHAUSTION_UNREACHABLE: u32 = 1 << 8;
+    /// UDP from outside does not keep a session (RFC 4787 REQ-6).
+    pub const UDP_OUTBOUND_REFRESH: u32 = 1 << 9;
+
+    /// All bits of `flags` are set.
+    #[inline(always)]
+    pub const fn is(&self, flags: u32) -> bool {
+        self.flags & flags == flags
+    }
+}
+
+/// The scope in EXEMPTIONS that holds the rules of every gateway, for packets from outside.
+pub const ALL_GATEWAYS: u32 = u32::MAX;
+/// Exemptions under one prefix, at most.
+pub const MAX_EXEMPTIONS: usize = 8;
+
+/// Packets that pass a NAT gateway untranslated, to and from one prefix.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Exemption {
+    /// First port of the remote end, in host byte order.
+    pub first: u16,
+    /// Last port.
+    pub last: u16,
+    /// IP protocol number; 0 for all.
+    pub protocol: u8,
+    /// The rule is there.
+    pub used: u8,
+    /// Zero.
+    pub reserved: u16,
+}
+
+/// The rules of one prefix, those of wider prefixes among them.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Exemptions {
+    /// The rules.
+    pub rules: [Exemption; MAX_EXEMPTIONS],
+}
+const _: () = assert!(size_of::<Exemptions>() == 64);
+
+impl Exemptions {
+    /// One of the rules is for this protocol and remote port; what has no port is covered by rules
+    /// for all ports.
+    #[inline(always)]
+    pub fn cover(&self, protocol: u8, port: Option<Port>) -> bool {
+        let mut covered = false;
+        for rule in &self.rules {
+            let fits = match port {
+                Some(port) => rule.first <= port.get() && port.get() <= rule.last,
+                None => rule.first == 0 && rule.last == u16::MAX,
+            };
+            covered |= rule.used != 0 && (rule.protocol == 0 || rule.protocol == protocol) && fits;
+        }
+        covered
+    }
+}
+
+/// What holds for the whole node.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Settings {
+    /// ICMP errors made here, for each CPU and second, at most.
+    pub icmp_errors_per_second: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A public IP of this dataplane.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PublicAddress {
+    kind: u32,
+    private: Address,
+    owner: u32,
+    shared: u32,
+}
+
+/// What a public IP is for, decoded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PublicUse {
+    /// 1:1 with an instance's private IP.
+    Elastic(Address),
+    /// A NAT gateway translates to it.
+    NatGateway,
+}
+
+impl PublicAddress {
+    /// A public IP used for `purpose` by the VPC (1:1) or NAT gateway numbered `owner`. One `shared`
+    /// with the host leaves to it ARP and every packet without a session.
+    pub const fn new(purpose: PublicUse, owner: u32, shared: bool) -> Self {
+        let (kind, private) = match purpose {
+            PublicUse::Elastic(private) => (1, private),
+            PublicUse::NatGateway => (2, Address::UNSPECIFIED),
+        };
+        Self {
+            kind,
+            private,
+            owner,
+            shared: shared as u32,
+        }
+    }
+
+    /// What it is for.
+    #[inline(always)]
+    pub const fn purpose(&self) -> PublicUse {
+        match self.kind {
+            1 => PublicUse::Elastic(self.private),
+            _ => PublicUse::NatGateway,
+        }
+    }
+
+    /// The VPC's (1:1) or NAT gateway's number.
+    pub const fn owner(&self) -> u32 {
+        self.owner
+    }
+
+    /// The host uses it too.
+    #[inline(always)]
+    pub const fn is_shared(&self) -> bool {
+        self.shared != 0
+    }
+}
+
+/// Key of the 1:1 table: a private address in a VPC.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct PrivateAddress {
+    /// The VPC's number.
+    pub vpc: u32,
+    /// The address.
+    pub address: Address,
+}
+
+/// An instance's public IP.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Elastic {
+    /// The public IP.
+    pub public: Address,
+    /// The interface its packets come from: another one is spoofing.
+    pub interface: u32,
+    /// Its subnet's route table.
+    pub route_table: u32,
+}

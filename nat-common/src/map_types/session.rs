@@ -1,0 +1,331 @@
+//! The session tables: one session is a forward and a reverse half.
+
+use crate::{
+    address::{Address, Port},
+    clock::Tick,
+    flow::Flow,
+    lifecycle::State,
+    tcp_state,
+    wire::{TcpFlags, Wire},
+};
+
+/// A flow in one VPC (`vpc` is 0 in a reverse key: outside there are no VPCs).
+#[repr(C, align(4))]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct SessionKey {
+    source: Address,
+    destination: Address,
+    source_port: Port,
+    destination_port: Port,
+    vpc: u16,
+    protocol: u8,
+    reserved: u8,
+}
+const _: () = assert!(size_of::<SessionKey>() == 16);
+
+// SAFETY: 16 bytes without padding, checked above.
+unsafe impl Wire for SessionKey {}
+
+impl SessionKey {
+    /// Key of the forward half: `flow` as the inside host sends it.
+    #[inline(always)]
+    pub const fn forward(flow: &Flow, vpc: u16) -> Self {
+        Self {
+            source: flow.source,
+            destination: flow.destination,
+            source_port: flow.source_port,
+            destination_port: flow.destination_port,
+            vpc,
+            protocol: flow.protocol,
+            reserved: 0,
+        }
+    }
+
+    /// Key of the reverse half: `flow` as it comes back to the public address.
+    #[inline(always)]
+    pub const fn reverse(flow: &Flow) -> Self {
+        Self::forward(flow, 0)
+    }
+
+    /// The flow it is made of.
+    #[inline(always)]
+    pub const fn flow(&self) -> Flow {
+        Flow {
+            source: self.source,
+            destination: self.destination,
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+            protocol: self.protocol,
+        }
+    }
+
+    /// The bytes as they stand in the map.
+    pub const fn to_bytes(&self) -> [u8; 16] {
+        let [a, b, c, d] = self.source.to_wire();
+        let [e, f, g, h] = self.destination.to_wire();
+        let [i, j] = self.source_port.raw().to_ne_bytes();
+        let [k, l] = self.destination_port.raw().to_ne_bytes();
+        let [m, n] = self.vpc.to_ne_bytes();
+        [
+            a,
+            b,
+            c,
+            d,
+            e,
+            f,
+            g,
+            h,
+            i,
+            j,
+            k,
+            l,
+            m,
+            n,
+            self.protocol,
+            self.reserved,
+        ]
+    }
+
+    /// The VPC of a forward half.
+    #[inline(always)]
+    pub const fn vpc(&self) -> u16 {
+        self.vpc
+    }
+
+    /// Thirty bits that tell this key from the one whose element may reuse the memory.
+    #[inline(always)]
+    const fn tag(&self) -> u32 {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let addresses = self.source.raw() as u64 | (self.destination.raw() as u64) << 32;
+        let rest = self.source_port.raw() as u64
+            | (self.destination_port.raw() as u64) << 16
+            | (self.vpc as u64) << 32
+            | (self.protocol as u64) << 48;
+        let mixed = (addresses ^ rest.rotate_left(29)).wrapping_mul(ODD);
+        ((mixed ^ rest.wrapping_mul(ODD)) >> 34) as u32
+    }
+
+    /// What [`Session::mark`] reads while the session of this key is in `state`.
+    #[inline(always)]
+    pub const fn mark(&self, state: State) -> u32 {
+        let state = match state {
+            State::Live => 1,
+            State::Dying => 2,
+            State::Dead => 3,
+        };
+        self.tag() << 2 | state
+    }
+}
+
+/// One direction's half of a session. Each direction writes only its own half.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Session {
+    mapped_address: Address,
+    mapped_port: Port,
+    owner: u16,
+    /// Changed by compare-and-swap only; see [`Mark`].
+    pub mark: u64,
+    last_seen: Tick,
+    tcp_seen: u8,
+    holds: u8,
+    /// Policy generation this half was last checked against.
+    pub epoch: u16,
+    packets: u64,
+    bytes: u64,
+}
+const _: () = assert!(size_of::<Session>() == 40);
+
+impl Session {
+    /// A half that has carried nothing yet. Packets of its direction have their source (forward) or
+    /// destination (reverse) replaced by `mapped`; `owner` is the NAT gateway's number (forward) or
+    /// the VPC's (reverse).
+    #[inline(always)]
+    pub const fn new(
+        key: &SessionKey,
+        mapped_address: Address,
+        mapped_port: Port,
+        owner: u16,
+        now: Tick,
+    ) -> Self {
+        Self {
+            mapped_address,
+            mapped_port,
+            owner,
+            mark: Mark::new(key.mark(State::Live), now).0,
+            last_seen: now,
+            tcp_seen: 0,
+            holds: 0,
+            epoch: 0,
+            packets: 0,
+            bytes: 0,
+        }
+    }
+
+    /// This half, of a session that holds these shared entries.
+    #[inline(always)]
+    #[must_use]
+    pub const fn holding(self, holds: Holds) -> Self {
+        Self {
+            holds: holds.0,
+            ..self
+        }
+    }
+
+    /// The shared entries its session holds; kept in the forward half.
+    #[inline(always)]
+    pub const fn holds(&self) -> Holds {
+        Holds(self.holds)
+    }
+
+    /// The address packets of this direction get.
+    #[inline(always)]
+    pub const fn mapped_address(&self) -> Address {
+        self.mapped_address
+    }
+
+    /// The port packets of this direction get.
+    #[inline(always)]
+    pub const fn mapped_port(&self) -> Port {
+        self.mapped_port
+    }
+
+    /// The NAT gateway's number (forward half) or the VPC's (reverse half).
+    #[inline(always)]
+    pub const fn owner(&self) -> u16 {
+        self.owner
+    }
+
+    /// When it was made.
+    #[inline(always)]
+    pub const fn created(&self) -> Tick {
+        Mark(self.mark).created()
+    }
+
+    /// When it last carried a packet.
+    #[inline(always)]
+    pub const fn last_seen(&self) -> Tick {
+        self.last_seen
+    }
+
+    /// The TCP flags it carried so far.
+    #[inline(always)]
+    pub const fn tcp_seen(&self) -> TcpFlags {
+        TcpFlags::from_bits(self.tcp_seen)
+    }
+
+    /// Packets it carried.
+    pub const fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    /// Bytes it carried, from the IP header on.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Accounts for packets of this direction. The clock's and the flags' bytes are written only
+    /// when they change. A RST counts as traffic once, so that nobody keeps a dead session with more
+    /// of them (RFC 7857, 2.2); whatever else follows shows that it was not the end.
+    #[inline(always)]
+    pub const fn carry(&mut self, now: Tick, packets: u64, bytes: u64, flags: TcpFlags) {
+        let seen = tcp_state::after(self.tcp_seen(), flags).bits();
+        let repeated_reset = flags.any(TcpFlags::RST) && seen == self.tcp_seen;
+        if self.last_seen != now && !repeated_reset {
+            self.last_seen = now;
+        }
+        self.packets += packets;
+        self.bytes += bytes;
+        if seen != self.tcp_seen {
+            self.tcp_seen = seen;
+        }
+    }
+
+    /// Forgets the connection that was on this tuple.
+    #[inline(always)]
+    pub const fn forget_flags(&mut self) {
+        self.tcp_seen = 0;
+    }
+}
+
+/// Which shared entries a session holds: what it must give back in the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Holds(u8);
+
+impl Holds {
+    /// None.
+    pub const NOTHING: Self = Self(0);
+    /// The binding of its inside address and port.
+    pub const BINDING: Self = Self(1);
+    /// The leave of its remote address to write to its public address and port.
+    pub const PERMISSION: Self = Self(1 << 1);
+    /// Its client's entry.
+    pub const CLIENT: Self = Self(1 << 2);
+
+    /// All of `other` are among them.
+    #[inline(always)]
+    pub const fn include(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// These and `other`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// The word of a session half that says whose it is, where it stands on its way out, and since when
+/// it is there. One word, because that is what a compare-and-swap takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark(pub u64);
+
+impl Mark {
+    /// Of a key and state, as [`SessionKey::mark`] makes it.
+    #[inline(always)]
+    pub const fn new(key_and_state: u32, created: Tick) -> Self {
+        Self((created as u64) << 32 | key_and_state as u64)
+    }
+
+    /// What [`SessionKey::mark`] made.
+    #[inline(always)]
+    pub const fn key_and_state(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// When the session was made.
+    #[inline(always)]
+    pub const fn created(self) -> Tick {
+        (self.0 >> 32) as Tick
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_tell_states_and_keys_apart() {
+        let key = SessionKey::forward(
+            &Flow {
+                protocol: 6,
+                ..Flow::default()
+            },
+            1,
+        );
+        let other = SessionKey::forward(
+            &Flow {
+                protocol: 17,
+                ..Flow::default()
+            },
+            1,
+        );
+        let states = [State::Live, State::Dying, State::Dead];
+        let marks: std::collections::HashSet<_> = states
+            .iter()
+            .flat_map(|&state| [key.mark(state), other.mark(state)])
+            .collect();
+        assert_eq!(marks.len(), 6);
+    }
+}

@@ -1,0 +1,450 @@
+//! What sessions share and hold together: bindings, permissions, clients. Each is an entry that counts
+//! its holders in its lease; who lets go last closes it, so that nobody takes hold any more, and then
+//! removes it.
+
+use crate::{
+    address::{Address, Port},
+    claim::port_freed,
+    clock::elapsed,
+    drop_reason::DropReason,
+    flow::{Flow, protocol},
+    lifecycle::State,
+    map_types::{
+        Binding, Client, ClientKey, Gateway, Holds, Lease, Session, SessionKey, binding_key,
+        bound_key, permission_key,
+    },
+    sessions::outside_flow,
+    tables::{Refused, Side, Tables},
+};
+
+/// Tries of one compare-and-swap, each against another CPU that was faster.
+const TRIES: u32 = 16;
+
+/// The marks of an entry's key in the states that matter here.
+#[derive(Clone, Copy)]
+struct Marks {
+    live: u32,
+    dead: u32,
+}
+
+impl Marks {
+    #[inline(always)]
+    const fn of(key: &SessionKey) -> Self {
+        Self {
+            live: key.mark(State::Live),
+            dead: key.mark(State::Dead),
+        }
+    }
+
+    #[inline(always)]
+    const fn of_client(key: &ClientKey) -> Self {
+        Self {
+            live: key.mark(State::Live),
+            dead: key.mark(State::Dead),
+        }
+    }
+}
+
+/// What became of an attempt to take hold of an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hold {
+    Held,
+    /// As many hold it as may.
+    Limit,
+    /// It is being removed.
+    Gone,
+}
+
+/// Takes hold of an entry unless `limit` do already; 0 is no limit.
+#[inline(never)]
+fn hold<T: Tables>(tables: &T, lease: *mut u64, marks: Marks, limit: u32) -> Hold {
+    for _ in 0..TRIES {
+        // SAFETY: a word of an entry that the tables handed out.
+        let old = Lease(unsafe { tables.load(lease) });
+        if old.key_and_state() != marks.live {
+            return Hold::Gone;
+        }
+        if limit != 0 && old.count() >= limit {
+            return Hold::Limit;
+        }
+        let new = Lease::new(marks.live, old.count().saturating_add(1));
+        // SAFETY: as above.
+        if unsafe { tables.compare_and_swap(lease, old.0, new.0) } {
+            return Hold::Held;
+        }
+    }
+    Hold::Gone
+}
+
+/// Lets go of an entry; true when nobody holds it any more and it is closed: it is then the caller's
+/// to remove.
+#[inline(never)]
+fn let_go<T: Tables>(tables: &T, lease: *mut u64, marks: Marks) -> bool {
+    for _ in 0..TRIES {
+        // SAFETY: a word of an entry that the tables handed out.
+        let old = Lease(unsafe { tables.load(lease) });
+        if old.key_and_state() != marks.live || old.count() == 0 {
+            return false;
+        }
+        let last = old.count() == 1;
+        let state = if last { marks.dead } else { marks.live };
+        let new = Lease::new(state, old.count() - 1);
+        // SAFETY: as above.
+        if unsafe { tables.compare_and_swap(lease, old.0, new.0) } {
+            return last;
+        }
+    }
+    false
+}
+
+/// Adds to the number of a client's bindings unless it has `limit`; 0 is no limit.
+#[inline(always)]
+fn add_port<T: Tables>(tables: &T, client: *mut Client, limit: u32) -> bool {
+    for _ in 0..TRIES {
+        // SAFETY: a word of an entry that the tables handed out.
+        unsafe {
+            let ports = &raw mut (*client).ports;
+            let old = tables.load(ports);
+            if limit != 0 && old >= u64::from(limit) {
+                return false;
+            }
+            if tables.compare_and_swap(ports, old, old + 1) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+#[inline(always)]
+fn remove_port<T: Tables>(tables: &T, key: &ClientKey) {
+    let Some(client) = tables.client(key) else {
+        return;
+    };
+    for _ in 0..TRIES {
+        // SAFETY: as above.
+        unsafe {
+            let ports = &raw mut (*client).ports;
+            let old = tables.load(ports);
+            if old == 0 || tables.compare_and_swap(ports, old, old - 1) {
+                return;
+            }
+        }
+    }
+}
+
+/// The client of a flow from inside.
+#[inline(always)]
+pub const fn client_key(gateway: u16, flow: &Flow) -> ClientKey {
+    ClientKey {
+        gateway: gateway as u32,
+        address: flow.source,
+    }
+}
+
+/// Takes hold of a client's entry, making it with `slot` when there is none. Answers the slot of the
+/// address that it is translated to, and whether the entry is new.
+///
+/// # Errors
+///
+/// [`DropReason::ClientQuota`], or [`DropReason::ClaimRace`] and [`DropReason::TableFull`].
+#[inline(never)]
+pub fn hold_client<T: Tables>(
+    tables: &T,
+    key: &ClientKey,
+    slot: u32,
+    limit: u32,
+) -> Result<(u32, bool), DropReason> {
+    let marks = Marks::of_client(key);
+    for _ in 0..2 {
+        if let Some(client) = tables.client(key) {
+            // SAFETY: an entry's memory stays valid.
+            let lease = unsafe { &raw mut (*client).lease };
+            return match hold(tables, lease, marks, limit) {
+                // SAFETY: as above; held, so it is this key's.
+                Hold::Held => Ok((
+                    unsafe { (&raw const (*client).slot).read_volatile() },
+                    false,
+                )),
+                Hold::Limit => Err(DropReason::ClientQuota),
+                Hold::Gone => Err(DropReason::ClaimRace),
+            };
+        }
+        let client = Client {
+            lease: Lease::new(marks.live, 1).0,
+            ports: 0,
+            slot,
+            reserved: 0,
+        };
+        match tables.insert_client(key, &client) {
+            Ok(()) => return Ok((slot, true)),
+            Err(Refused::Exists) => {}
+            Err(Refused::Busy) => return Err(DropReason::ClaimRace),
+            Err(Refused::Full) => return Err(DropReason::TableFull),
+        }
+    }
+    Err(DropReason::ClaimRace)
+}
+
+/// A new client found no port on the address it was given, but on another one.
+#[inline(always)]
+pub fn move_client<T: Tables>(tables: &T, key: &ClientKey, slot: u32) {
+    if let Some(client) = tables.client(key) {
+        // SAFETY: an entry that the caller holds.
+        unsafe { (&raw mut (*client).slot).write_volatile(slot) };
+    }
+}
+
+/// Lets go of a client's entry.
+#[inline(always)]
+pub fn release_client<T: Tables>(tables: &T, key: &ClientKey) {
+    if let Some(client) = tables.client(key) {
+        // SAFETY: an entry's memory stays valid.
+        let lease = unsafe { &raw mut (*client).lease };
+        if let_go(tables, lease, Marks::of_client(key)) {
+            tables.remove_client(key);
+        }
+    }
+}
+
+/// Finds the binding of an inside address and port and takes hold of it. `None`: there is none, or
+/// it is a forward's, which is not held: the second value tells.
+///
+/// # Errors
+///
+/// [`DropReason::ClaimRace`] when it is being removed in this moment.
+#[inline(always)]
+pub fn hold_binding<T: Tables>(
+    tables: &T,
+    key: &SessionKey,
+) -> Result<Option<(Address, Port, Holds)>, DropReason> {
+    let Some(binding) = tables.binding(Side::Inside, key) else {
+        return Ok(None);
+    };
+    // SAFETY: an entry's memory stays valid; holding it shows that it was this key's all the while.
+    let copy = unsafe { *binding };
+    if copy.is_static() {
+        return Ok(Some((copy.address, copy.port, Holds::NOTHING)));
+    }
+    // SAFETY: as above.
+    let lease = unsafe { &raw mut (*binding).lease };
+    match hold(tables, lease, Marks::of(key), 0) {
+        // SAFETY: as above.
+        Hold::Held => unsafe { Ok(Some(((*binding).address, (*binding).port, Holds::BINDING))) },
+        Hold::Limit | Hold::Gone => Err(DropReason::ClaimRace),
+    }
+}
+
+/// Counts a new binding of a client.
+///
+/// # Errors
+///
+/// [`DropReason::ClientQuota`].
+#[inline(always)]
+pub fn count_port<T: Tables>(tables: &T, key: &ClientKey, limit: u32) -> Result<(), DropReason> {
+    match tables.client(key) {
+        Some(client) if !add_port(tables, client, limit) => Err(DropReason::ClientQuota),
+        _ => Ok(()),
+    }
+}
+
+/// The inverse of [`count_port`], when nothing came of it.
+#[inline(always)]
+pub fn uncount_port<T: Tables>(tables: &T, key: &ClientKey) {
+    remove_port(tables, key);
+}
+
+/// Makes the inside half of a binding whose public half the caller has claimed. When another CPU was
+/// faster, its own is given back, and the other's held.
+///
+/// # Errors
+///
+/// [`DropReason::ClaimRace`] or [`DropReason::TableFull`]; the public half is then given back.
+#[inline(always)]
+pub fn bind<T: Tables>(
+    tables: &T,
+    key: &SessionKey,
+    public: (Address, Port),
+    gateway: u16,
+    vpc: u16,
+) -> Result<(Address, Port, bool), DropReason> {
+    let (address, port) = public;
+    let binding = Binding::held(key, address, port, gateway, vpc);
+    let refused = match tables.insert_binding(Side::Inside, key, &binding) {
+        Ok(()) => return Ok((address, port, true)),
+        Err(refused) => refused,
+    };
+    let public = key.flow().with_source(address, port).reversed();
+    tables.remove_binding(Side::Outside, &bound_key(&public));
+    match refused {
+        Refused::Exists => match hold_binding(tables, key)? {
+            Some((address, port, _)) => Ok((address, port, false)),
+            None => Err(DropReason::ClaimRace),
+        },
+        Refused::Busy => Err(DropReason::ClaimRace),
+        Refused::Full => Err(DropReason::TableFull),
+    }
+}
+
+/// Lets go of the binding of an inside address and port. The last one to do so ends it: the public
+/// port is free again, at once or after its rest.
+#[inline(never)]
+pub fn release_binding<T: Tables>(tables: &T, key: &SessionKey, client: &ClientKey) {
+    let Some(binding) = tables.binding(Side::Inside, key) else {
+        return;
+    };
+    // SAFETY: an entry's memory stays valid; the caller holds this one.
+    let copy = unsafe { *binding };
+    // SAFETY: as above.
+    let lease = unsafe { &raw mut (*binding).lease };
+    if copy.is_static() || !let_go(tables, lease, Marks::of(key)) {
+        return;
+    }
+    let public = key.flow().with_source(copy.address, copy.port).reversed();
+    let public_key = bound_key(&public);
+    if !rest(tables, &public_key, copy.gateway) {
+        tables.remove_binding(Side::Outside, &public_key);
+    }
+    tables.remove_binding(Side::Inside, key);
+    remove_port(tables, client);
+    port_freed(tables, &key.flow(), copy.address, copy.gateway, true);
+}
+
+/// Lets a public port rest before it serves somebody else (RFC 6888 REQ-8); false when it need not.
+/// Only UDP and ICMP under endpoint-independent filtering have to: a TCP session lasts until both
+/// sides have forgotten it, and other filterings keep out who wrote to the port's former owner.
+#[inline(always)]
+fn rest<T: Tables>(tables: &T, key: &SessionKey, gateway: u16) -> bool {
+    let Some(gateway) = tables.gateway(u32::from(gateway)) else {
+        return false;
+    };
+    let needs = gateway.is(Gateway::FILTER_NOBODY) && key.flow().protocol != protocol::TCP;
+    let (true, Some(bound)) = (
+        needs && gateway.port_rest != 0,
+        tables.binding(Side::Outside, key),
+    ) else {
+        return false;
+    };
+    // SAFETY: an entry's memory stays valid, and the binding's last holder alone changes it.
+    unsafe {
+        (&raw mut (*bound).freed).write_volatile(tables.now());
+        let old = Lease(tables.load(&raw const (*bound).lease));
+        let new = Lease::new(key.mark(State::Dying), 0);
+        tables.compare_and_swap(&raw mut (*bound).lease, old.0, new.0)
+    }
+}
+
+/// Frees a public port that has rested long enough; true when this call did, and it can be claimed.
+#[inline(always)]
+pub fn wake<T: Tables>(tables: &T, key: &SessionKey, rest: u32) -> bool {
+    let Some(bound) = tables.binding(Side::Outside, key) else {
+        return false;
+    };
+    // SAFETY: as above; the compare-and-swap makes one caller the owner.
+    unsafe {
+        let old = Lease(tables.load(&raw const (*bound).lease));
+        let freed = (&raw const (*bound).freed).read_volatile();
+        let rested = old.key_and_state() == key.mark(State::Dying)
+            && elapsed(tables.now(), freed) >= rest
+            && tables.compare_and_swap(
+                &raw mut (*bound).lease,
+                old.0,
+                Lease::new(key.mark(State::Dead), 0).0,
+            );
+        if rested {
+            tables.remove_binding(Side::Outside, key);
+        }
+        rested
+    }
+}
+
+/// Gives the remote address of `inbound` leave to write to its public address and port.
+///
+/// # Errors
+///
+/// [`DropReason::ClaimRace`] or [`DropReason::TableFull`].
+#[inline(never)]
+pub fn permit<T: Tables>(
+    tables: &T,
+    inbound: &Flow,
+    inside: (Address, Port),
+    gateway: u16,
+    vpc: u16,
+) -> Result<(), DropReason> {
+    let key = permission_key(inbound);
+    for _ in 0..2 {
+        if let Some(permission) = tables.binding(Side::Outside, &key) {
+            // SAFETY: an entry's memory stays valid.
+            let lease = unsafe { &raw mut (*permission).lease };
+            return match hold(tables, lease, Marks::of(&key), 0) {
+                Hold::Held => Ok(()),
+                Hold::Limit | Hold::Gone => Err(DropReason::ClaimRace),
+            };
+        }
+        let permission = Binding::held(&key, inside.0, inside.1, gateway, vpc);
+        match tables.insert_binding(Side::Outside, &key, &permission) {
+            Ok(()) => return Ok(()),
+            Err(Refused::Exists) => {}
+            Err(Refused::Busy) => return Err(DropReason::ClaimRace),
+            Err(Refused::Full) => return Err(DropReason::TableFull),
+        }
+    }
+    Err(DropReason::ClaimRace)
+}
+
+/// Takes a leave back.
+#[inline(never)]
+pub fn revoke<T: Tables>(tables: &T, inbound: &Flow) {
+    let key = permission_key(inbound);
+    if let Some(permission) = tables.binding(Side::Outside, &key) {
+        // SAFETY: an entry's memory stays valid.
+        let lease = unsafe { &raw mut (*permission).lease };
+        if let_go(tables, lease, Marks::of(&key)) {
+            tables.remove_binding(Side::Outside, &key);
+        }
+    }
+}
+
+/// Gives back all that a session holds.
+#[inline(always)]
+pub fn release<T: Tables>(tables: &T, key: &SessionKey, forward: &Session) {
+    let (flow, gateway, holds) = (key.flow(), forward.owner(), forward.holds());
+    let client = client_key(gateway, &flow);
+    if holds.include(Holds::PERMISSION) {
+        revoke(tables, &outside_flow(key, forward));
+    }
+    if holds.include(Holds::BINDING) {
+        release_binding(tables, &binding_key(gateway, &flow), &client);
+    }
+    if holds.include(Holds::CLIENT) {
+        release_client(tables, &client);
+    }
+}
+
+/// Who behind `inbound`'s public address and port lets its sender in, without a session: the inside
+/// address and port, the gateway and the VPC.
+#[inline(always)]
+pub fn admitted<T: Tables>(tables: &T, inbound: &Flow, gateway: &Gateway) -> Option<Binding> {
+    let key = bound_key(inbound);
+    if gateway.flags & (Gateway::FORWARDS | Gateway::FILTER_NOBODY) != 0
+        && let Some(binding) = live(tables, &key)
+        && (binding.is_static() || gateway.is(Gateway::FILTER_NOBODY))
+    {
+        return Some(binding);
+    }
+    if gateway.is(Gateway::FILTER_BY_ADDRESS) {
+        return live(tables, &permission_key(inbound));
+    }
+    None
+}
+
+/// A copy of an entry in BOUND that is neither resting nor being removed.
+#[inline(always)]
+pub fn live<T: Tables>(tables: &T, key: &SessionKey) -> Option<Binding> {
+    let binding = tables.binding(Side::Outside, key)?;
+    // SAFETY: an entry's memory stays valid; the lease, read after the rest, tells whose it is.
+    let copy = unsafe { *binding };
+    // SAFETY: as above.
+    let lease = Lease(unsafe { tables.load(&raw const (*binding).lease) });
+    (lease.key_and_state() == key.mark(State::Live)).then_some(copy)
+}

@@ -1,0 +1,91 @@
+//! What the logic of sessions asks of the tables they are in. The dataplane implements it on the BPF
+//! maps (`nat-ebpf/src/kernel_tables.rs`), the tests on memory that several threads share.
+//!
+//! Entries are handed out as pointers into memory that stays valid, but may come to serve another key
+//! in the moment after the entry is removed: every entry has a word that says whose it is, which is
+//! read after the rest and changed by compare-and-swap only.
+
+use crate::{
+    claim::Search,
+    clock::Tick,
+    map_types::{Binding, Client, ClientKey, Counter, Gateway, Session, SessionKey},
+};
+
+/// Which of a pair of tables: keyed by what the inside sends, or by what comes in from outside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// SESSIONS and BINDINGS.
+    Inside,
+    /// REVERSE and BOUND.
+    Outside,
+}
+
+/// Why an entry was not inserted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// The key is there already.
+    Exists,
+    /// The kernel could not get at the table in this moment (before 6.15).
+    Busy,
+    /// The table is full.
+    Full,
+}
+
+/// See the module. Inserts succeed for new keys only: that is what claims are made of.
+pub trait Tables {
+    /// The half of a session.
+    fn half(&self, side: Side, key: &SessionKey) -> Option<*mut Session>;
+    /// Adds a half.
+    fn insert_half(&self, side: Side, key: &SessionKey, half: &Session) -> Result<(), Refused>;
+    /// Removes a half.
+    fn remove_half(&self, side: Side, key: &SessionKey);
+
+    /// One side of a binding, or a permission.
+    fn binding(&self, side: Side, key: &SessionKey) -> Option<*mut Binding>;
+    /// Adds one side.
+    fn insert_binding(&self, side: Side, key: &SessionKey, value: &Binding) -> Result<(), Refused>;
+    /// Removes one side.
+    fn remove_binding(&self, side: Side, key: &SessionKey);
+
+    /// A client that is counted.
+    fn client(&self, key: &ClientKey) -> Option<*mut Client>;
+    /// Adds one.
+    fn insert_client(&self, key: &ClientKey, client: &Client) -> Result<(), Refused>;
+    /// Removes one.
+    fn remove_client(&self, key: &ClientKey);
+
+    /// The NAT gateway of this number.
+    fn gateway(&self, number: u32) -> Option<&Gateway>;
+
+    /// Since when it is known that there is no port under this key of `claim::exhaustion_key`.
+    fn exhausted_since(&self, key: &SessionKey) -> Option<Tick>;
+    /// Remembers that.
+    fn remember_exhausted(&self, key: &SessionKey, now: Tick);
+    /// A port was freed.
+    fn forget_exhausted(&self, key: &SessionKey);
+
+    /// Ends some expired sessions, because the table is full; true when it is worth another try.
+    fn make_room(&self, now: Tick) -> bool;
+    /// Calls [`Search::attempt`] with 0, 1 and so on, `times` times or until it says that is enough.
+    fn search(&self, times: u32, search: &mut Search);
+
+    /// The coarse clock.
+    fn now(&self) -> Tick;
+    /// A fresh random number.
+    fn random(&self) -> u32;
+    /// Counts one.
+    fn count(&self, counter: Counter);
+
+    /// Reads a word that others change meanwhile.
+    ///
+    /// # Safety
+    ///
+    /// `word` is one of an entry that these tables handed out.
+    unsafe fn load(&self, word: *const u64) -> u64;
+    /// Replaces `old` by `new`; false, and nothing written, when something else is there.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Tables::load`].
+    unsafe fn compare_and_swap(&self, word: *mut u64, old: u64, new: u64) -> bool;
+}
