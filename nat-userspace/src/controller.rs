@@ -29,7 +29,8 @@ use crate::{
     pins::Pins,
     policy::{self, Facts, Numbering},
     reconcile,
-    sessions::{self, Names},
+    sessions::Names,
+    stale,
 };
 
 /// Sessions are looked at again after this long, or later when a sweep takes long itself: never
@@ -166,9 +167,9 @@ fn bring_up(
         .collect();
     let tables = compile(attached, &secrets)?;
     reconcile::write(&mut ebpf, &tables)?;
-    let stale = sessions::remove_unmapped(pins, &tables.gateways)?;
-    if stale > 0 {
-        log::info!("{stale} session(s) ended: their public IP is no longer their gateway's");
+    let ended = stale::remove(pins, &tables)?;
+    if ended > 0 {
+        log::info!("{ended} session(s) ended: their public IP or port is no longer theirs");
     }
     for interface in forwarding_set.iter() {
         host::set_forwarding(interface, true)?;

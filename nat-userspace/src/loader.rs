@@ -25,8 +25,15 @@ pub const TC_PROGRAM: &str = "nat_tc";
 /// The program that ends sessions.
 pub const EXPIRE_PROGRAM: &str = "nat_expire";
 
-/// Maps whose size the configuration decides.
-const SIZED: [&str; 2] = [names::SESSIONS, names::REVERSE];
+/// Maps whose size the configuration decides: so many times `max_sessions`. A session takes up to two
+/// places in BOUND, its binding's and the leave of its remote end.
+const SIZED: [(&str, u32); 5] = [
+    (names::SESSIONS, 1),
+    (names::REVERSE, 1),
+    (names::BINDINGS, 1),
+    (names::BOUND, 2),
+    (names::CLIENTS, 1),
+];
 
 /// A map as the object file declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,10 +65,10 @@ pub fn declared_maps(max_sessions: u32) -> Result<BTreeMap<String, MapShape>> {
             )
         })
         .map(|(name, map)| {
-            let max_entries = if SIZED.contains(&name.as_str()) {
-                max_sessions
-            } else {
-                map.max_entries()
+            let sized = SIZED.iter().find(|(sized, _)| sized == name);
+            let max_entries = match sized {
+                Some((_, times)) => times.saturating_mul(max_sessions),
+                None => map.max_entries(),
             };
             let shape = MapShape {
                 kind: map.map_type(),
@@ -84,8 +91,8 @@ pub fn load(pins: &Pins, max_sessions: u32, log_level: u8) -> Result<Ebpf> {
     check_pinned(pins, max_sessions)?;
     let mut loader = EbpfLoader::new();
     loader.default_map_pin_directory(pins.maps());
-    for name in SIZED {
-        loader.map_max_entries(name, max_sessions);
+    for (name, times) in SIZED {
+        loader.map_max_entries(name, times.saturating_mul(max_sessions));
     }
     loader.override_global(aya_log::LEVEL, &log_level, true);
     let mut ebpf = loader.load(OBJECT)?;

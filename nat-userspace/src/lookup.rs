@@ -6,10 +6,13 @@ use std::{
     net::{Ipv4Addr, SocketAddrV4},
 };
 
-use nat_common::deterministic;
+use nat_common::{address::Port, deterministic, port_pool::PortPool};
 use serde::Serialize;
 
-use crate::config::{Config, NatGateway, PortRange, Protocol, Vpc, client_count};
+use crate::{
+    config::{Config, NatGateway, PortRange, Protocol, Vpc, client_count},
+    policy,
+};
 
 /// One host behind the port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -177,39 +180,27 @@ fn client(
         return Err(NotCovered::Dynamic { gateway: name() });
     };
     let nobody = || NotCovered::Nobody { gateway: name() };
-    let pool = gateway.ports_of(*public.ip());
-    let size = pool.iter().map(|range| range.size()).sum();
+    let pool = policy::port_pool(gateway.ports_of(*public.ip())).map_err(|_| nobody())?;
+    let size = pool.size();
     let (addresses, count) = (gateway.addresses().len() as u32, client_count(clients));
-    let index = index_in(pool, public.port()).ok_or_else(nobody)?;
+    let index = pool.index_of(Port::new(public.port()));
     let number = deterministic::client(size, addresses, count, slot, index).ok_or_else(nobody)?;
     let block = deterministic::block(size, addresses, count, number).ok_or_else(nobody)?;
     let first = u32::from(clients.network());
     let source = first.checked_add(number).ok_or_else(nobody)?;
-    Ok((source.into(), ranges(pool, block.first, block.size)))
-}
-
-fn index_in(pool: &[PortRange], port: u16) -> Option<u32> {
-    let mut before = 0;
-    for range in pool {
-        if range.contains(port) {
-            return Some(before + u32::from(port - range.first));
-        }
-        before += range.size();
-    }
-    None
+    Ok((source.into(), ranges(&pool, block.first, block.size)))
 }
 
 /// The ports of a block as the ranges they are made of.
-fn ranges(pool: &[PortRange], first: u32, size: u32) -> Vec<String> {
+fn ranges(pool: &PortPool, first: u32, size: u32) -> Vec<String> {
     let (mut before, end) = (0, first + size);
     let mut parts = Vec::new();
-    for range in pool {
+    for range in pool.ranges() {
         let (from, to) = (first.max(before), end.min(before + range.size()));
         if from < to {
-            let port = |index: u32| range.first + (index - before) as u16;
             let part = PortRange {
-                first: port(from),
-                last: port(to - 1),
+                first: pool.port_at(from).get(),
+                last: pool.port_at(to - 1).get(),
             };
             parts.push(part.to_string());
         }

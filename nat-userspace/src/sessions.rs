@@ -1,17 +1,15 @@
 //! The translation table as users see it: both halves of every session joined, numbers turned into
 //! names. Reads the pinned maps only.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::Ipv4Addr,
-};
+use std::{collections::HashMap, net::Ipv4Addr};
 
 use nat_common::{
     address::Address,
     clock::{Tick, duration, elapsed},
-    flow::{Flow, protocol},
+    flow::protocol,
     lifecycle,
-    map_types::{Gateway, Name, NameKey, Session, SessionKey, names},
+    map_types::{Name, NameKey, Session, SessionKey, names},
+    sessions::outside_flow,
     tcp_state,
 };
 use serde::Serialize;
@@ -21,7 +19,6 @@ use crate::{
     error::{Error, Result},
     expiry,
     pins::Pins,
-    reconcile::gone_is_fine,
 };
 
 /// One session, in the fields of the CLI contract. Outward is from inside to outside.
@@ -45,7 +42,7 @@ pub struct SessionRecord {
     pub translated_port: u16,
     /// NAT gateway.
     pub gateway: String,
-    /// TCP: opening, established, closing, reset; else one-way or two-way.
+    /// TCP: opening, established, half-closed, closing, reset; else one-way or two-way.
     pub state: &'static str,
     /// Since it was made.
     pub age_seconds: u64,
@@ -129,45 +126,6 @@ pub fn read(pins: &Pins) -> Result<Vec<SessionRecord>> {
     })
     .map_err(Error::io("reading the sessions"))?;
     Ok(records)
-}
-
-/// Ends the sessions whose public address no longer belongs to their gateway: their answers would go
-/// to nobody, or to somebody else. Answers how many.
-///
-/// # Errors
-///
-/// When the tables can't be read or written.
-pub fn remove_unmapped(pins: &Pins, gateways: &BTreeMap<u32, Gateway>) -> Result<usize> {
-    let mut stale = Vec::new();
-    bpf_batch::for_each::<SessionKey, Session>(&pins.open(names::SESSIONS)?, |key, session| {
-        let gateway = gateways.get(&u32::from(session.owner()));
-        let still = gateway.is_some_and(|gateway| {
-            let count = gateway.address_count as usize;
-            gateway
-                .addresses
-                .iter()
-                .take(count)
-                .any(|address| *address == session.mapped_address())
-        });
-        if !still {
-            stale.push((*key, SessionKey::reverse(&outside_flow(key, session))));
-        }
-    })
-    .map_err(Error::io("reading the sessions"))?;
-    let mut forward = pins.hash_map::<SessionKey, Session>(names::SESSIONS)?;
-    let mut reverse = pins.hash_map::<SessionKey, Session>(names::REVERSE)?;
-    for (key, reverse_key) in &stale {
-        gone_is_fine(forward.remove(key)).map_err(Error::map(names::SESSIONS))?;
-        gone_is_fine(reverse.remove(reverse_key)).map_err(Error::map(names::REVERSE))?;
-    }
-    Ok(stale.len())
-}
-
-/// The flow of the answers, as the reverse table keeps it.
-pub fn outside_flow(key: &SessionKey, forward: &Session) -> Flow {
-    key.flow()
-        .with_source(forward.mapped_address(), forward.mapped_port())
-        .reversed()
 }
 
 fn record(

@@ -18,12 +18,11 @@ pub use forwards::{Clash, clashes, most_forwarded_ports};
 pub use no_translate::rules_by_prefix;
 pub use parse::nat_gateway;
 
+use nat_common::map_types::MAX_PUBLIC_IPS;
+
 use super::draft::{Draft, Index, VpcDraft};
 use super::place::Report;
 use super::validate::{limit, subnet_reference};
-
-/// As AWS's NAT gateway.
-const MAX_PUBLIC_IPS: usize = 8;
 
 /// Reports the mistakes of a VPC's NAT gateways.
 pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;
+use nat_common::map_types::MAX_EXEMPTIONS;
 
 use super::draft::{NatGatewayDraft, NoTranslateDraft};
 use super::types::{NoTranslate, PassRule, Protocol};
@@ -10,15 +11,13 @@ use crate::config::draft::Draft;
 use crate::config::place::Report;
 use crate::config::validate::limit;
 
-/// Rules that hold for one destination, at most.
-const MAX_RULES: usize = 8;
 /// Rules of one gateway, and of all together.
 const MAX_PER_GATEWAY: usize = 256;
 const MAX_TOGETHER: usize = 4096;
 
 /// The rules that hold for each destination: those given for it, and those for the prefixes around it,
 /// because whoever looks a packet up sees its longest match alone. What another rule covers is left
-/// out. More than [`MAX_RULES`] are cut off one behind that.
+/// out. More than [`MAX_EXEMPTIONS`] are cut off one behind that.
 pub fn rules_by_prefix(
     rules: impl IntoIterator<Item = NoTranslate>,
 ) -> BTreeMap<Ipv4Net, Vec<PassRule>> {
@@ -42,7 +41,7 @@ pub fn rules_by_prefix(
 }
 
 fn add(rules: &mut Vec<PassRule>, rule: PassRule) {
-    if rules.len() > MAX_RULES || rules.iter().any(|other| covers(other, &rule)) {
+    if rules.len() > MAX_EXEMPTIONS || rules.iter().any(|other| covers(other, &rule)) {
         return;
     }
     rules.retain(|other| !covers(&rule, other));
@@ -100,7 +99,7 @@ pub fn check_together(draft: &Draft, report: &mut Report<'_>) {
     let alone = |gateway: &NatGatewayDraft| {
         let rules = gateway.no_translate.iter();
         let held = rules_by_prefix(rules.filter_map(NoTranslateDraft::build));
-        held.values().any(|rules| rules.len() > MAX_RULES)
+        held.values().any(|rules| rules.len() > MAX_EXEMPTIONS)
     };
     // What one gateway has too many of was reported.
     if !gateways.any(alone) {
@@ -121,7 +120,7 @@ fn too_many_for_one_prefix<'a>(
     let mut reported: Option<Ipv4Net> = None;
     for (prefix, held) in by_prefix {
         let is_within = reported.is_some_and(|outer| outer.contains(&prefix));
-        if held.len() <= MAX_RULES || is_within {
+        if held.len() <= MAX_EXEMPTIONS || is_within {
             continue;
         }
         reported = Some(prefix);
@@ -130,7 +129,7 @@ fn too_many_for_one_prefix<'a>(
             report.error(
                 &draft.place,
                 format!("too many rules hold for {prefix}{of_whom}, those around it among them"),
-                format!("keep at most {MAX_RULES}, for example by joining port ranges"),
+                format!("keep at most {MAX_EXEMPTIONS}, for example by joining port ranges"),
             );
         }
     }

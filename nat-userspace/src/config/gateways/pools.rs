@@ -2,12 +2,12 @@
 
 use std::net::Ipv4Addr;
 
+use nat_common::port_pool::MAX_RANGES;
+
 use super::draft::NatGatewayDraft;
 use super::types::PortRange;
 use crate::config::place::{List, Located, Read, Report};
 use crate::config::validate::{limit, unique};
-
-const MAX_PORT_RANGES: usize = 4;
 
 pub fn check(gateway: &NatGatewayDraft, report: &mut Report<'_>) {
     ranges(&gateway.ports, "or leave the key out", report);
@@ -52,12 +52,7 @@ fn ranges(ranges: &List<PortRange>, otherwise: &str, report: &mut Report<'_>) {
         );
     }
     let places = ranges.items.iter().map(|range| &range.place);
-    limit(
-        "port ranges on a NAT gateway",
-        MAX_PORT_RANGES,
-        places,
-        report,
-    );
+    limit("port ranges on a NAT gateway", MAX_RANGES, places, report);
 
     let mut sorted: Vec<&Located<PortRange>> = ranges.items.iter().collect();
     sorted.sort_by_key(|range| range.value.first);
