@@ -354,7 +354,8 @@ fn full_pool(hook: Hook) {
 }
 
 fn freed_port(hook: Hook) {
-    let settings = "ports = [\"2000-2002\"]\n  timeouts = { tcp = 350, tcp_transitory = 1 }";
+    let settings =
+        "ports = [\"2000-2002\"]\n  timeouts = { tcp = 350, tcp_opening = 1, tcp_closing = 1 }";
     let mut bench = Bench::with_settings(hook, 1024, settings);
     for packet in contenders(1) {
         assert!(bench.run(PRIVATE, &packet).forwarded().is_some());

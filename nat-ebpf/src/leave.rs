@@ -157,8 +157,7 @@ fn reaches_somebody(flow: &Flow, public: &PublicAddress) -> Result<bool, DropRea
     if matches!(public.purpose(), PublicUse::Elastic(_)) {
         return Ok(true);
     }
-    let is_bound = shared::live(&KernelTables, &bound_key(flow)).is_some();
-    if is_bound {
+    if is_bound(flow) {
         return Ok(true);
     }
     if public.is_shared() {
@@ -169,6 +168,12 @@ fn reaches_somebody(flow: &Flow, public: &PublicAddress) -> Result<bool, DropRea
         Some(gateway) if gateway.is(Gateway::ENDPOINT_INDEPENDENT) => Ok(true),
         _ => Err(DropReason::NoSession),
     }
+}
+
+/// Somebody inside has the public address and port that a flow is addressed to.
+#[inline(always)]
+fn is_bound(flow: &Flow) -> bool {
+    shared::live(&KernelTables, &bound_key(flow)).is_some()
 }
 
 /// Decides about a packet without a session: the NAT gateway that is to make one, or `None` for a
@@ -184,11 +189,20 @@ fn first_packet<H: Hook>(
     let flow = &packet.flow;
     let subnet =
         policy_maps::subnet(hook.ingress(), flow.source).ok_or(DropReason::SpoofedSource)?;
-    let target = policy_maps::route(subnet.route_table, flow.destination);
-    if matches!(target, Some(Target::Local)) {
-        return local(hook, flow).map(|()| None);
-    }
+    let mut target = policy_maps::route(subnet.route_table, flow.destination);
     let public = policy_maps::public_address(flow.destination);
+    if matches!(target, Some(Target::Local)) {
+        // NAT loopback: an address of the host within the VPC can be a gateway's too, and have forwards.
+        match public {
+            Some(public) if public.is_shared() && is_bound(flow) => {
+                target = Some(Target::NatGateway(public.owner()));
+            }
+            _ => return local(hook, flow).map(|()| None),
+        }
+    }
+    if public.is_some_and(|public| public.is_shared()) && !packet.is_error() && !is_bound(flow) {
+        return Ok(None);
+    }
     if public.is_none() {
         match forward::leads(hook, flow) {
             Leads::ToHost => return Ok(None),

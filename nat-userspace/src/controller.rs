@@ -29,7 +29,8 @@ use crate::{
     pins::Pins,
     policy::{self, Facts, Numbering},
     reconcile,
-    sessions::{self, Names},
+    sessions::Names,
+    stale,
 };
 
 /// Sessions are looked at again after this long, or later when a sweep takes long itself: never
@@ -166,10 +167,10 @@ fn bring_up(
         .collect();
     let tables = compile(attached, &secrets)?;
     reconcile::write(&mut ebpf, &tables)?;
-    let misfits = sessions::misfits(pins, &tables.gateways)?;
+    let misfits = stale::misfits(pins, &tables)?;
     let ended = expiry::end(&mut ebpf, &misfits)?;
     if ended > 0 {
-        log::info!("{ended} session(s) ended: their gateway has another public IP or profile");
+        log::info!("{ended} session(s) ended: their public IP or port is no longer theirs");
     }
     for interface in forwarding_set.iter() {
         host::set_forwarding(interface, true)?;

@@ -87,6 +87,9 @@ pub enum Error {
         /// How many there may be.
         limit: usize,
     },
+    /// The command line contradicts itself, or the host.
+    #[error("{0}")]
+    Usage(String),
     /// The programs were refused.
     #[error("the kernel refused the dataplane: {0}; `nat doctor` says what it lacks")]
     Load(String),

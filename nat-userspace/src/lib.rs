@@ -1,7 +1,8 @@
 //! Controller and command line of the dataplane. The binary `nat` is a thin `main` around [`cli`].
 //!
 //! [`config`] is parsed into plain data, [`policy`] compiles it into map entries, [`reconcile`]
-//! writes them, [`loader`] and [`attach`] put the programs in place, [`expiry`] ends idle sessions.
+//! writes them, [`loader`] and [`attach`] put the programs in place, [`expiry`] ends idle sessions and
+//! [`stale`] those that a new policy leaves no place for.
 //! Reading commands go through [`pins`] and work without a controller.
 
 pub mod attach;
@@ -15,6 +16,7 @@ pub mod error;
 pub mod expiry;
 pub mod host;
 pub mod loader;
+pub mod lookup;
 pub mod maps;
 pub mod nat_instance;
 pub mod pins;
@@ -23,4 +25,5 @@ pub mod ports;
 pub mod qdisc;
 pub mod reconcile;
 pub mod sessions;
+pub mod stale;
 pub mod status;

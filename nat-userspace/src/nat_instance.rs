@@ -1,14 +1,20 @@
 //! The configuration behind `nat run --uplink eth0 --inside eth1`: one VPC whose hosts are
 //! translated to the uplink's own address, which the host goes on using.
 
-use std::net::Ipv4Addr;
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddrV4},
+    time::Duration,
+};
 
 use ipnet::Ipv4Net;
 
 use crate::{
     config::{
-        Attach, Config, DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME, NatGateway, Node, PortRange,
-        Profile, Route, RouteTable, Subnet, Target, Timeouts, Vpc,
+        Attach, Clash, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS,
+        DEFAULT_NODE_NAME, DEFAULT_PORT_REST, Filtering, Forward, NatGateway, Node, PortRange,
+        Profile, Protocol, Route, RouteTable, Subnet, Target, Timeouts, Vpc, clashes,
+        most_forwarded_ports,
     },
     error::{Error, Result},
     host::{self, HostInterface},
@@ -34,6 +40,30 @@ pub struct NatInstance {
     pub ports: Vec<PortRange>,
     /// Size of the session table.
     pub max_sessions: Option<u32>,
+    /// What is let in.
+    pub forwards: Vec<PortForward>,
+    /// Whose translation rules it follows.
+    pub profile: Profile,
+    /// Who outside may write to a mapping; `None` is the profile's default.
+    pub filtering: Option<Filtering>,
+}
+
+/// Ports of the uplink's address that lead inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortForward {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The uplink's ports.
+    pub ports: PortRange,
+    /// Where the first one leads; the others lead to the ports behind it.
+    pub to: SocketAddrV4,
+}
+
+/// As on the command line.
+impl fmt::Display for PortForward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}={}", self.protocol.name(), self.ports, self.to)
+    }
 }
 
 impl NatInstance {
@@ -41,7 +71,8 @@ impl NatInstance {
     ///
     /// # Errors
     ///
-    /// A missing interface, an uplink without an address, or nothing that says who is inside.
+    /// A missing interface, an uplink without an address, nothing that says who is inside, or settings
+    /// that contradict each other.
     pub fn config(&self) -> Result<Config> {
         let uplink = host::interface(&self.uplink)?;
         let inside = host::interface(&self.inside)?;
@@ -50,7 +81,66 @@ impl NatInstance {
             why: "it is what inside hosts are translated to",
         })?;
         let cidrs = self.cidrs(&inside)?;
-        Ok(self.with_facts(public.addr(), &cidrs))
+        if self.profile == Profile::Aws && self.filtering.is_some() {
+            return Err(Error::Usage(
+                "profile aws always filters by address and port; leave --filtering out, or add \
+                 --profile rfc"
+                    .to_owned(),
+            ));
+        }
+        let forwards = self.forwards(public.addr(), &cidrs)?;
+        Ok(self.with_facts(public.addr(), &cidrs, forwards))
+    }
+
+    fn forwards(&self, public: Ipv4Addr, cidrs: &[Ipv4Net]) -> Result<Vec<Forward>> {
+        for forward in &self.forwards {
+            let inside = forward.to.ip();
+            if !cidrs.iter().any(|cidr| cidr.contains(inside)) {
+                return Err(Error::Usage(format!(
+                    "--forward {forward}: {inside} is not inside; name a host in {}",
+                    cidrs
+                        .iter()
+                        .map(Ipv4Net::to_string)
+                        .collect::<Vec<_>>()
+                        .join(" or ")
+                )));
+            }
+        }
+        let ports: u32 = self
+            .forwards
+            .iter()
+            .map(|forward| forward.ports.size())
+            .sum();
+        let most = most_forwarded_ports(self.max_sessions.unwrap_or(DEFAULT_MAX_SESSIONS));
+        if ports > most {
+            return Err(Error::Usage(format!(
+                "{ports} ports are forwarded; forward at most {most}, half of --max-sessions"
+            )));
+        }
+        let forwards: Vec<Forward> = self
+            .forwards
+            .iter()
+            .map(|forward| Forward {
+                protocol: forward.protocol,
+                ports: forward.ports,
+                public_ip: public,
+                to: forward.to,
+            })
+            .collect();
+        if let Some((earlier, later, clash)) = clashes(&forwards).first() {
+            let (earlier, later) = (self.forwards[*earlier], self.forwards[*later]);
+            return Err(Error::Usage(match clash {
+                Clash::Public => format!(
+                    "--forward {earlier} and --forward {later} have a port in common; forward each \
+                     port once"
+                ),
+                Clash::Inside => format!(
+                    "--forward {earlier} and --forward {later} lead to the same port; forward to each \
+                     inside port once"
+                ),
+            }));
+        }
+        Ok(forwards)
     }
 
     fn cidrs(&self, inside: &HostInterface) -> Result<Vec<Ipv4Net>> {
@@ -66,7 +156,11 @@ impl NatInstance {
         Ok(inside.addresses.iter().map(Ipv4Net::trunc).collect())
     }
 
-    fn with_facts(&self, public: Ipv4Addr, cidrs: &[Ipv4Net]) -> Config {
+    fn with_facts(&self, public: Ipv4Addr, cidrs: &[Ipv4Net], forwards: Vec<Forward>) -> Config {
+        let filtering = match self.profile {
+            Profile::Aws => Filtering::AddressAndPortDependent,
+            Profile::Rfc => self.filtering.unwrap_or_default(),
+        };
         let subnets: Vec<_> = cidrs
             .iter()
             .enumerate()
@@ -84,6 +178,7 @@ impl NatInstance {
                 uplinks: vec![self.uplink.clone()],
                 attach: self.attach,
                 max_sessions: self.max_sessions.unwrap_or(DEFAULT_MAX_SESSIONS),
+                icmp_errors_per_second: DEFAULT_ICMP_ERRORS_PER_SECOND,
             },
             vpcs: vec![Vpc {
                 name: VPC.to_owned(),
@@ -91,17 +186,22 @@ impl NatInstance {
                 internet_gateway: true,
                 strict: false,
                 nat_gateways: vec![NatGateway {
-                    name: GATEWAY.to_owned(),
-                    subnet: subnets
-                        .first()
-                        .map(|subnet| subnet.name.clone())
-                        .unwrap_or_default(),
-                    private_ip: public,
                     public_ips: vec![public],
                     ports: self.ports(),
-                    profile: Profile::Aws,
-                    timeouts: Timeouts::default(),
+                    profile: self.profile,
+                    filtering,
+                    port_rest: match filtering {
+                        Filtering::EndpointIndependent => DEFAULT_PORT_REST,
+                        _ => Duration::ZERO,
+                    },
+                    forwards,
+                    timeouts: Timeouts::of(self.profile),
                     shared_with_host: true,
+                    ..NatGateway::new(
+                        GATEWAY,
+                        subnets.first().map_or("", |subnet| subnet.name.as_str()),
+                        public,
+                    )
                 }],
                 subnets,
                 route_tables: vec![RouteTable {

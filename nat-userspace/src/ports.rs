@@ -6,8 +6,11 @@ use std::{
 };
 
 use nat_common::{
+    address::{Address, Port},
     flow::protocol,
-    map_types::{Gateway, MAX_PUBLIC_IPS, NameKey, Session, SessionKey, names},
+    lifecycle::State,
+    map_types::{Binding, Gateway, Lease, NameKey, Session, SessionKey, names},
+    port_pool::PortPool,
 };
 use serde::Serialize;
 
@@ -28,8 +31,10 @@ pub struct PortUse {
     pub public_ip: Ipv4Addr,
     /// The NAT gateway that translates to it.
     pub gateway: String,
-    /// Ports in its pool, for each protocol and destination.
+    /// Ports in its pool: for each protocol, and with port overloading for each destination.
     pub pool: u32,
+    /// A port serves several destinations for different hosts (profile aws).
+    pub overloads: bool,
     /// Sessions on it.
     pub sessions: usize,
     /// By protocol.
@@ -40,18 +45,22 @@ pub struct PortUse {
     pub clients: Vec<ClientUse>,
 }
 
-/// Ports of one protocol. A port in use still serves other destinations.
+/// Ports of one protocol. With port overloading, a port in use still serves other destinations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProtocolUse {
     /// `tcp`, `udp` or `icmp`.
     pub protocol: &'static str,
     /// Ports that serve at least one destination.
     pub in_use: usize,
-    /// Ports that serve none.
+    /// Ports that a forward holds, used or not.
+    pub forwarded: usize,
+    /// Ports that were freed and rest.
+    pub resting: usize,
+    /// Ports of the pool that are none of these.
     pub free: usize,
 }
 
-/// Ports towards one destination: what runs out.
+/// Ports towards one destination: with port overloading, what runs out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DestinationUse {
     /// `tcp`, `udp` or `icmp`.
@@ -80,9 +89,27 @@ pub struct ClientUse {
 #[derive(Default)]
 struct Tally {
     sessions: usize,
-    ports: BTreeMap<u8, BTreeSet<u16>>,
+    ports: BTreeMap<u8, Ports>,
     destinations: HashMap<(u8, Ipv4Addr, u16), usize>,
     clients: HashMap<(u32, Ipv4Addr), usize>,
+}
+
+/// Ports of one protocol that are taken.
+#[derive(Default)]
+struct Ports {
+    used: BTreeSet<u16>,
+    forwarded: BTreeSet<u16>,
+    resting: BTreeSet<u16>,
+}
+
+impl Ports {
+    /// Ports of the pool that are not.
+    fn free(&self, pool: &PortPool) -> usize {
+        let mut taken: BTreeSet<u16> = self.used.union(&self.forwarded).copied().collect();
+        taken.extend(&self.resting);
+        let of_pool = taken.iter().filter(|port| pool.contains(Port::new(**port)));
+        (pool.size() as usize).saturating_sub(of_pool.count())
+    }
 }
 
 /// Every public IP of every NAT gateway.
@@ -101,6 +128,7 @@ pub fn read(pins: &Pins) -> Result<Vec<PortUse>> {
             .ports
             .entry(flow.protocol)
             .or_default()
+            .used
             .insert(flow.destination_port.get());
         let remote = (flow.protocol, flow.source.into(), flow.source_port.get());
         *tally.destinations.entry(remote).or_default() += 1;
@@ -108,6 +136,22 @@ pub fn read(pins: &Pins) -> Result<Vec<PortUse>> {
         *tally.clients.entry(client).or_default() += 1;
     })
     .map_err(Error::io("reading the reverse sessions"))?;
+    bpf_batch::for_each::<SessionKey, Binding>(&pins.open(names::BOUND)?, |key, bound| {
+        let flow = key.flow();
+        let rests = Lease(bound.lease).key_and_state() == key.mark(State::Dying);
+        if flow.source != Address::UNSPECIFIED || !(rests || bound.is_static()) {
+            return;
+        }
+        let tally = tallies.entry(flow.destination.into()).or_default();
+        let ports = tally.ports.entry(flow.protocol).or_default();
+        let set = if rests {
+            &mut ports.resting
+        } else {
+            &mut ports.forwarded
+        };
+        set.insert(flow.destination_port.get());
+    })
+    .map_err(Error::io("reading the bindings"))?;
     let gateways = aya::maps::Array::<_, Gateway>::try_from(aya::maps::Map::Array(
         pins.open(names::GATEWAYS)?,
     ))
@@ -122,35 +166,52 @@ pub fn read(pins: &Pins) -> Result<Vec<PortUse>> {
         let gateway = gateways
             .get(&number, 0)
             .map_err(Error::map(names::GATEWAYS))?;
-        let count = (gateway.address_count as usize).min(MAX_PUBLIC_IPS);
-        for address in gateway.addresses.iter().take(count) {
+        let count = gateway.address_count as usize;
+        for (address, pool) in gateway.addresses.iter().zip(&gateway.pools).take(count) {
             let address = Ipv4Addr::from(*address);
             let tally = tallies.remove(&address).unwrap_or_default();
-            uses.push(describe(
-                &names,
-                number,
-                address,
-                gateway.pool.size(),
-                tally,
-            ));
+            let overloads = !gateway.is(Gateway::ENDPOINT_INDEPENDENT);
+            let names_of = (names.gateway(number), &names);
+            uses.push(describe(names_of, address, pool, overloads, tally));
         }
     }
     Ok(uses)
 }
 
-fn describe(names: &Names, number: u32, address: Ipv4Addr, pool: u32, tally: Tally) -> PortUse {
-    let free = |used: usize| (pool as usize).saturating_sub(used);
-    let protocols = [protocol::TCP, protocol::UDP, protocol::ICMP]
+fn describe(
+    (gateway, names): (String, &Names),
+    address: Ipv4Addr,
+    pool: &PortPool,
+    overloads: bool,
+    mut tally: Tally,
+) -> PortUse {
+    let protocols: Vec<ProtocolUse> = [protocol::TCP, protocol::UDP, protocol::ICMP]
         .into_iter()
         .map(|number| {
-            let in_use = tally.ports.get(&number).map_or(0, BTreeSet::len);
+            let ports = tally.ports.entry(number).or_default();
             ProtocolUse {
                 protocol: protocol::name(number),
-                in_use,
-                free: free(in_use),
+                in_use: ports.used.len(),
+                forwarded: ports.forwarded.len(),
+                resting: ports.resting.len(),
+                free: ports.free(pool),
             }
         })
         .collect();
+    let free_towards = |number: u8, in_use: usize| {
+        let ports = tally.ports.get(&number);
+        if overloads {
+            let forwarded = ports.map_or(0, |ports| {
+                let forwarded = ports.forwarded.iter();
+                forwarded
+                    .filter(|port| pool.contains(Port::new(**port)))
+                    .count()
+            });
+            (pool.size() as usize).saturating_sub(in_use + forwarded)
+        } else {
+            ports.map_or(pool.size() as usize, |ports| ports.free(pool))
+        }
+    };
     let destinations = most(tally.destinations)
         .map(
             |((number, destination, destination_port), in_use)| DestinationUse {
@@ -158,7 +219,7 @@ fn describe(names: &Names, number: u32, address: Ipv4Addr, pool: u32, tally: Tal
                 destination,
                 destination_port,
                 in_use,
-                free: free(in_use),
+                free: free_towards(number, in_use),
             },
         )
         .collect();
@@ -171,8 +232,9 @@ fn describe(names: &Names, number: u32, address: Ipv4Addr, pool: u32, tally: Tal
         .collect();
     PortUse {
         public_ip: address,
-        gateway: names.gateway(number),
-        pool,
+        gateway,
+        pool: pool.size(),
+        overloads,
         sessions: tally.sessions,
         protocols,
         destinations,

@@ -7,11 +7,15 @@ use std::{
 
 use aya::{
     Ebpf, Pod,
-    maps::{Array, HashMap, LpmTrie, MapData, MapError, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
 };
-use nat_common::map_types::{Gateway, Name, NameKey, ScopedAddress, names};
+use nat_common::map_types::{
+    Binding, Gateway, Name, NameKey, ScopedAddress, SessionKey, Settings, binding_key, bound_key,
+    names,
+};
 
 use crate::{
+    bpf_batch,
     error::{Error, Result},
     policy::{PrefixKey, Tables},
 };
@@ -53,12 +57,15 @@ pub fn existing(ebpf: &Ebpf) -> Result<Existing> {
 }
 
 /// Writes the tables. What others refer to goes first, interfaces last: a packet that is let in
-/// finds everything.
+/// finds everything. What sessions made under another policy is left to [`crate::stale`].
 ///
 /// # Errors
 ///
 /// What the kernel says; the map that failed is named.
 pub fn write(ebpf: &mut Ebpf, tables: &Tables) -> Result<()> {
+    settings(ebpf, tables.settings)?;
+    prefixes(ebpf, names::EXEMPTIONS, &tables.exemptions)?;
+    forwards(ebpf, tables)?;
     gateways(ebpf, &tables.gateways)?;
     prefixes(ebpf, names::ROUTES, &tables.routes)?;
     prefixes(ebpf, names::SUBNETS, &tables.subnets)?;
@@ -70,6 +77,69 @@ pub fn write(ebpf: &mut Ebpf, tables: &Tables) -> Result<()> {
 
 fn missing(name: &str) -> Error {
     Error::Load(format!("the map {name} is missing from the object"))
+}
+
+fn settings(ebpf: &mut Ebpf, wanted: Settings) -> Result<()> {
+    let name = names::SETTINGS;
+    let map = ebpf.map_mut(name).ok_or_else(|| missing(name))?;
+    let mut map = Array::<&mut MapData, Settings>::try_from(map).map_err(Error::map(name))?;
+    map.set(0, wanted, 0).map_err(Error::map(name))
+}
+
+/// Brings the static bindings to what is wanted. A dynamic one in a forward's place is replaced, and
+/// its other side goes with it: whoever ended it from there would take the forward away.
+fn forwards(ebpf: &mut Ebpf, tables: &Tables) -> Result<()> {
+    for (name, other_name, wanted) in [
+        (names::BINDINGS, names::BOUND, &tables.bindings),
+        (names::BOUND, names::BINDINGS, &tables.bound),
+    ] {
+        let mut orphans = Vec::new();
+        let mut gone = Vec::new();
+        let Some(Map::HashMap(data)) = ebpf.map(name) else {
+            return Err(missing(name));
+        };
+        bpf_batch::for_each::<SessionKey, Binding>(data, |key, there| match wanted.get(key) {
+            Some(_) if !there.is_static() => orphans.push(other_side(name, key, there)),
+            None if there.is_static() => gone.push(*key),
+            _ => {}
+        })
+        .map_err(Error::io(format!("reading the map {name}")))?;
+        let mut map = bindings(ebpf, name)?;
+        for key in &gone {
+            gone_is_fine(map.remove(key)).map_err(Error::map(name))?;
+        }
+        for (key, value) in wanted {
+            if !map.get(key, 0).is_ok_and(|there| there == *value) {
+                map.insert(key, value, 0).map_err(Error::map(name))?;
+            }
+        }
+        let mut others = bindings(ebpf, other_name)?;
+        for key in &orphans {
+            if others.get(key, 0).is_ok_and(|other| !other.is_static()) {
+                gone_is_fine(others.remove(key)).map_err(Error::map(other_name))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn bindings<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &str,
+) -> Result<HashMap<&'a mut MapData, SessionKey, Binding>> {
+    let map = ebpf.map_mut(name).ok_or_else(|| missing(name))?;
+    HashMap::try_from(map).map_err(Error::map(name))
+}
+
+/// The key of a binding's other side, in the other table.
+fn other_side(name: &str, key: &SessionKey, binding: &Binding) -> SessionKey {
+    let flow = key.flow();
+    if name == names::BINDINGS {
+        bound_key(&flow.with_source(binding.address, binding.port).reversed())
+    } else {
+        let inside = flow.with_destination(binding.address, binding.port);
+        binding_key(binding.gateway, &inside.reversed())
+    }
 }
 
 fn gateways(ebpf: &mut Ebpf, wanted: &BTreeMap<u32, Gateway>) -> Result<()> {

@@ -1,17 +1,14 @@
 //! The translation table as users see it: both halves of every session joined, numbers turned into
 //! names. Reads the pinned maps only.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::Ipv4Addr,
-};
+use std::{collections::HashMap, net::Ipv4Addr};
 
 use nat_common::{
     address::Address,
     clock::{Tick, duration, elapsed},
     flow::protocol,
     lifecycle,
-    map_types::{Gateway, Holds, Name, NameKey, Session, SessionKey, names},
+    map_types::{Name, NameKey, Session, SessionKey, names},
     sessions::outside_flow,
     tcp_state,
 };
@@ -45,7 +42,7 @@ pub struct SessionRecord {
     pub translated_port: u16,
     /// NAT gateway.
     pub gateway: String,
-    /// TCP: opening, established, closing, reset; else one-way or two-way.
+    /// TCP: opening, established, half-closed, closing, reset; else one-way or two-way.
     pub state: &'static str,
     /// Since it was made.
     pub age_seconds: u64,
@@ -129,34 +126,6 @@ pub fn read(pins: &Pins) -> Result<Vec<SessionRecord>> {
     })
     .map_err(Error::io("reading the sessions"))?;
     Ok(records)
-}
-
-/// Sessions that can't go on under these gateways: their public address is no longer their gateway's, so
-/// that their answers would go to nobody or somebody else, or their gateway's ports belong to one inside
-/// address and port each by now, and theirs was taken before that.
-///
-/// # Errors
-///
-/// When the table can't be read.
-pub fn misfits(pins: &Pins, gateways: &BTreeMap<u32, Gateway>) -> Result<Vec<SessionKey>> {
-    let mut misfits = Vec::new();
-    bpf_batch::for_each::<SessionKey, Session>(&pins.open(names::SESSIONS)?, |key, session| {
-        let fits = gateways
-            .get(&u32::from(session.owner()))
-            .is_some_and(|gateway| {
-                let count = gateway.address_count as usize;
-                let mut addresses = gateway.addresses.iter().take(count);
-                let is_bound = session.holds().include(Holds::BINDING)
-                    || gateway.is(Gateway::FORWARDS)
-                    || !gateway.is(Gateway::ENDPOINT_INDEPENDENT);
-                is_bound && addresses.any(|address| *address == session.mapped_address())
-            });
-        if !fits {
-            misfits.push(*key);
-        }
-    })
-    .map_err(Error::io("reading the sessions"))?;
-    Ok(misfits)
 }
 
 fn record(

@@ -4,6 +4,7 @@
 mod check;
 mod doctor;
 mod down;
+mod lookup;
 mod maps;
 mod output;
 mod ports;
@@ -44,6 +45,8 @@ enum Command {
     Sessions(sessions::Arguments),
     /// Show how full each public IP is, and towards whom
     Ports(ports::Arguments),
+    /// Say who is behind a public address and port, from the configuration alone
+    Lookup(lookup::Arguments),
     /// Show the BPF maps: entries, capacity, memory
     Maps(maps::Arguments),
     /// Check what the dataplane needs of this host
@@ -64,7 +67,10 @@ enum Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Failed(error.to_string())
+        match error {
+            Error::Usage(message) => Self::BadInput(format!("nat: {message}")),
+            other => Self::Failed(other.to_string()),
+        }
     }
 }
 
@@ -95,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&pins, &arguments),
         Command::Sessions(arguments) => sessions::run(&pins, &arguments),
         Command::Ports(arguments) => ports::run(&pins, &arguments),
+        Command::Lookup(arguments) => lookup::run(&arguments),
         Command::Maps(arguments) => maps::run(&pins, &arguments),
         Command::Doctor(arguments) => doctor::run(&pins, &arguments),
         Command::Down => down::run(&pins),

@@ -36,15 +36,31 @@ pub fn run(pins: &Pins, arguments: &Arguments) -> Outcome {
 pub fn text(out: &mut impl io::Write, each: &PortUse) -> io::Result<()> {
     writeln!(
         out,
-        "{} (gateway {}): {} session(s), {} ports per protocol and destination",
-        each.public_ip, each.gateway, each.sessions, each.pool
+        "{} (gateway {}): {} session(s), {} ports per protocol{}",
+        each.public_ip,
+        each.gateway,
+        each.sessions,
+        each.pool,
+        if each.overloads {
+            " and destination"
+        } else {
+            ""
+        }
     )?;
-    for protocol in each.protocols.iter().filter(|protocol| protocol.in_use > 0) {
-        writeln!(
-            out,
-            "  {}: {} in use, {} free",
-            protocol.protocol, protocol.in_use, protocol.free
-        )?;
+    for protocol in &each.protocols {
+        if protocol.in_use + protocol.forwarded + protocol.resting == 0 {
+            continue;
+        }
+        write!(out, "  {}: {} in use, ", protocol.protocol, protocol.in_use)?;
+        for (count, what) in [
+            (protocol.forwarded, "forwarded"),
+            (protocol.resting, "resting"),
+        ] {
+            if count > 0 {
+                write!(out, "{count} {what}, ")?;
+            }
+        }
+        writeln!(out, "{} free", protocol.free)?;
     }
     for destination in &each.destinations {
         writeln!(

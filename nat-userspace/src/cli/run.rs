@@ -1,17 +1,17 @@
 //! `nat run`.
 
-use std::path::PathBuf;
+use std::{net::SocketAddrV4, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 use ipnet::Ipv4Net;
 
 use super::{Failure, Outcome};
 use crate::{
-    config::{self, Attach, Config, PortRange},
+    config::{self, Attach, Config, Filtering, PortRange, Profile, Protocol},
     controller,
     error::Error,
     loader::LoadOptions,
-    nat_instance::NatInstance,
+    nat_instance::{NatInstance, PortForward},
     pins::Pins,
 };
 
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Configuration file
-    #[arg(long, value_name = "FILE", required_unless_present = "uplink", conflicts_with_all = ["uplink", "inside", "inside_cidr", "ports", "attach", "max_sessions"])]
+    #[arg(long, value_name = "FILE", required_unless_present = "uplink", conflicts_with_all = ["uplink", "inside", "inside_cidr", "ports", "attach", "max_sessions", "forward", "profile", "filtering"])]
     config: Option<PathBuf>,
     /// NAT instance: the interface that leads outside; hosts are translated to its own address
     #[arg(long, value_name = "INTERFACE", requires = "inside")]
@@ -40,6 +40,17 @@ pub struct Arguments {
     /// NAT instance: size of the session table
     #[arg(long, value_name = "N", requires = "uplink", value_parser = clap::value_parser!(u32).range(1024..=16_777_216))]
     max_sessions: Option<u32>,
+    /// NAT instance: let connections to a port of the uplink's address in, to a host inside; a range
+    /// leads to as many ports from the given one on
+    #[arg(long, value_name = "PROTOCOL:PORT=ADDRESS:PORT", requires = "uplink", value_parser = forward)]
+    forward: Vec<PortForward>,
+    /// NAT instance: whose translation rules to follow [default: aws]
+    #[arg(long, value_enum, requires = "uplink")]
+    profile: Option<ProfileArgument>,
+    /// NAT instance: who outside may write to a mapping, with profile rfc [default:
+    /// address-dependent]
+    #[arg(long, value_enum, requires = "uplink", requires = "profile")]
+    filtering: Option<FilteringArgument>,
     /// Remove the dataplane on SIGTERM or SIGINT; otherwise it runs on without the controller
     #[arg(long)]
     teardown_on_exit: bool,
@@ -63,6 +74,38 @@ impl From<AttachArgument> for Attach {
             AttachArgument::Xdp => Self::Xdp,
             AttachArgument::XdpGeneric => Self::XdpGeneric,
             AttachArgument::Tc => Self::Tc,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ProfileArgument {
+    Aws,
+    Rfc,
+}
+
+impl From<ProfileArgument> for Profile {
+    fn from(argument: ProfileArgument) -> Self {
+        match argument {
+            ProfileArgument::Aws => Self::Aws,
+            ProfileArgument::Rfc => Self::Rfc,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FilteringArgument {
+    EndpointIndependent,
+    AddressDependent,
+    AddressAndPortDependent,
+}
+
+impl From<FilteringArgument> for Filtering {
+    fn from(argument: FilteringArgument) -> Self {
+        match argument {
+            FilteringArgument::EndpointIndependent => Self::EndpointIndependent,
+            FilteringArgument::AddressDependent => Self::AddressDependent,
+            FilteringArgument::AddressAndPortDependent => Self::AddressAndPortDependent,
         }
     }
 }
@@ -103,6 +146,35 @@ fn port_range(text: &str) -> Result<PortRange, String> {
     Ok(range)
 }
 
+fn forward(text: &str) -> Result<PortForward, String> {
+    const FORM: &str = "write PROTOCOL:PORT=ADDRESS:PORT, for example tcp:8080=10.0.0.5:80";
+    let (outside, to) = text.split_once('=').ok_or(FORM)?;
+    let (protocol, ports) = outside.split_once(':').ok_or(FORM)?;
+    let protocol = match protocol {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        other => return Err(format!("{other} is neither tcp nor udp; {FORM}")),
+    };
+    let ports = if ports.contains('-') {
+        port_range(ports)?
+    } else {
+        port_range(&format!("{ports}-{ports}"))?
+    };
+    let to: SocketAddrV4 = to
+        .parse()
+        .map_err(|_| format!("{to} is no address and port; {FORM}"))?;
+    if to.port() == 0 || to.port().checked_add(ports.last - ports.first).is_none() {
+        return Err(format!(
+            "it leads to ports that are not in 1 to 65535; {FORM}"
+        ));
+    }
+    Ok(PortForward {
+        protocol,
+        ports,
+        to,
+    })
+}
+
 impl Arguments {
     fn config(&self) -> Result<Config, Failure> {
         if let Some(path) = &self.config {
@@ -120,6 +192,9 @@ impl Arguments {
             attach: self.attach.map(Attach::from).unwrap_or_default(),
             ports: self.ports.clone(),
             max_sessions: self.max_sessions,
+            forwards: self.forward.clone(),
+            profile: self.profile.map(Profile::from).unwrap_or_default(),
+            filtering: self.filtering.map(Filtering::from),
         };
         Ok(instance.config()?)
     }

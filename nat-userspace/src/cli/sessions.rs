@@ -45,7 +45,7 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     gateway: Option<String>,
     /// Only this state
-    #[arg(long, value_parser = ["opening", "established", "closing", "reset", "one-way", "two-way"])]
+    #[arg(long, value_parser = ["opening", "established", "half-closed", "closing", "reset", "one-way", "two-way"])]
     state: Option<String>,
 }
 

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+use super::gateways::NatGatewayDraft;
 use super::place::{List, Place, Read};
 use super::types::{
-    Attach, Config, DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME, Instance, NatGateway, Node, PortRange,
-    Profile, Route, RouteTable, Subnet, Target, Timeouts, Vpc,
+    Attach, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME,
+    Instance, Node, Route, RouteTable, Subnet, Target, Vpc,
 };
 
 pub struct Draft {
@@ -23,6 +23,7 @@ pub struct NodeDraft {
     pub uplinks: List<String>,
     pub attach: Read<Attach>,
     pub max_sessions: Read<u32>,
+    pub icmp_errors: Read<u32>,
 }
 
 pub struct VpcDraft {
@@ -58,26 +59,6 @@ pub struct RouteDraft {
     pub place: Place,
     pub destination: Read<Ipv4Net>,
     pub target: Read<Target>,
-}
-
-pub struct NatGatewayDraft {
-    pub place: Place,
-    pub name: Read<String>,
-    pub subnet: Read<String>,
-    pub private_ip: Read<Ipv4Addr>,
-    pub public_ips: List<Ipv4Addr>,
-    pub ports: List<PortRange>,
-    pub profile: Read<Profile>,
-    pub timeouts: TimeoutsDraft,
-    pub shared_with_host: Read<bool>,
-}
-
-#[derive(Default)]
-pub struct TimeoutsDraft {
-    pub tcp_established: Read<Duration>,
-    pub tcp_transitory: Read<Duration>,
-    pub udp: Read<Duration>,
-    pub icmp: Read<Duration>,
 }
 
 pub struct InstanceDraft {
@@ -180,6 +161,7 @@ impl NodeDraft {
             uplinks: self.uplinks.all()?,
             attach: self.attach.or(Attach::default())?,
             max_sessions: self.max_sessions.or(DEFAULT_MAX_SESSIONS)?,
+            icmp_errors_per_second: self.icmp_errors.or(DEFAULT_ICMP_ERRORS_PER_SECOND)?,
         })
     }
 }
@@ -246,37 +228,6 @@ impl RouteDraft {
         Some(Route {
             destination: self.destination.required()?,
             target: self.target.required()?,
-        })
-    }
-}
-
-impl NatGatewayDraft {
-    fn build(self) -> Option<NatGateway> {
-        let ports = match self.ports.place {
-            Some(_) => self.ports.all()?,
-            None => vec![PortRange::default()],
-        };
-        Some(NatGateway {
-            name: self.name.required()?,
-            subnet: self.subnet.required()?,
-            private_ip: self.private_ip.required()?,
-            public_ips: self.public_ips.all()?,
-            ports,
-            profile: self.profile.or(Profile::default())?,
-            timeouts: self.timeouts.build()?,
-            shared_with_host: self.shared_with_host.or(false)?,
-        })
-    }
-}
-
-impl TimeoutsDraft {
-    fn build(self) -> Option<Timeouts> {
-        let default = Timeouts::default();
-        Some(Timeouts {
-            tcp_established: self.tcp_established.or(default.tcp_established)?,
-            tcp_transitory: self.tcp_transitory.or(default.tcp_transitory)?,
-            udp: self.udp.or(default.udp)?,
-            icmp: self.icmp.or(default.icmp)?,
         })
     }
 }

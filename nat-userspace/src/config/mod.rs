@@ -6,7 +6,8 @@
 //! checked where it is used. docs/configuration.md is the reference of all keys.
 //!
 //! `reader` walks the spanned TOML (`place` keeps lines and mistakes), `values` converts single values, `parse` makes a draft in which
-//! every value knows its place, `validate`, `gateways` and `addresses` check the draft as a whole.
+//! every value knows its place, `validate` and `addresses` check the draft as a whole. What is about NAT
+//! gateways alone is in `gateways`.
 
 mod addresses;
 mod draft;
@@ -30,9 +31,13 @@ use std::path::Path;
 use toml_edit::Document;
 
 pub use error::{ConfigError, ConfigErrors};
+pub use gateways::types::DEFAULT_PORT_REST;
+pub use gateways::{Clash, clashes, client_count, most_forwarded_ports, rules_by_prefix};
 pub use types::{
-    Attach, Config, DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME, Instance, Ipv4Net, NatGateway, Node,
-    PortRange, Profile, Route, RouteTable, Subnet, Target, Timeouts, Vpc,
+    AddressPorts, Attach, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS,
+    DEFAULT_NODE_NAME, Filtering, Forward, Instance, Ipv4Net, NatGateway, NoTranslate, Node,
+    OnExhaustion, PassRule, PortRange, Profile, Protocol, Route, RouteTable, Subnet, Target,
+    Timeouts, Vpc,
 };
 
 use place::{Place, Report};

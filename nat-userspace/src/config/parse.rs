@@ -1,18 +1,19 @@
-//! The keys of the configuration: TOML to draft. Nothing here looks past one table.
+//! The keys of the configuration: TOML to draft. Nothing here looks past one table. Those of a NAT
+//! gateway are in `gateways/parse.rs`.
 
 use toml_edit::Table;
 
 use super::draft::{
-    Draft, InstanceDraft, NatGatewayDraft, NodeDraft, RouteDraft, RouteTableDraft, SubnetDraft,
-    TimeoutsDraft, VpcDraft,
+    Draft, InstanceDraft, NodeDraft, RouteDraft, RouteTableDraft, SubnetDraft, VpcDraft,
 };
+use super::gateways::nat_gateway;
 use super::place::{Place, Read, Report};
 use super::reader::{Field, Section, field};
 use super::values;
 
 const NAME: Field = field("name", "a string", "name = \"main\"");
-const SUBNET_NAME: Field = field("subnet", "a string", "subnet = \"public-a\"");
-const PRIVATE_IP: Field = field("private_ip", "a string", "private_ip = \"10.20.1.100\"");
+pub const SUBNET_NAME: Field = field("subnet", "a string", "subnet = \"public-a\"");
+pub const PRIVATE_IP: Field = field("private_ip", "a string", "private_ip = \"10.20.1.100\"");
 
 /// Reads the whole document; mistakes go to `report`.
 pub fn document(root: &Table, report: &mut Report<'_>) -> Draft {
@@ -54,12 +55,18 @@ fn node(mut section: Section<'_>, report: &mut Report<'_>) -> NodeDraft {
     const UPLINK: Field = field("uplink", "an array of strings", "uplink = [\"eth0\"]");
     const ATTACH: Field = field("attach", "a string", "attach = \"auto\"");
     const MAX_SESSIONS: Field = field("max_sessions", "an integer", "max_sessions = 262144");
+    const ICMP_ERRORS: Field = field(
+        "icmp_errors_per_second",
+        "an integer",
+        "icmp_errors_per_second = 100",
+    );
 
     let draft = NodeDraft {
         name: section.optional(report, &NODE_NAME, values::owned_text),
         uplinks: section.required_list(report, &UPLINK, values::interface),
         attach: section.optional(report, &ATTACH, values::attach),
         max_sessions: section.optional(report, &MAX_SESSIONS, values::integer(1024..=16_777_216)),
+        icmp_errors: section.optional(report, &ICMP_ERRORS, values::integer(0..=100_000)),
     };
     values::check_name(draft.name.given(), report);
     section.finish(report);
@@ -170,63 +177,6 @@ fn route(mut section: Section<'_>, report: &mut Report<'_>) -> RouteDraft {
     draft
 }
 
-fn nat_gateway(mut section: Section<'_>, report: &mut Report<'_>) -> NatGatewayDraft {
-    const PUBLIC_IPS: Field = field(
-        "public_ips",
-        "an array of strings",
-        "public_ips = [\"198.51.100.10\"]",
-    );
-    const PORTS: Field = field("ports", "an array of strings", "ports = [\"1024-65535\"]");
-    const PROFILE: Field = field("profile", "a string", "profile = \"aws\"");
-    const TIMEOUTS: Field = field("timeouts", "a table", "timeouts = { tcp = 350, udp = 350 }");
-    const SHARED: Field = field(
-        "shared_with_host",
-        "true or false",
-        "shared_with_host = true",
-    );
-
-    let name = required_name(&mut section, report);
-    let subnet = section.required(report, &SUBNET_NAME, values::owned_text);
-    let private_ip = section.required(report, &PRIVATE_IP, values::address);
-    let public_ips = section.list(report, &PUBLIC_IPS, values::address);
-    let ports = section.list(report, &PORTS, values::port_range);
-    let profile = section.optional(report, &PROFILE, values::profile);
-    let timeouts = match section.section(report, &TIMEOUTS) {
-        Some(section) => timeouts(section, report),
-        None => TimeoutsDraft::default(),
-    };
-    let shared_with_host = section.optional(report, &SHARED, values::boolean);
-    let place = section.place.clone();
-    section.finish(report);
-    NatGatewayDraft {
-        place,
-        name,
-        subnet,
-        private_ip,
-        public_ips,
-        ports,
-        profile,
-        timeouts,
-        shared_with_host,
-    }
-}
-
-fn timeouts(mut section: Section<'_>, report: &mut Report<'_>) -> TimeoutsDraft {
-    const TCP: Field = field("tcp", "whole seconds", "tcp = 350");
-    const TCP_TRANSITORY: Field = field("tcp_transitory", "whole seconds", "tcp_transitory = 240");
-    const UDP: Field = field("udp", "whole seconds", "udp = 350");
-    const ICMP: Field = field("icmp", "whole seconds", "icmp = 60");
-
-    let draft = TimeoutsDraft {
-        tcp_established: section.optional(report, &TCP, values::seconds),
-        tcp_transitory: section.optional(report, &TCP_TRANSITORY, values::seconds),
-        udp: section.optional(report, &UDP, values::seconds),
-        icmp: section.optional(report, &ICMP, values::seconds),
-    };
-    section.finish(report);
-    draft
-}
-
 fn instance(mut section: Section<'_>, report: &mut Report<'_>) -> InstanceDraft {
     const PUBLIC_IP: Field = field("public_ip", "a string", "public_ip = \"198.51.100.20\"");
 
@@ -240,7 +190,7 @@ fn instance(mut section: Section<'_>, report: &mut Report<'_>) -> InstanceDraft 
     draft
 }
 
-fn required_name(section: &mut Section<'_>, report: &mut Report<'_>) -> Read<String> {
+pub fn required_name(section: &mut Section<'_>, report: &mut Report<'_>) -> Read<String> {
     let name = section.required(report, &NAME, values::owned_text);
     values::check_name(name.given(), report);
     name

@@ -44,6 +44,7 @@ pub struct Section<'d> {
     table: &'d dyn TableLike,
     pub place: Place,
     known: Vec<&'static str>,
+    replaced: Vec<&'static str>,
 }
 
 impl<'d> Section<'d> {
@@ -52,6 +53,7 @@ impl<'d> Section<'d> {
             table,
             place: Place::nowhere(0),
             known: Vec::new(),
+            replaced: Vec::new(),
         }
     }
 
@@ -159,6 +161,7 @@ impl<'d> Section<'d> {
                 table,
                 place,
                 known: Vec::new(),
+                replaced: Vec::new(),
             }),
             None => {
                 refuse(
@@ -196,6 +199,7 @@ impl<'d> Section<'d> {
                     key: join(&self.place.key, &own),
                 },
                 known: Vec::new(),
+                replaced: Vec::new(),
             });
         };
         match item {
@@ -246,10 +250,18 @@ impl<'d> Section<'d> {
         (sections, complete)
     }
 
+    /// Refuses a key that others stand for now; `remedy` names them.
+    pub fn replaced(&mut self, report: &mut Report<'_>, key: &'static str, remedy: &str) {
+        self.replaced.push(key);
+        if let Some(item) = self.table.get(key) {
+            report.error(&self.place_of(key, item), "replaced by other keys", remedy);
+        }
+    }
+
     /// Reports the keys nobody asked for.
     pub fn finish(self, report: &mut Report<'_>) {
         for (key, item) in self.table.iter() {
-            if self.known.contains(&key) {
+            if self.known.contains(&key) || self.replaced.contains(&key) {
                 continue;
             }
             let place = self.place_of(key, item);
@@ -304,7 +316,7 @@ impl<'d> Section<'d> {
 /// Words of the design that are not built yet. They are refused by name: a security setting that
 /// is silently ignored would leave open what its author believes closed.
 fn is_planned(key: &str) -> bool {
-    const PLANNED: [&str; 8] = [
+    const PLANNED: [&str; 7] = [
         "security_group",
         "security_groups",
         "network_acl",
@@ -312,7 +324,6 @@ fn is_planned(key: &str) -> bool {
         "source_dest_check",
         "prefix_list",
         "prefix_lists",
-        "quotas",
     ];
     PLANNED.contains(&key) || key.starts_with("endpoint")
 }

@@ -1,14 +1,20 @@
 //! The configuration as plain data. [`super::parse`] is what makes a checked one.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 pub use ipnet::Ipv4Net;
+
+pub use super::gateways::types::{
+    AddressPorts, Filtering, Forward, NatGateway, NoTranslate, OnExhaustion, PassRule, PortRange,
+    Profile, Protocol, Timeouts,
+};
 
 /// `node.name` when the file gives none.
 pub const DEFAULT_NODE_NAME: &str = "nat";
 /// `node.max_sessions` when the file gives none.
 pub const DEFAULT_MAX_SESSIONS: u32 = 262_144;
+/// `node.icmp_errors_per_second` when the file gives none.
+pub const DEFAULT_ICMP_ERRORS_PER_SECOND: u32 = 100;
 
 /// Everything one dataplane serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +36,8 @@ pub struct Node {
     pub attach: Attach,
     /// Sessions the preallocated table holds.
     pub max_sessions: u32,
+    /// ICMP errors it makes itself, per CPU and second, at most.
+    pub icmp_errors_per_second: u32,
 }
 
 /// Where the programs are attached.
@@ -136,81 +144,6 @@ pub enum Target {
     NatGateway(String),
     /// Dropped.
     Blackhole,
-}
-
-/// A NAT gateway: many hosts behind few addresses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NatGateway {
-    /// Unique among the VPC's NAT gateways.
-    pub name: String,
-    /// Name of the subnet it lives in; its route table carries the translated packets.
-    pub subnet: String,
-    /// Its address in that subnet.
-    pub private_ip: Ipv4Addr,
-    /// Addresses it translates to, at most 8; empty for a private gateway, which translates to
-    /// `private_ip`.
-    pub public_ips: Vec<Ipv4Addr>,
-    /// Source ports it hands out, 1 to 4 ranges that do not overlap.
-    pub ports: Vec<PortRange>,
-    /// Whose translation rules it follows.
-    pub profile: Profile,
-    /// When idle sessions end.
-    pub timeouts: Timeouts,
-    /// Whether the host itself uses the same addresses; unmatched packets are then the host's.
-    pub shared_with_host: bool,
-}
-
-/// Ports `first..=last`; `1 <= first <= last`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PortRange {
-    /// Lowest port.
-    pub first: u16,
-    /// Highest port, included.
-    pub last: u16,
-}
-
-impl Default for PortRange {
-    /// 1024-65535, as AWS's NAT gateway uses.
-    fn default() -> Self {
-        Self {
-            first: 1024,
-            last: 65535,
-        }
-    }
-}
-
-/// Rules of translation.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Profile {
-    /// As AWS's NAT gateway: the port is kept when free, ports are overloaded per destination.
-    #[default]
-    Aws,
-}
-
-/// How long a session may be idle, per protocol and state; whole seconds, 1 to 432,000.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// TCP after its handshake (key `tcp`).
-    pub tcp_established: Duration,
-    /// TCP while opening or closing.
-    pub tcp_transitory: Duration,
-    /// UDP.
-    pub udp: Duration,
-    /// ICMP echo.
-    pub icmp: Duration,
-}
-
-impl Default for Timeouts {
-    /// 350 s for TCP and UDP as AWS's NAT gateway; 240 s for opening and closing TCP (RFC 5382
-    /// REQ-5) and 60 s for ICMP (RFC 5508 REQ-2), the least those RFCs allow.
-    fn default() -> Self {
-        Self {
-            tcp_established: Duration::from_secs(350),
-            tcp_transitory: Duration::from_secs(240),
-            udp: Duration::from_secs(350),
-            icmp: Duration::from_secs(60),
-        }
-    }
 }
 
 /// A host listed by name.

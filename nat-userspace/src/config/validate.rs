@@ -45,6 +45,7 @@ pub fn check(draft: &Draft, report: &mut Report<'_>) {
         gateways::check(vpc, &index, report);
     }
     addresses::check(draft, report);
+    gateways::check_together(draft, report);
 }
 
 fn uplinks(draft: &Draft, report: &mut Report<'_>) {

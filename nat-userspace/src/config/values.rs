@@ -10,7 +10,7 @@ use toml_edit::Value;
 use super::place::{Located, Report};
 use super::reader::Complaint;
 use super::suggest::{closest, listed, quoted};
-use super::types::{Attach, PortRange, Profile, Target};
+use super::types::{Attach, Target};
 
 pub const MAX_NAME: usize = 64;
 /// IFNAMSIZ without its final zero.
@@ -58,8 +58,9 @@ pub fn integer(range: RangeInclusive<u32>) -> impl Fn(&Value) -> Result<u32, Com
     }
 }
 
-pub fn seconds(value: &Value) -> Result<Duration, Complaint> {
-    integer(1..=432_000)(value).map(|seconds| Duration::from_secs(seconds.into()))
+pub fn seconds(range: RangeInclusive<u32>) -> impl Fn(&Value) -> Result<Duration, Complaint> {
+    let integer = integer(range);
+    move |value| integer(value).map(|seconds| Duration::from_secs(seconds.into()))
 }
 
 /// Whether `text` may name something.
@@ -212,66 +213,26 @@ pub fn target(value: &Value) -> Result<Target, Complaint> {
 }
 
 pub fn attach(value: &Value) -> Result<Attach, Complaint> {
-    const CHOICES: [(&str, Attach); 4] = [
-        ("auto", Attach::Auto),
-        ("xdp", Attach::Xdp),
-        ("xdp-generic", Attach::XdpGeneric),
-        ("tc", Attach::Tc),
-    ];
+    choice(
+        value,
+        "a way to attach",
+        &[
+            ("auto", Attach::Auto),
+            ("xdp", Attach::Xdp),
+            ("xdp-generic", Attach::XdpGeneric),
+            ("tc", Attach::Tc),
+        ],
+    )
+}
+
+/// One of some words; `what` says what they are.
+pub fn choice<T: Copy>(value: &Value, what: &str, choices: &[(&str, T)]) -> Result<T, Complaint> {
     let text = text(value)?;
-    match CHOICES.iter().find(|(word, _)| *word == text) {
-        Some((_, attach)) => Ok(*attach),
+    match choices.iter().find(|(word, _)| *word == text) {
+        Some((_, chosen)) => Ok(*chosen),
         None => Err(Complaint::invalid(
-            format!("{} is not a way to attach", quoted(text)),
-            format!("allowed: {}", listed(CHOICES.map(|(word, _)| word))),
+            format!("{} is not {what}", quoted(text)),
+            format!("allowed: {}", listed(choices.iter().map(|(word, _)| *word))),
         )),
     }
-}
-
-pub fn profile(value: &Value) -> Result<Profile, Complaint> {
-    match text(value)? {
-        "aws" => Ok(Profile::Aws),
-        "rfc" => Err(Complaint::invalid(
-            "profile \"rfc\" is not supported in this version",
-            "write \"aws\" or leave it out",
-        )),
-        other => Err(Complaint::invalid(
-            format!("{} is not a profile", quoted(other)),
-            "write \"aws\" or leave it out",
-        )),
-    }
-}
-
-pub fn port_range(value: &Value) -> Result<PortRange, Complaint> {
-    let text = text(value)?;
-    let form = "write \"FIRST-LAST\" with ports from 1 to 65535, as in \"1024-65535\"";
-    let invalid = || Complaint::invalid(format!("{} is not a port range", quoted(text)), form);
-    let port = |digits: &str| -> Option<u16> {
-        let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-        digits.parse().ok().filter(|_| plain)
-    };
-    let Some((first, last)) = text.split_once('-') else {
-        return Err(match port(text) {
-            Some(port) if port > 0 => Complaint::invalid(
-                format!("{} is not a port range", quoted(text)),
-                format!("write \"{port}-{port}\""),
-            ),
-            _ => invalid(),
-        });
-    };
-    let first = port(first.trim()).ok_or_else(invalid)?;
-    let last = port(last.trim()).ok_or_else(invalid)?;
-    if first == 0 {
-        return Err(Complaint::invalid(
-            "port 0 cannot be used",
-            "begin the range at 1 or higher",
-        ));
-    }
-    if first > last {
-        return Err(Complaint::invalid(
-            format!("the range ends at {last}, before it begins at {first}"),
-            format!("write \"{last}-{first}\""),
-        ));
-    }
-    Ok(PortRange { first, last })
 }

@@ -3,8 +3,11 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::SAMPLE;
-use crate::config::{Config, ConfigErrors, Ipv4Net, Target, parse};
+use super::{EVERYTHING, SAMPLE, with};
+use crate::config::{
+    Config, ConfigErrors, Filtering, Ipv4Net, NatGateway, PassRule, PortRange, Profile, Protocol,
+    Target, Vpc, parse,
+};
 
 #[derive(Debug, Clone)]
 enum Mutation {
@@ -18,7 +21,7 @@ enum Mutation {
     Truncate(Index),
 }
 
-const WORDS: [&str; 24] = [
+const WORDS: [&str; 36] = [
     "0",
     "-1",
     "99999999999",
@@ -43,6 +46,18 @@ const WORDS: [&str; 24] = [
     "1979-05-27",
     "\"\"\"a\nb\"\"\"",
     "vpc.subnet.name",
+    "profile",
+    "\"rfc\"",
+    "\"aws\"",
+    "\"address-dependent\"",
+    "\"198.51.100.11\"",
+    "\"10.40.2.101:65535\"",
+    "\"1-65535\"",
+    "\"8005\"",
+    "\"udp\"",
+    "\"10.0.0.0/12\"",
+    "\"10.40.2.0/28\"",
+    "ports",
 ];
 
 fn mutation() -> impl Strategy<Value = Mutation> {
@@ -152,6 +167,9 @@ fn check_promises(config: &Config) -> Result<(), TestCaseError> {
                 prop_assert!(!one.cidr.contains(&other.cidr) && !other.cidr.contains(&one.cidr));
             }
         }
+        for gateway in &vpc.nat_gateways {
+            check_gateway(vpc, gateway)?;
+        }
         for route in vpc.route_tables.iter().flat_map(|table| &table.routes) {
             match &route.target {
                 Target::NatGateway(name) => prop_assert!(gateway(name)),
@@ -198,6 +216,113 @@ fn check_promises(config: &Config) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+fn check_gateway(vpc: &Vpc, gateway: &NatGateway) -> Result<(), TestCaseError> {
+    let own = |address: &Ipv4Addr| gateway.addresses().contains(address);
+    let is_open = gateway.filtering == Filtering::EndpointIndependent;
+    if gateway.profile == Profile::Aws {
+        prop_assert_eq!(gateway.filtering, Filtering::AddressAndPortDependent);
+        prop_assert!(gateway.forwards.is_empty() || gateway.shared_with_host);
+        prop_assert!(gateway.max_ports_per_client.is_none());
+    }
+    prop_assert!(gateway.port_rest.is_zero() || is_open);
+    for (n, entry) in gateway.address_ports.iter().enumerate() {
+        prop_assert!(own(&entry.public_ip));
+        let mut later = gateway.address_ports[n + 1..].iter();
+        prop_assert!(later.all(|other| other.public_ip != entry.public_ip));
+    }
+    let sizes = gateway.addresses().iter().map(|address| {
+        let ranges = gateway.ports_of(*address);
+        let mut ports: Vec<u16> = ranges
+            .iter()
+            .flat_map(|range| range.first..=range.last)
+            .collect();
+        let count = ports.len();
+        ports.sort();
+        ports.dedup();
+        (1..=4).contains(&ranges.len()) && ports.len() == count && ports[0] > 0
+    });
+    prop_assert!(sizes.into_iter().all(|is_pool| is_pool));
+    check_forwards(vpc, gateway)?;
+    if let Some(clients) = gateway.deterministic {
+        let sizes = gateway.addresses().iter().map(|address| {
+            gateway
+                .ports_of(*address)
+                .iter()
+                .map(|range| u64::from(range.size()))
+                .sum::<u64>()
+        });
+        let sizes: Vec<u64> = sizes.collect();
+        let per_address = (1u64 << (32 - clients.prefix_len())).div_ceil(sizes.len() as u64);
+        prop_assert!(
+            sizes
+                .iter()
+                .all(|size| *size == sizes[0] && *size >= per_address)
+        );
+        for subnet in &vpc.subnets {
+            let mut routes = vpc
+                .route_table_of(subnet)
+                .into_iter()
+                .flat_map(|table| &table.routes);
+            let routed =
+                routes.any(|route| route.target == Target::NatGateway(gateway.name.clone()));
+            prop_assert!(!routed || clients.contains(&subnet.cidr));
+        }
+    }
+    let rules = crate::config::rules_by_prefix(gateway.no_translate.iter().copied());
+    prop_assert!(rules.values().all(|rules| (1..=8).contains(&rules.len())));
+    let covered = |net: &Ipv4Net, protocol: Option<Protocol>, port: Option<u16>| {
+        let mut rules = gateway
+            .no_translate
+            .iter()
+            .filter(|rule| rule.destination.contains(net));
+        rules.any(|rule| covers(&rule.rule, protocol, port))
+    };
+    for (net, rules) in &rules {
+        for protocol in [
+            None,
+            Some(Protocol::Tcp),
+            Some(Protocol::Udp),
+            Some(Protocol::Icmp),
+        ] {
+            for port in [None, Some(443), Some(53), Some(1500)] {
+                let compiled = rules.iter().any(|rule| covers(rule, protocol, port));
+                prop_assert_eq!(compiled, covered(net, protocol, port));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn covers(rule: &PassRule, protocol: Option<Protocol>, port: Option<u16>) -> bool {
+    let ports = match (rule.ports, port) {
+        (None, _) => true,
+        (Some(ports), Some(port)) => ports.contains(port),
+        (Some(_), None) => false,
+    };
+    (rule.protocol.is_none() || rule.protocol == protocol) && ports
+}
+
+fn check_forwards(vpc: &Vpc, gateway: &NatGateway) -> Result<(), TestCaseError> {
+    let meet = |a: PortRange, b: PortRange| a.first <= b.last && b.first <= a.last;
+    for (n, forward) in gateway.forwards.iter().enumerate() {
+        prop_assert!(gateway.addresses().contains(&forward.public_ip));
+        prop_assert!(forward.protocol != Protocol::Icmp);
+        prop_assert_eq!(forward.pairs().count(), forward.ports.size() as usize);
+        let mut subnets = vpc.subnets.iter();
+        prop_assert!(subnets.any(|subnet| subnet.cidr.contains(forward.to.ip())));
+        for other in gateway.forwards[n + 1..]
+            .iter()
+            .filter(|other| other.protocol == forward.protocol)
+        {
+            let public = other.public_ip == forward.public_ip && meet(other.ports, forward.ports);
+            let inside = other.to.ip() == forward.to.ip()
+                && meet(other.inside_ports(), forward.inside_ports());
+            prop_assert!(!public && !inside);
+        }
+    }
+    Ok(())
+}
+
 fn check(text: &str) -> Result<(), TestCaseError> {
     match parse("nat.toml", text) {
         Ok(config) => check_promises(&config),
@@ -214,6 +339,14 @@ proptest! {
     ) {
         let text = mutations.iter().fold(SAMPLE.to_owned(), |text, mutation| apply(&text, mutation));
         check(&text)?;
+    }
+
+    #[test]
+    fn mutated_settings_are_read_or_refused_with_reasons(
+        mutations in proptest::collection::vec(mutation(), 1..6),
+    ) {
+        let settings = mutations.iter().fold(EVERYTHING.to_owned(), |text, mutation| apply(&text, mutation));
+        check(&with(&settings))?;
     }
 
     #[test]

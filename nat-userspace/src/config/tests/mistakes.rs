@@ -46,11 +46,11 @@ attach = "auto"  "# => "node = 5"] gives [
     ];
     misspelt_key: [r#"uplink = ["eth0"]"# => r#"uplnik = ["eth0"]"#] gives [
         r#"f:1: node / uplink: required key is missing; add uplink = ["eth0"]"#,
-        "f:3: node / uplnik: unknown key; did you mean uplink? known keys here: name, uplink, attach, max_sessions",
+        "f:3: node / uplnik: unknown key; did you mean uplink? known keys here: name, uplink, attach, max_sessions, icmp_errors_per_second",
     ];
     unknown_key: [r#"uplink = ["eth0"]"# => r#"uplink = ["eth0"]
 "co lour" = 1"#] gives [
-        r#"f:4: node / "co lour": unknown key; remove it; known keys here: name, uplink, attach, max_sessions"#,
+        r#"f:4: node / "co lour": unknown key; remove it; known keys here: name, uplink, attach, max_sessions, icmp_errors_per_second"#,
     ];
     unknown_top_level_key: ["[node]" => r#"vcp = 1
 [node]"#] gives [
@@ -70,6 +70,9 @@ attach = "auto"  "# => "node = 5"] gives [
     ];
     sessions_negative: [r#"attach = "auto""# => "max_sessions = -1"] gives [
         "f:4: node / max_sessions: -1 is out of range; use 1024 to 16777216",
+    ];
+    too_many_icmp_errors: [r#"attach = "auto""# => "icmp_errors_per_second = 100001"] gives [
+        "f:4: node / icmp_errors_per_second: 100001 is out of range; use 0 to 100000",
     ];
     node_name_empty: [r#"name = "edge-1""# => r#"name = """#] gives [
         "f:2: node / name: the name is empty; use 1 to 64 of the characters A-Z a-z 0-9 . _ -",

@@ -108,13 +108,9 @@ refuse_each! {
   ports = ["1-2", "3-4", "5-6", "7-8", "9-10"]"#] gives [
         r#"f:38: vpc "main" / nat_gateway "egress" / ports[4]: too many port ranges on a NAT gateway: 5; keep at most 4"#,
     ];
-    profile_of_the_rfcs: [r#"["198.51.100.10"]"# => r#"["198.51.100.10"]
-  profile = "rfc""#] gives [
-        r#"f:38: vpc "main" / nat_gateway "egress" / profile: profile "rfc" is not supported in this version; write "aws" or leave it out"#,
-    ];
     profile_unknown: [r#"["198.51.100.10"]"# => r#"["198.51.100.10"]
   profile = "gcp""#] gives [
-        r#"f:38: vpc "main" / nat_gateway "egress" / profile: "gcp" is not a profile; write "aws" or leave it out"#,
+        r#"f:38: vpc "main" / nat_gateway "egress" / profile: "gcp" is not a profile; allowed: "aws", "rfc""#,
     ];
     timeout_of_zero: [r#"["198.51.100.10"]"# => r#"["198.51.100.10"]
   timeouts = { udp = 0 }"#] gives [
@@ -130,7 +126,7 @@ refuse_each! {
     ];
     timeout_unknown: [r#"["198.51.100.10"]"# => r#"["198.51.100.10"]
   timeouts = { tcp_established = 350 }"#] gives [
-        r#"f:38: vpc "main" / nat_gateway "egress" / timeouts / tcp_established: unknown key; remove it; known keys here: tcp, tcp_transitory, udp, icmp"#,
+        r#"f:38: vpc "main" / nat_gateway "egress" / timeouts / tcp_established: unknown key; remove it; known keys here: tcp, tcp_opening, tcp_closing, udp, udp_stream, icmp"#,
     ];
     timeouts_as_a_number: [r#"["198.51.100.10"]"# => r#"["198.51.100.10"]
   timeouts = 350"#] gives [
@@ -138,7 +134,7 @@ refuse_each! {
     ];
     quotas: [r#"["198.51.100.10"]"# => r#"["198.51.100.10"]
   quotas = { per_host = 1000 }"#] gives [
-        r#"f:38: vpc "main" / nat_gateway "egress" / quotas: not supported in this version; remove quotas"#,
+        r#"f:38: vpc "main" / nat_gateway "egress" / quotas: replaced by other keys; write max_sessions_per_client, or max_ports_per_client with profile "rfc""#,
     ];
     instance_in_a_missing_subnet: [r#"  subnet = "public-a"
   private_ip = "10.20.1.10"

@@ -3,7 +3,9 @@
 mod fuzz;
 mod mistakes;
 mod mistakes_in_gateways;
+mod mistakes_in_settings;
 mod valid;
+mod valid_settings;
 mod whole_files;
 
 use super::parse;
@@ -53,6 +55,38 @@ internet_gateway = true
   private_ip = "10.20.1.10"
   public_ip = "198.51.100.20"
 "#;
+
+/// The line of the sample's gateway that other settings take the place of.
+pub const PUBLIC_IPS: &str = "public_ips = [\"198.51.100.10\"] ";
+
+/// Every setting of a gateway, instead of [`PUBLIC_IPS`].
+pub const EVERYTHING: &str = r#"public_ips = ["198.51.100.10", "198.51.100.11"]
+  ports = ["2000-2999", "1-999"]
+  address_ports = [{ public_ip = "198.51.100.11", ports = ["10000-11998"] }]
+  profile = "rfc"
+  filtering = "endpoint-independent"
+  max_sessions_per_client = 1048576
+  max_ports_per_client = 65535
+  port_rest = 0
+  on_exhaustion = "host-unreachable"
+  deterministic = "10.40.0.0/21"
+  no_translate = [
+    { destination = "10.0.0.0/8" },
+    { destination = "192.0.2.0/24", protocol = "tcp", ports = "443" },
+    { destination = "192.0.2.0/24", protocol = "udp", ports = "1000-2000" },
+    { destination = "192.0.2.0/24", protocol = "icmp" },
+    { destination = "192.0.2.0/24", protocol = "all", ports = "53" },
+  ]
+  forward = [
+    { protocol = "tcp", port = "8000-8010", public_ip = "198.51.100.11", to = "10.40.2.101:80" },
+    { protocol = "udp", port = "8000", public_ip = "198.51.100.10", to = "10.40.2.101:80" },
+  ]
+  timeouts = { tcp = 8000, tcp_opening = 6, tcp_closing = 7, udp = 120, udp_stream = 180, icmp = 60 }"#;
+
+/// The sample with other settings of its gateway, `public_ips` among them.
+pub fn with(settings: &str) -> String {
+    edited(&[(PUBLIC_IPS, settings)])
+}
 
 /// The sample with each `from` replaced by its `to`; every `from` occurs exactly once.
 pub fn edited(edits: &[(&str, &str)]) -> String {

@@ -16,6 +16,7 @@ fn sample() -> Config {
             uplinks: vec!["eth0".into()],
             attach: Attach::Auto,
             max_sessions: 262_144,
+            icmp_errors_per_second: 100,
         },
         vpcs: vec![Vpc {
             name: "main".into(),
@@ -65,11 +66,22 @@ fn sample() -> Config {
                     first: 1024,
                     last: 65535,
                 }],
+                address_ports: Vec::new(),
                 profile: Profile::Aws,
+                filtering: Filtering::AddressAndPortDependent,
+                max_sessions_per_client: None,
+                max_ports_per_client: None,
+                port_rest: Duration::ZERO,
+                on_exhaustion: OnExhaustion::AdminProhibited,
+                deterministic: None,
+                no_translate: Vec::new(),
+                forwards: Vec::new(),
                 timeouts: Timeouts {
                     tcp_established: Duration::from_secs(350),
-                    tcp_transitory: Duration::from_secs(240),
+                    tcp_opening: Duration::from_secs(240),
+                    tcp_closing: Duration::from_secs(240),
                     udp: Duration::from_secs(350),
+                    udp_stream: Duration::from_secs(350),
                     icmp: Duration::from_secs(60),
                 },
                 shared_with_host: false,
@@ -142,7 +154,7 @@ fn every_optional_key_is_read() {
         (
             "public_ips = [\"198.51.100.10\"]",
             "public_ips = [\"198.51.100.10\", \"10.20.1.100\"]\n  ports = [\"1-1\", \"2000-3000\"]\n  profile = \"aws\"\n\
-          timeouts = { tcp = 432000, tcp_transitory = 1, udp = 30, icmp = 2 }\n  shared_with_host = true",
+          timeouts = { tcp = 432000, tcp_opening = 1, udp = 30, icmp = 2 }\n  shared_with_host = true",
         ),
     ]));
     assert_eq!(config.node.max_sessions, 1024);
@@ -162,6 +174,8 @@ fn every_optional_key_is_read() {
     assert_eq!(gateway.ports.len(), 2);
     assert_eq!(gateway.ports[0], PortRange { first: 1, last: 1 });
     assert_eq!(gateway.timeouts.tcp_established.as_secs(), 432_000);
+    assert_eq!(gateway.timeouts.tcp_opening.as_secs(), 1);
+    assert_eq!(gateway.timeouts.tcp_closing.as_secs(), 240);
     assert_eq!(gateway.timeouts.icmp.as_secs(), 2);
     assert!(gateway.shared_with_host);
     assert_eq!(gateway.public_ips.len(), 2);

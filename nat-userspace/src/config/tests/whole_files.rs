@@ -184,13 +184,14 @@ fn a_subnet_too_small_for_any_host_is_said_to_be() {
 fn the_reference_names_every_key_and_its_examples_are_valid() {
     let reference = include_str!("../../../../docs/configuration.md");
     let text = "x = 1\n[node]\nx = 1\n[[vpc]]\nx = 1\nsubnet = [{ x = 1 }]\ninstance = [{ x = 1 }]\n\
-                route_table = [{ x = 1, routes = [{ x = 1 }] }]\nnat_gateway = [{ x = 1, timeouts = { x = 1 } }]\n";
+                route_table = [{ x = 1, routes = [{ x = 1 }] }]\nnat_gateway = [{ x = 1, timeouts = { x = 1 }, forward = [{ x = 1 }], \
+                no_translate = [{ x = 1 }], address_ports = [{ x = 1 }] }]\n";
     let ConfigErrors(errors) = parse("f", text).unwrap_err();
     let unknown: Vec<&ConfigError> = errors
         .iter()
         .filter(|e| e.message == "unknown key")
         .collect();
-    assert_eq!(unknown.len(), 9);
+    assert_eq!(unknown.len(), 12);
     for error in unknown {
         let (_, keys) = error.remedy.split_once("known keys here: ").unwrap();
         for key in keys.split(", ") {

@@ -1,82 +1,23 @@
-//! Checks of NAT gateways: their pools, and the way out of their own subnet.
+//! Checks of the way out of a NAT gateway's own subnet.
 
 use std::collections::HashSet;
 
 use ipnet::Ipv4Net;
 
-use super::draft::{Index, NatGatewayDraft, RouteTableDraft, Routing, VpcDraft};
-use super::place::{Located, Report};
-use super::suggest::quoted;
-use super::types::{PortRange, Target};
-use super::validate::{limit, subnet_reference};
+use super::draft::NatGatewayDraft;
+use crate::config::draft::{Index, RouteTableDraft, Routing, VpcDraft};
+use crate::config::place::Report;
+use crate::config::suggest::quoted;
+use crate::config::types::Target;
 
-/// As AWS's NAT gateway.
-const MAX_PUBLIC_IPS: usize = 8;
-const MAX_PORT_RANGES: usize = 4;
-
-/// Reports the mistakes of a VPC's NAT gateways.
-pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
-    for gateway in &vpc.nat_gateways {
-        subnet_reference(vpc, &gateway.subnet, index, report);
-        let places = gateway
-            .public_ips
-            .items
-            .iter()
-            .map(|address| &address.place);
-        limit(
-            "public addresses on a NAT gateway",
-            MAX_PUBLIC_IPS,
-            places,
-            report,
-        );
-        ports(gateway, report);
-        way_out(vpc, gateway, index, report);
-        loops(gateway, index, report);
-    }
-}
-
-fn ports(gateway: &NatGatewayDraft, report: &mut Report<'_>) {
-    let ranges = &gateway.ports;
-    if let Some(place) = ranges.place.as_ref()
-        && ranges.items.is_empty()
-        && ranges.complete
-    {
-        report.error(
-            place,
-            "there is no port range",
-            "write ports = [\"1024-65535\"] or leave the key out",
-        );
-    }
-    let places = ranges.items.iter().map(|range| &range.place);
-    limit(
-        "port ranges on a NAT gateway",
-        MAX_PORT_RANGES,
-        places,
-        report,
-    );
-
-    let mut sorted: Vec<&Located<PortRange>> = ranges.items.iter().collect();
-    sorted.sort_by_key(|range| range.value.first);
-    for pair in sorted.windows(2) {
-        let [lower, upper] = [pair[0], pair[1]];
-        if lower.value.last < upper.value.first {
-            continue;
-        }
-        let (earlier, later) = if lower.place.offset < upper.place.offset {
-            (lower, upper)
-        } else {
-            (upper, lower)
-        };
-        report.error(
-            &later.place,
-            format!("ports {} overlap {}", shown(later), shown(earlier)),
-            "join the two ranges or make them apart",
-        );
-    }
-}
-
-fn shown(range: &Located<PortRange>) -> String {
-    format!("{}-{}", range.value.first, range.value.last)
+pub fn check(
+    vpc: &VpcDraft,
+    gateway: &NatGatewayDraft,
+    index: &Index<'_>,
+    report: &mut Report<'_>,
+) {
+    way_out(vpc, gateway, index, report);
+    loops(gateway, index, report);
 }
 
 /// A public gateway reaches the internet by the internet gateway, from its own subnet.

@@ -1,5 +1,10 @@
 //! Compiles a configuration into the entries of the policy maps. Pure: the host's facts and the
-//! numbers already given come in, the whole content of every table comes out.
+//! numbers already given come in, the whole content of every table comes out. NAT gateways are in
+//! `gateway.rs`.
+
+mod gateway;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -9,19 +14,20 @@ use std::{
 use ipnet::Ipv4Net;
 use nat_common::{
     address::Address,
-    clock::ticks_in,
     map_types::{
-        self, ALL_VPCS, Elastic, Gateway, Interface, MAX_GATEWAYS, MAX_PUBLIC_IPS, Name, NameKey,
-        PrivateAddress, PublicAddress, PublicUse, Route, ScopedAddress, Subnet,
+        self, ALL_VPCS, Binding, Elastic, Exemptions, Gateway, Interface, Name, NameKey,
+        PrivateAddress, PublicAddress, PublicUse, Route, ScopedAddress, SessionKey, Settings,
+        Subnet,
     },
-    port_pool::{self, PortPool},
 };
 
 use crate::{
     attach::{Attached, Hook},
-    config::{Config, NatGateway, Target, Vpc},
+    config::{Config, Target, Vpc},
     error::{Error, Result},
 };
+
+pub use gateway::port_pool;
 
 /// Prefix length and key of a longest-prefix map.
 pub type PrefixKey = (u32, ScopedAddress);
@@ -41,6 +47,14 @@ pub struct Tables {
     pub public_addresses: HashMap<Address, PublicAddress>,
     /// By VPC and private IP.
     pub elastic: HashMap<PrivateAddress, Elastic>,
+    /// Forwards by inside port: their public one.
+    pub bindings: HashMap<SessionKey, Binding>,
+    /// Forwards by public port: their inside one.
+    pub bound: HashMap<SessionKey, Binding>,
+    /// What is not translated, by gateway (or all of them) and remote prefix.
+    pub exemptions: HashMap<PrefixKey, Exemptions>,
+    /// What holds for the whole node.
+    pub settings: Settings,
     /// Numbers to names.
     pub names: HashMap<NameKey, Name>,
 }
@@ -108,6 +122,9 @@ pub fn compile(config: &Config, numbering: &mut Numbering, facts: Facts<'_>) -> 
         compiler.vpc(vpc)?;
     }
     compiler.one_prefix();
+    let gateways = config.vpcs.iter().flat_map(|vpc| &vpc.nat_gateways);
+    let rules = gateways.flat_map(|gateway| &gateway.no_translate);
+    compiler.exemptions(map_types::ALL_GATEWAYS, rules.copied())?;
     Ok(compiler.tables)
 }
 
@@ -141,6 +158,10 @@ impl Compiler<'_, '_> {
             number: 0,
         };
         self.tables.names.insert(node, Name::new(&config.node.name));
+        self.tables.settings = Settings {
+            icmp_errors_per_second: config.node.icmp_errors_per_second,
+            ..Settings::default()
+        };
         for each in self.facts.attached {
             let mut flags = each.flags;
             if matches!(each.hook, Hook::Xdp | Hook::XdpGeneric) {
@@ -153,7 +174,9 @@ impl Compiler<'_, '_> {
                 flags |= Interface::UPLINK;
             }
             let index = each.interface.index;
-            let entry = Interface::new(flags, each.interface.mac);
+            let address = each.interface.addresses.first();
+            let address = address.map_or(Address::UNSPECIFIED, |net| net.addr().into());
+            let entry = Interface::new(flags, each.interface.mac, address);
             self.tables.interfaces.insert(index, entry);
             let key = NameKey {
                 kind: NameKey::INTERFACE,
@@ -291,80 +314,6 @@ impl Compiler<'_, '_> {
         self.tables
             .routes
             .insert(prefix(table, destination), Route::to(target));
-    }
-
-    fn gateway(&mut self, vpc: &Vpc, vpc_number: u32, gateway: &NatGateway) -> Result<()> {
-        let number = self.number(
-            NameKey::GATEWAY,
-            &format!("{}/{}", vpc.name, gateway.name),
-            0,
-        );
-        if number >= MAX_GATEWAYS {
-            return Err(Error::TooMany {
-                what: "NAT gateways",
-                count: number as usize + 1,
-                limit: MAX_GATEWAYS as usize,
-            });
-        }
-        let translates_to: &[Ipv4Addr] = match gateway.public_ips.as_slice() {
-            [] => &[gateway.private_ip],
-            public => public,
-        };
-        let too_many = |what, count, limit| Error::TooMany { what, count, limit };
-        if translates_to.len() > MAX_PUBLIC_IPS {
-            return Err(too_many(
-                "public IPs of a NAT gateway",
-                translates_to.len(),
-                MAX_PUBLIC_IPS,
-            ));
-        }
-        let mut addresses = [Address::UNSPECIFIED; MAX_PUBLIC_IPS];
-        for (slot, address) in addresses.iter_mut().zip(translates_to) {
-            *slot = Address::from(*address);
-            self.tables.public_addresses.insert(
-                *slot,
-                PublicAddress::new(PublicUse::NatGateway, number, gateway.shared_with_host),
-            );
-        }
-        let ranges: Vec<_> = gateway
-            .ports
-            .iter()
-            .map(|range| port_pool::PortRange {
-                first: range.first,
-                last: range.last,
-            })
-            .collect();
-        let pool = PortPool::new(&ranges).ok_or(too_many(
-            "port ranges of a NAT gateway",
-            ranges.len(),
-            port_pool::MAX_RANGES,
-        ))?;
-        let random = &mut self.facts.random;
-        let secret = self
-            .facts
-            .secrets
-            .get(&number)
-            .copied()
-            .unwrap_or_else(|| [random(), random()]);
-        self.tables.gateways.insert(
-            number,
-            Gateway {
-                secret,
-                addresses,
-                address_count: translates_to.len() as u32,
-                private_ip: Address::from(gateway.private_ip),
-                pool,
-                timeouts: map_types::Timeouts {
-                    tcp_established: ticks_in(gateway.timeouts.tcp_established),
-                    tcp_transitory: ticks_in(gateway.timeouts.tcp_transitory),
-                    udp: ticks_in(gateway.timeouts.udp),
-                    icmp: ticks_in(gateway.timeouts.icmp),
-                },
-                vpc: vpc_number,
-                flags: 0,
-            },
-        );
-        Ok(())
     }
 }
 

@@ -1,0 +1,197 @@
+//! The pinned maps as such: their sizes, and their entries decoded by type (`values.rs`).
+
+mod values;
+
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
+
+use aya::{
+    Pod,
+    maps::{Array, LpmTrie, Map, MapData},
+};
+use nat_common::{
+    drop_reason::DropReason,
+    map_types::{Counter, Gateway, Name, ScopedAddress, Settings, Subnet, names},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use self::values::{
+    address, binding, binding_key, bound_key, client, client_key, elastic, exemptions,
+    exemptions_scope, gateway, interface, name_key, private_address, public_address, route,
+    session, session_key, settings,
+};
+use crate::{
+    bpf_batch,
+    error::{Error, Result},
+    pins::Pins,
+};
+
+/// One map.
+#[derive(Clone, Debug, Serialize)]
+pub struct MapStatus {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Entries in it.
+    pub entries: usize,
+    /// Entries it holds.
+    pub capacity: u32,
+    /// Bytes of kernel memory.
+    pub memory_bytes: u64,
+}
+
+/// Every pinned map.
+///
+/// # Errors
+///
+/// When there is no dataplane or a map can't be read.
+pub fn list(pins: &Pins) -> Result<Vec<MapStatus>> {
+    let mut all = Vec::new();
+    for &name in names::ALL {
+        let map = pins.open(name)?;
+        let info = map.info().map_err(Error::map(name))?;
+        let kind = info.map_type().map_err(Error::map(name))?;
+        all.push(MapStatus {
+            entries: dump(pins, name)?.len(),
+            kind: format!("{kind:?}"),
+            capacity: info.max_entries(),
+            memory_bytes: memory(&map),
+            name: name.to_owned(),
+        });
+    }
+    Ok(all)
+}
+
+/// As the kernel accounts for it in the file descriptor's `memlock`.
+fn memory(map: &MapData) -> u64 {
+    let path = format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd());
+    fs::read_to_string(path)
+        .ok()
+        .and_then(|text| {
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("memlock:").map(str::to_owned))?;
+            line.trim().parse().ok()
+        })
+        .unwrap_or(0)
+}
+
+/// Every entry of a map as an object with `key` and `value`.
+///
+/// # Errors
+///
+/// An unknown name, or when the map can't be read.
+pub fn dump(pins: &Pins, name: &str) -> Result<Vec<Value>> {
+    match name {
+        names::SESSIONS | names::REVERSE => {
+            hash(pins, name, session_key, |_, value| session(value))
+        }
+        names::BINDINGS => hash(pins, name, binding_key, binding),
+        names::BOUND => hash(pins, name, bound_key, binding),
+        names::CLIENTS => hash(pins, name, client_key, client),
+        names::INTERFACES => hash(
+            pins,
+            name,
+            |index: &u32| json!(index),
+            |_, value| interface(value),
+        ),
+        names::NAMES => hash(pins, name, name_key, |_, name: &Name| json!(name.as_str())),
+        names::PUBLIC_ADDRESSES => hash(pins, name, address, |_, value| public_address(value)),
+        names::ELASTIC => hash(pins, name, private_address, |_, value| elastic(value)),
+        names::SUBNETS => prefixes(
+            pins,
+            name,
+            |index| json!({ "interface": index }),
+            |subnet: &Subnet| json!({ "route_table": subnet.route_table }),
+        ),
+        names::ROUTES => prefixes(pins, name, |table| json!({ "route_table": table }), route),
+        names::EXEMPTIONS => prefixes(pins, name, exemptions_scope, exemptions),
+        names::GATEWAYS => array(pins, name, |each: &Gateway| {
+            (each.address_count > 0).then(|| gateway(each))
+        }),
+        names::SETTINGS => array(pins, name, |each: &Settings| Some(settings(each))),
+        names::DROPS => counts(
+            pins,
+            name,
+            DropReason::ALL.iter().map(|reason| reason.name()),
+        ),
+        names::COUNTERS => counts(
+            pins,
+            name,
+            Counter::ALL.iter().map(|counter| counter.name()),
+        ),
+        _ => Err(Error::NoSuchMap {
+            name: name.to_owned(),
+            known: names::ALL.join(", "),
+        }),
+    }
+}
+
+fn entry(key: Value, value: Value) -> Value {
+    json!({ "key": key, "value": value })
+}
+
+fn hash<K: Pod, V: Pod>(
+    pins: &Pins,
+    name: &str,
+    key_of: impl Fn(&K) -> Value,
+    value_of: impl Fn(&K, &V) -> Value,
+) -> Result<Vec<Value>> {
+    let mut entries = Vec::new();
+    bpf_batch::for_each::<K, V>(&pins.open(name)?, |key, value| {
+        entries.push(entry(key_of(key), value_of(key, value)));
+    })
+    .map_err(Error::io(format!("reading the map {name}")))?;
+    Ok(entries)
+}
+
+fn prefixes<V: Pod>(
+    pins: &Pins,
+    name: &str,
+    scope_of: impl Fn(u32) -> Value,
+    value_of: impl Fn(&V) -> Value,
+) -> Result<Vec<Value>> {
+    let map = LpmTrie::<_, ScopedAddress, V>::try_from(Map::LpmTrie(pins.open(name)?))
+        .map_err(Error::map(name))?;
+    map.iter()
+        .map(|item| {
+            let (key, value) = item.map_err(Error::map(name))?;
+            let bits = key.prefix_len().saturating_sub(ScopedAddress::SCOPE_BITS);
+            let mut fields = scope_of(key.data().scope);
+            fields["prefix"] = json!(format!("{}/{bits}", key.data().address));
+            Ok(entry(fields, value_of(&value)))
+        })
+        .collect()
+}
+
+/// The places of an array that something is in.
+fn array<V: Pod>(
+    pins: &Pins,
+    name: &str,
+    value_of: impl Fn(&V) -> Option<Value>,
+) -> Result<Vec<Value>> {
+    let map = Array::<_, V>::try_from(Map::Array(pins.open(name)?)).map_err(Error::map(name))?;
+    let mut entries = Vec::new();
+    for number in 0..map.len() {
+        let value = map.get(&number, 0).map_err(Error::map(name))?;
+        entries.extend(value_of(&value).map(|value| entry(json!(number), value)));
+    }
+    Ok(entries)
+}
+
+fn counts<'a>(
+    pins: &Pins,
+    name: &str,
+    labels: impl Iterator<Item = &'a str>,
+) -> Result<Vec<Value>> {
+    let sums = pins.per_cpu_sums(name)?;
+    Ok(labels
+        .zip(sums)
+        .map(|(label, sum)| entry(json!(label), json!(sum)))
+        .collect())
+}

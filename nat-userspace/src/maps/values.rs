@@ -1,0 +1,281 @@
+//! Keys and values of the maps as JSON.
+
+use std::net::Ipv4Addr;
+
+use nat_common::{
+    address::Address,
+    flow::protocol,
+    lifecycle::State,
+    map_types::{
+        ALL_GATEWAYS, Binding, Client, ClientKey, Elastic, Exemptions, Gateway, Holds, Interface,
+        Lease, NameKey, PrivateAddress, PublicAddress, PublicUse, Route, Session, SessionKey,
+        Settings, Target,
+    },
+    port_pool::PortPool,
+};
+use serde_json::{Value, json};
+
+pub fn address(address: &Address) -> Value {
+    json!(Ipv4Addr::from(*address))
+}
+
+pub fn session_key(key: &SessionKey) -> Value {
+    let flow = key.flow();
+    json!({
+        "protocol": protocol::name(flow.protocol),
+        "vpc": key.vpc(),
+        "source": address(&flow.source),
+        "source_port": flow.source_port.get(),
+        "destination": address(&flow.destination),
+        "destination_port": flow.destination_port.get(),
+    })
+}
+
+pub fn session(session: &Session) -> Value {
+    let known = [
+        (Holds::BINDING, "binding"),
+        (Holds::PERMISSION, "permission"),
+        (Holds::CLIENT, "client"),
+    ];
+    let holds: Vec<_> = known
+        .iter()
+        .filter(|(hold, _)| session.holds().include(*hold))
+        .map(|(_, name)| *name)
+        .collect();
+    json!({
+        "mapped_address": address(&session.mapped_address()),
+        "mapped_port": session.mapped_port().get(),
+        "owner": session.owner(),
+        "mark": format!("{:#018x}", session.mark),
+        "created_tick": session.created(),
+        "last_seen_tick": session.last_seen(),
+        "tcp_seen": format!("{:#04x}", session.tcp_seen().bits()),
+        "holds": holds,
+        "epoch": session.epoch,
+        "packets": session.packets(),
+        "bytes": session.bytes(),
+    })
+}
+
+pub fn interface(interface: &Interface) -> Value {
+    let known = [
+        (Interface::UPLINK, "uplink"),
+        (Interface::INSIDE, "inside"),
+        (Interface::XDP_TARGET, "xdp_target"),
+        (Interface::HAS_ELASTIC, "has_elastic"),
+        (Interface::ONE_PREFIX, "one_prefix"),
+        (Interface::FORWARDING_SET, "forwarding_set"),
+        (Interface::CLSACT, "clsact"),
+        (Interface::CLSACT_OURS, "clsact_ours"),
+    ];
+    let flags: Vec<_> = known
+        .iter()
+        .filter(|(flag, _)| interface.is(*flag))
+        .map(|(_, name)| *name)
+        .collect();
+    let mac = interface.mac.map(|byte| format!("{byte:02x}")).join(":");
+    json!({
+        "flags": flags,
+        "vpc": interface.vpc,
+        "mac": mac,
+        "address": address(&interface.address),
+    })
+}
+
+pub fn name_key(key: &NameKey) -> Value {
+    let kind = match key.kind {
+        NameKey::VPC => "vpc",
+        NameKey::GATEWAY => "gateway",
+        NameKey::INTERFACE => "interface",
+        NameKey::ROUTE_TABLE => "route_table",
+        NameKey::NODE => "node",
+        _ => "unknown",
+    };
+    json!({ "kind": kind, "number": key.number })
+}
+
+pub fn public_address(public: &PublicAddress) -> Value {
+    match public.purpose() {
+        PublicUse::Elastic(private) => {
+            json!({ "use": "elastic", "vpc": public.owner(), "private": address(&private) })
+        }
+        PublicUse::NatGateway => json!({
+            "use": "nat-gateway",
+            "gateway": public.owner(),
+            "shared_with_host": public.is_shared(),
+        }),
+    }
+}
+
+pub fn private_address(key: &PrivateAddress) -> Value {
+    json!({ "vpc": key.vpc, "address": address(&key.address) })
+}
+
+pub fn elastic(elastic: &Elastic) -> Value {
+    json!({
+        "public": address(&elastic.public),
+        "interface": elastic.interface,
+        "route_table": elastic.route_table,
+    })
+}
+
+pub fn route(route: &Route) -> Value {
+    match route.target() {
+        Target::Local => json!({ "target": "local" }),
+        Target::InternetGateway => json!({ "target": "internet-gateway" }),
+        Target::NatGateway(number) => json!({ "target": "nat-gateway", "gateway": number }),
+        Target::Blackhole => json!({ "target": "blackhole" }),
+    }
+}
+
+/// Without the secret: whoever knows it can guess ports.
+pub fn gateway(gateway: &Gateway) -> Value {
+    let count = (gateway.address_count as usize).min(gateway.addresses.len());
+    let addresses: Vec<_> = gateway
+        .addresses
+        .iter()
+        .zip(&gateway.pools)
+        .take(count)
+        .map(|(each, pool)| json!({ "address": address(each), "ports": ranges(pool) }))
+        .collect();
+    let known = [
+        (Gateway::ENDPOINT_INDEPENDENT, "endpoint_independent"),
+        (Gateway::FILTER_NOBODY, "filter_nobody"),
+        (Gateway::FILTER_BY_ADDRESS, "filter_by_address"),
+        (Gateway::FORWARDS, "forwards"),
+        (Gateway::EXEMPTS, "exempts"),
+        (Gateway::COUNTS_CLIENTS, "counts_clients"),
+        (Gateway::RESETS_UNKNOWN, "resets_unknown"),
+        (Gateway::EXHAUSTION_PROHIBITED, "exhaustion_prohibited"),
+        (Gateway::EXHAUSTION_UNREACHABLE, "exhaustion_unreachable"),
+        (Gateway::UDP_OUTBOUND_REFRESH, "udp_outbound_refresh"),
+    ];
+    let flags: Vec<_> = known
+        .iter()
+        .filter(|(flag, _)| gateway.is(*flag))
+        .map(|(_, name)| *name)
+        .collect();
+    let timeouts = &gateway.timeouts;
+    json!({
+        "addresses": addresses,
+        "private_ip": address(&gateway.private_ip),
+        "vpc": gateway.vpc,
+        "flags": flags,
+        "max_sessions_per_client": gateway.max_sessions_per_client,
+        "max_ports_per_client": gateway.max_ports_per_client,
+        "port_rest_ticks": gateway.port_rest,
+        "clients": address(&gateway.clients),
+        "client_count": gateway.client_count,
+        "timeout_ticks": {
+            "tcp_established": timeouts.tcp_established,
+            "tcp_opening": timeouts.tcp_opening,
+            "tcp_closing": timeouts.tcp_closing,
+            "udp": timeouts.udp,
+            "udp_stream": timeouts.udp_stream,
+            "icmp": timeouts.icmp,
+        },
+    })
+}
+
+fn ranges(pool: &PortPool) -> Vec<String> {
+    let ranges = pool.ranges().iter();
+    ranges
+        .map(|range| format!("{}-{}", range.first, range.last))
+        .collect()
+}
+
+/// An inside address and port behind a gateway.
+pub fn binding_key(key: &SessionKey) -> Value {
+    let flow = key.flow();
+    json!({
+        "gateway": key.vpc(),
+        "protocol": protocol::name(flow.protocol),
+        "source": address(&flow.source),
+        "source_port": flow.source_port.get(),
+    })
+}
+
+/// A public address and port, or the leave of a remote address to write to it.
+pub fn bound_key(key: &SessionKey) -> Value {
+    let flow = key.flow();
+    let mut fields = json!({
+        "protocol": protocol::name(flow.protocol),
+        "public": address(&flow.destination),
+        "public_port": flow.destination_port.get(),
+    });
+    if flow.source != Address::UNSPECIFIED {
+        fields["permitted"] = address(&flow.source);
+    }
+    fields
+}
+
+/// What a key of BINDINGS or BOUND leads to.
+pub fn binding(key: &SessionKey, binding: &Binding) -> Value {
+    let lease = Lease(binding.lease);
+    let mut fields = json!({
+        "address": address(&binding.address),
+        "port": binding.port.get(),
+        "gateway": binding.gateway,
+        "vpc": binding.vpc,
+        "static": binding.is_static(),
+        "state": state(lease, |state| key.mark(state)),
+        "held_by": if binding.is_static() { 0 } else { lease.count() },
+    });
+    if lease.key_and_state() == key.mark(State::Dying) {
+        fields["freed_tick"] = json!(binding.freed);
+    }
+    fields
+}
+
+fn state(lease: Lease, mark: impl Fn(State) -> u32) -> &'static str {
+    let is = |state| lease.key_and_state() == mark(state);
+    if is(State::Live) {
+        "live"
+    } else if is(State::Dying) {
+        "resting"
+    } else if is(State::Dead) {
+        "dead"
+    } else {
+        "unknown"
+    }
+}
+
+pub fn client_key(key: &ClientKey) -> Value {
+    json!({ "gateway": key.gateway, "client": address(&key.address) })
+}
+
+pub fn client(key: &ClientKey, client: &Client) -> Value {
+    let lease = Lease(client.lease);
+    json!({
+        "sessions": lease.count(),
+        "ports": client.ports,
+        "slot": client.slot,
+        "state": state(lease, |state| key.mark(state)),
+    })
+}
+
+pub fn exemptions_scope(gateway: u32) -> Value {
+    if gateway == ALL_GATEWAYS {
+        json!({ "gateway": "all" })
+    } else {
+        json!({ "gateway": gateway })
+    }
+}
+
+pub fn exemptions(exemptions: &Exemptions) -> Value {
+    let rules = exemptions.rules.iter().filter(|rule| rule.used != 0);
+    let rules: Vec<_> = rules
+        .map(|rule| {
+            let protocol = match rule.protocol {
+                0 => "all",
+                number => protocol::name(number),
+            };
+            format!("{protocol} {}-{}", rule.first, rule.last)
+        })
+        .collect();
+    json!({ "rules": rules })
+}
+
+pub fn settings(settings: &Settings) -> Value {
+    json!({ "icmp_errors_per_second": settings.icmp_errors_per_second })
+}
