@@ -56,7 +56,8 @@ fn random_gateways_are_sound_and_of_every_kind() {
         assert_eq!(config.problems(), [""; 0]);
     }
     let gateways = || all.iter().map(|config| &config.gateways[0]);
-    let kinds: [(&str, fn(&NatGateway) -> bool); 10] = [
+    type Is = fn(&NatGateway) -> bool;
+    let kinds: [(&str, Is); 10] = [
         ("aws", |gateway| gateway.profile == Profile::Aws),
         ("shared", |gateway| gateway.shared_with_host),
         ("rest", |gateway| {

@@ -147,7 +147,10 @@ impl Traffic {
     pub(super) fn reply(&mut self, skew: bool) -> Option<(Side, PacketBuilder)> {
         let Translation { egress, seen, .. } = self.remembered()?;
         let mut from = seen.destination();
-        if skew && self.random.one_in(2) {
+        if skew && self.random.one_in(10) {
+            // Nobody outside may be.
+            from.set_ip(self.config.subnets.first()?.cidr.nth(101));
+        } else if skew && self.random.one_in(2) {
             from.set_ip(Ipv4Addr::from_bits(from.ip().to_bits() ^ 1));
         } else if skew {
             from.set_port(from.port() ^ 1);
