@@ -180,6 +180,20 @@ impl Traffic {
         Some(self.translations[index].clone())
     }
 
+    /// One of the hairpins among them.
+    pub(super) fn remembered_hairpin(&mut self) -> Option<Translation> {
+        let is_inside = |side| matches!(side, Side::Inside(_));
+        let hairpins: Vec<_> = self
+            .translations
+            .iter()
+            .filter(|one| is_inside(one.ingress) && is_inside(one.egress))
+            .collect();
+        if hairpins.is_empty() {
+            return None;
+        }
+        Some(hairpins[self.random.below(hairpins.len())].clone())
+    }
+
     /// A packet of the protocol of `other`. `None` for a fragment of it that
     /// does not say which ports it has.
     pub(super) fn packet_like(
