@@ -3,83 +3,47 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "dataplane/audit.rs"]
+mod audit;
 #[path = "dataplane/bench.rs"]
 mod bench;
+#[path = "dataplane/capture.rs"]
+mod capture;
+#[path = "dataplane/counts.rs"]
+mod counts;
+#[path = "dataplane/random.rs"]
+mod random;
 
 use std::time::Duration;
 
 use bench::{Bench, Hook};
 use nat_tests::{
-    model::{Model, Side, random_traffic},
+    model::{NatGateway, Side, Step, Timeouts},
     packets::{
-        FixtureKind, PacketBuilder, addresses, arp_request, checksum_errors, fixtures,
-        translated_checksum_errors, with_transport_checksum,
+        FixtureKind, PacketBuilder, addresses, arp_request, fixtures, with_transport_checksum,
     },
 };
+use random::Judge;
 
 const PUBLIC: Side = Side::Inside(0);
 const PRIVATE: Side = Side::Inside(1);
 
-/// Packets for each hook in the random comparison; `NAT_TEST_PACKETS` sets another number.
-fn random_packets() -> usize {
-    std::env::var("NAT_TEST_PACKETS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(20_000)
-}
-
-fn seed() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let fresh = now.map_or(1, |now| now.as_nanos() as u64);
-    std::env::var("NAT_TEST_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(fresh)
-}
-
 /// Runs one packet and has the model judge it; answers the frame that came out.
-fn judged(bench: &mut Bench, model: &mut Model, ingress: Side, frame: &[u8]) -> Option<Vec<u8>> {
-    let outcome = bench.run(ingress, frame);
-    if let Err(complaint) = model.check(Duration::ZERO, ingress, frame, outcome.as_actual()) {
-        panic!("{complaint}\npacket in by {ingress:?}: {frame:02x?}\nprogram: {outcome:02x?}");
-    }
-    let out = outcome.forwarded()?.to_vec();
-    // What came in wrong goes out wrong by as much; the model has checked that.
-    if checksum_errors(frame).is_empty() {
-        assert_eq!(
-            translated_checksum_errors(frame, &out),
-            Vec::<String>::new(),
-            "{frame:02x?}"
-        );
-    }
-    bench::byte_slice_agrees(frame, &out);
-    Some(out)
-}
-
-fn compare_random(hook: Hook) {
-    let mut bench = Bench::new(hook);
-    let mut model = bench.model();
-    let seed = seed();
-    println!("NAT_TEST_SEED={seed}");
-    let mut traffic = random_traffic(seed, random_packets(), model.config());
-    while let Some((ingress, frame)) = traffic.next() {
-        if !hook.takes(&frame) {
-            continue;
-        }
-        if let Some(out) = judged(&mut bench, &mut model, ingress, &frame) {
-            traffic.observe(ingress, &frame, &out);
-        }
-    }
-    bench.table_equals(&model);
+fn judged(bench: &mut Bench, judge: &mut Judge, ingress: Side, frame: &[u8]) -> Option<Vec<u8>> {
+    let step = Step::Packet(ingress, frame.to_vec());
+    let sent = bench
+        .inside(|bench| judge.step(bench, &step))
+        .unwrap_or_else(|complaint| panic!("{complaint}\npacket in by {ingress:?}: {frame:02x?}"));
+    sent.map(|(_, _, out)| out)
 }
 
 fn compare_fixtures(hook: Hook) {
     let mut bench = Bench::new(hook);
-    let mut model = bench.model();
+    let mut judge = Judge::new(&bench);
     for fixture in fixtures().iter().filter(|row| hook.takes(&row.frame)) {
         for ingress in [PRIVATE, PUBLIC, Side::Uplink] {
             println!("{} ({:?}) by {ingress:?}", fixture.name, fixture.kind);
-            judged(&mut bench, &mut model, ingress, &fixture.frame);
+            judged(&mut bench, &mut judge, ingress, &fixture.frame);
         }
     }
     assert!(fixtures().iter().any(|row| row.kind == FixtureKind::Good));
@@ -98,7 +62,7 @@ macro_rules! on_both_hooks {
 }
 
 on_both_hooks! {
-    random_traffic_equals_the_model => super::compare_random;
+    random_traffic_equals_the_model => super::random::compare;
     every_fixture_equals_the_model => super::compare_fixtures;
     pat_keeps_the_port_when_free_and_overloads_it => super::pat_keeps_and_overloads;
     one_to_one_needs_no_session => super::one_to_one_needs_no_session;
@@ -144,24 +108,24 @@ fn pat_keeps_and_overloads(hook: Hook) {
 
 fn one_to_one_needs_no_session(hook: Hook) {
     let mut bench = Bench::new(hook);
-    let mut model = bench.model();
+    let mut judge = Judge::new(&bench);
     let client = std::net::SocketAddrV4::new(addresses::SERVER, 50_000);
     let public = std::net::SocketAddrV4::new(addresses::WEB_PUBLIC, 80);
     for length in [0, 1, 7, 1400] {
         let packet = PacketBuilder::udp(client, public)
             .payload_len(length)
             .build();
-        judged(&mut bench, &mut model, Side::Uplink, &packet).expect("goes in");
+        judged(&mut bench, &mut judge, Side::Uplink, &packet).expect("goes in");
         let web = std::net::SocketAddrV4::new(addresses::WEB_PRIVATE, 80);
         let packet = PacketBuilder::udp(web, client).payload_len(length).build();
-        judged(&mut bench, &mut model, PUBLIC, &packet).expect("goes out");
+        judged(&mut bench, &mut judge, PUBLIC, &packet).expect("goes out");
     }
     assert_eq!(bench.sessions(), 0);
 }
 
 fn zero_checksum_corner(hook: Hook) {
     let mut bench = Bench::new(hook);
-    let mut model = bench.model();
+    let mut judge = Judge::new(&bench);
     let host = std::net::SocketAddrV4::new(addresses::PRIVATE_A, 40_001);
     let server = std::net::SocketAddrV4::new(addresses::SERVER, 53);
     let public = std::net::SocketAddrV4::new(addresses::NAT_PUBLIC, 40_001);
@@ -169,19 +133,19 @@ fn zero_checksum_corner(hook: Hook) {
     let outside =
         with_transport_checksum(&PacketBuilder::udp(public, server).payload_len(5), 0xffff);
     let inside = outside.clone().source(*host.ip()).build();
-    let out = judged(&mut bench, &mut model, PRIVATE, &inside).expect("goes out");
+    let out = judged(&mut bench, &mut judge, PRIVATE, &inside).expect("goes out");
     assert_eq!(&out[40..42], [0xff, 0xff]);
     let unsummed = PacketBuilder::udp(host, server)
         .without_udp_checksum()
         .payload_len(5)
         .build();
-    let out = judged(&mut bench, &mut model, PRIVATE, &unsummed).expect("goes out");
+    let out = judged(&mut bench, &mut judge, PRIVATE, &unsummed).expect("goes out");
     assert_eq!(&out[40..42], [0, 0]);
 }
 
 fn arp(hook: Hook) {
     let mut bench = Bench::new(hook);
-    let mut model = bench.model();
+    let mut judge = Judge::new(&bench);
     let ask = |target| arp_request(nat_tests::packets::Mac::SENDER, addresses::SERVER, target);
     for target in [
         addresses::NAT_PUBLIC,
@@ -189,7 +153,7 @@ fn arp(hook: Hook) {
         addresses::OTHER_SERVER,
     ] {
         for ingress in [Side::Uplink, PRIVATE] {
-            judged(&mut bench, &mut model, ingress, &ask(target));
+            judged(&mut bench, &mut judge, ingress, &ask(target));
         }
     }
     assert_eq!(bench.counter("arp_answered"), 2);
@@ -268,9 +232,25 @@ fn race(hook: Hook) {
     );
 }
 
+/// The classic gateway with sessions that last a second.
+fn short_lived() -> NatGateway {
+    let second = Duration::from_secs(1);
+    NatGateway {
+        timeouts: Timeouts {
+            tcp: second,
+            tcp_opening: second,
+            tcp_closing: second,
+            udp: second,
+            udp_stream: second,
+            icmp: second,
+        },
+        ..NatGateway::new(vec![addresses::NAT_PUBLIC])
+    }
+}
+
 fn expiry(hook: Hook) {
     let over = Duration::from_millis(1600);
-    let mut bench = Bench::with_settings(hook, 1024, "timeouts = { udp = 1 }");
+    let mut bench = Bench::with_gateway(hook, short_lived());
     let host = std::net::SocketAddrV4::new(addresses::PRIVATE_A, 40_001);
     let server = std::net::SocketAddrV4::new(addresses::SERVER, 53);
     let public = std::net::SocketAddrV4::new(addresses::NAT_PUBLIC, 40_001);
@@ -278,14 +258,14 @@ fn expiry(hook: Hook) {
     let back = PacketBuilder::udp(server, public).payload_len(3).build();
     assert!(bench.run(PRIVATE, &out).forwarded().is_some());
     for (ingress, packet) in [(PRIVATE, &out), (Side::Uplink, &back)] {
-        std::thread::sleep(over);
+        bench.advance(over);
         assert_eq!(bench.sweep(), 0, "the first step only marks it");
         assert!(bench.run(ingress, packet).forwarded().is_some());
         assert_eq!(bench.sweep(), 0, "it just carried a packet by {ingress:?}");
         assert_eq!(bench.sessions(), 1);
     }
     assert_eq!(bench.counter("sessions_revived"), 2);
-    std::thread::sleep(over);
+    bench.advance(over);
     let mut removed = 0;
     for _ in 0..3 {
         removed += bench.sweep();
@@ -354,15 +334,17 @@ fn full_pool(hook: Hook) {
 }
 
 fn freed_port(hook: Hook) {
-    let settings =
-        "ports = [\"2000-2002\"]\n  timeouts = { tcp = 350, tcp_opening = 1, tcp_closing = 1 }";
-    let mut bench = Bench::with_settings(hook, 1024, settings);
+    let gateway = NatGateway {
+        ports: vec![2000..=2002],
+        ..short_lived()
+    };
+    let mut bench = Bench::with_gateway(hook, gateway);
     for packet in contenders(1) {
         assert!(bench.run(PRIVATE, &packet).forwarded().is_some());
     }
     let late = syn(addresses::PRIVATE_A, 50_000, addresses::SERVER);
     assert!(bench.run(PRIVATE, &late).forwarded().is_none());
-    std::thread::sleep(Duration::from_millis(1600));
+    bench.advance(Duration::from_millis(1200));
     assert!(
         bench.run(PRIVATE, &late).forwarded().is_none(),
         "idle is not ended"

@@ -2,18 +2,22 @@
 //! loaded in it, to be run by `BPF_PROG_TEST_RUN` with any of the interfaces as ingress.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use aya::{
-    TestRun as _,
+    Pod, TestRun as _,
+    maps::{Array, HashMap, Map, MapError},
     programs::{Program, TestRunOptions},
 };
 use nat_common::{
+    address::{Address, Port},
+    clock::{Tick, tick},
     icmp_error::{self, Translated},
-    map_types::{Session, SessionKey, names},
+    map_types::{Binding, Client, ClientKey, Gateway, Session, SessionKey, names},
     parse, translate,
 };
 use nat_tests::{
-    model::{Actual, DropReason, Model, ModelConfig, Side},
+    model::{Actual, DropReason, Flow, Model, ModelConfig, NatGateway, Side},
     netns::{
         Namespace,
         links::{End, veth},
@@ -24,10 +28,13 @@ use nat_userspace::{
     bpf_batch, config,
     controller::{self, Controller},
     expiry::Sweeper,
-    loader,
+    loader::{self, LoadOptions},
     pins::Pins,
     sessions, status,
 };
+use nix::net::if_::if_nametoindex;
+
+use crate::{audit, capture::Capture, counts::Counts};
 
 /// An address on the uplink's network that no neighbour entry names.
 pub const NEVER_SEEN: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 250);
@@ -41,6 +48,7 @@ const CONFIG: &str = r#"
 uplink = ["uplink0"]
 attach = "xdp"
 max_sessions = CAPACITY
+NODE_SETTINGS
 
 [[vpc]]
 name = "main"
@@ -74,7 +82,6 @@ internet_gateway = true
   name = "egress"
   subnet = "public-a"
   private_ip = "10.20.1.100"
-  public_ips = ["198.51.100.10"]
   GATEWAY_SETTINGS
 
   [[vpc.instance]]
@@ -94,6 +101,13 @@ pub enum Hook {
 }
 
 impl Hook {
+    fn program(self) -> &'static str {
+        match self {
+            Self::Xdp => loader::XDP_PROGRAM,
+            Self::Tc => loader::TC_PROGRAM,
+        }
+    }
+
     /// The kernel makes a test packet of it: for TC it wants a whole IP header behind the Ethernet
     /// header that announces one.
     pub fn takes(self, frame: &[u8]) -> bool {
@@ -111,22 +125,35 @@ impl Hook {
 pub enum Outcome {
     Pass(Vec<u8>),
     Drop(&'static str),
+    /// Dropped for this reason, and answered.
+    Refuse(&'static str, Vec<u8>),
     Forward(Vec<u8>),
     Reply(Vec<u8>),
+    /// Waits for the first fragment of its datagram.
+    Hold,
+    /// Sent in once more, with this many that waited for it.
+    Release(usize),
 }
 
 impl Outcome {
     pub fn as_actual(&self) -> Actual<'_> {
+        let known = |reason: &str| {
+            DropReason::from_name(reason).unwrap_or_else(|| panic!("dropped for {reason}"))
+        };
         match self {
             Self::Pass(frame) => Actual::Pass(frame),
-            Self::Drop(reason) => Actual::Drop(
-                DropReason::from_name(reason).unwrap_or_else(|| panic!("dropped for {reason}")),
-            ),
+            Self::Drop(reason) => Actual::Drop(known(reason)),
+            Self::Refuse(reason, reply) => Actual::Refuse {
+                reason: known(reason),
+                reply,
+            },
             Self::Forward(frame) => Actual::Forward {
                 egress: None,
                 frame,
             },
             Self::Reply(frame) => Actual::Reply(frame),
+            Self::Hold => Actual::Hold,
+            Self::Release(_) => panic!("what was released has to be looked for"),
         }
     }
 
@@ -136,17 +163,34 @@ impl Outcome {
             _ => None,
         }
     }
+
+    /// `pass`, `forward`, `reply`, `hold`, `release` or the drop reason.
+    pub fn verdict(&self) -> &'static str {
+        match self {
+            Self::Pass(_) => "pass",
+            Self::Forward(_) => "forward",
+            Self::Reply(_) => "reply",
+            Self::Hold => "hold",
+            Self::Release(_) => "release",
+            Self::Drop(reason) | Self::Refuse(reason, _) => reason,
+        }
+    }
 }
 
 /// See the module.
 pub struct Bench {
     edge: Namespace,
-    _wire: Namespace,
+    wire: Namespace,
     controller: Controller,
     pins: Pins,
     hook: Hook,
-    drops: Vec<u64>,
+    config: ModelConfig,
+    counts: Counts,
+    now: Duration,
 }
+
+/// The tests' clock starts here: late enough for everything to be long ago.
+const START: Duration = Duration::from_secs(1_000_000);
 
 impl Bench {
     pub fn new(hook: Hook) -> Self {
@@ -154,20 +198,34 @@ impl Bench {
     }
 
     pub fn with_capacity(hook: Hook, capacity: u32) -> Self {
-        Self::with_settings(hook, capacity, "")
+        Self::build(hook, capacity, ModelConfig::classic(), true)
     }
 
-    /// `gateway` is added to the NAT gateway's table.
-    pub fn with_settings(hook: Hook, capacity: u32, gateway: &str) -> Self {
-        Self::build(hook, capacity, gateway, true)
+    /// With another NAT gateway than the classic one.
+    pub fn with_gateway(hook: Hook, gateway: NatGateway) -> Self {
+        let config = ModelConfig {
+            gateways: vec![gateway],
+            ..ModelConfig::classic()
+        };
+        Self::of(hook, config)
+    }
+
+    /// The classic picture with the gateway and the node's settings of `config`.
+    pub fn of(hook: Hook, config: ModelConfig) -> Self {
+        Self::build(hook, 65_536, config, true)
     }
 
     /// On a host that did not forward before.
     pub fn on_closed_host(hook: Hook) -> Self {
-        Self::build(hook, 1024, "", false)
+        Self::build(hook, 1024, ModelConfig::classic(), false)
     }
 
-    fn build(hook: Hook, capacity: u32, gateway: &str, forwards: bool) -> Self {
+    fn build(hook: Hook, capacity: u32, config: ModelConfig, forwards: bool) -> Self {
+        let config = ModelConfig {
+            uplink_mac: EDGE_MAC,
+            holds_fragments: hook == Hook::Tc,
+            ..config
+        };
         let edge = Namespace::with_own_mounts("edge").unwrap();
         edge.set("net/ipv4/ip_forward", if forwards { "1" } else { "0" })
             .unwrap();
@@ -178,14 +236,15 @@ impl Bench {
             (INSIDE[1], "10.40.2.1/24"),
         ] {
             let mac = Some(EDGE_MAC.0);
+            let (near, far) = (&edge, &wire);
             veth(
                 End {
-                    node: &edge,
+                    node: near,
                     device,
                     mac,
                 },
                 End {
-                    node: &wire,
+                    node: far,
                     device,
                     mac: None,
                 },
@@ -194,6 +253,11 @@ impl Bench {
             wire.up(device).unwrap();
             edge.up(device).unwrap();
             edge.address(device, address).unwrap();
+        }
+        for gateway in config.gateways.iter().filter(|each| each.shared_with_host) {
+            for ip in &gateway.public_ips {
+                edge.address(UPLINK, &format!("{ip}/32")).unwrap();
+            }
         }
         // Destinations of random traffic that are no neighbours lie behind one.
         edge.route("0.0.0.0/0", "198.51.100.254").unwrap();
@@ -206,30 +270,114 @@ impl Bench {
         }
         let text = CONFIG
             .replace("CAPACITY", &capacity.to_string())
-            .replace("GATEWAY_SETTINGS", gateway);
-        let config = config::parse("bench", &text).unwrap();
+            .replace("NODE_SETTINGS", &config.node_toml())
+            .replace("GATEWAY_SETTINGS", &config.gateway_toml());
+        let parsed =
+            config::parse("bench", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
         let pins = Pins::new("/sys/fs/bpf/nat");
-        let controller = edge
-            .run(|| Ok(controller::start(&config, &pins, 0)?))
+        let options = LoadOptions {
+            log_level: 0,
+            test_clock: true,
+        };
+        let (controller, counts) = edge
+            .run(|| {
+                let controller = controller::start(&parsed, &pins, options)?;
+                Ok((controller, Counts::new(&pins)?))
+            })
             .unwrap();
         let mut bench = Self {
             edge,
-            _wire: wire,
+            wire,
             controller,
             pins,
             hook,
-            drops: Vec::new(),
+            config,
+            counts,
+            now: START,
         };
-        bench.drops = bench.drop_counters();
+        bench.advance(Duration::ZERO);
+        bench.fix_secrets();
         bench
     }
 
     /// The reference NAT of the same configuration.
     pub fn model(&self) -> Model {
-        Model::new(ModelConfig {
-            uplink_mac: EDGE_MAC,
-            ..ModelConfig::classic()
+        Model::new(self.config.clone())
+    }
+
+    /// The tests' clock.
+    pub fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// Lets time pass.
+    pub fn advance(&mut self, time: Duration) {
+        self.now += time;
+        let now = tick(self.now.as_nanos() as u64);
+        self.map::<Array<_, Tick>>("CLOCK").set(0, now, 0).unwrap();
+    }
+
+    /// The same choices of ports every time.
+    fn fix_secrets(&mut self) {
+        let count = self.config.gateways.len() as u32;
+        let mut gateways = self.map::<Array<_, Gateway>>(names::GATEWAYS);
+        for number in 0..count {
+            let gateway = gateways.get(&number, 0).unwrap();
+            let secret = [1, 2];
+            gateways
+                .set(number, Gateway { secret, ..gateway }, 0)
+                .unwrap();
+        }
+    }
+
+    fn map<'a, M>(&'a mut self, name: &str) -> M
+    where
+        M: TryFrom<&'a mut Map, Error = MapError>,
+    {
+        let map = self.controller.programs().map_mut(name).unwrap();
+        M::try_from(map).unwrap()
+    }
+
+    /// Forgets all sessions and fragments, and turns the clock back.
+    pub fn reset(&mut self) {
+        let edge = self.edge.clone();
+        edge.run(|| {
+            self.clear::<SessionKey, Session>(names::SESSIONS, |_| true);
+            self.clear::<SessionKey, Session>(names::REVERSE, |_| true);
+            let is_dynamic = |binding: &Binding| !binding.is_static();
+            self.clear::<SessionKey, Binding>(names::BINDINGS, is_dynamic);
+            self.clear::<SessionKey, Binding>(names::BOUND, is_dynamic);
+            self.clear::<ClientKey, Client>(names::CLIENTS, |_| true);
+            self.clear::<[u8; 16], u32>("EXHAUSTED", |_| true);
+            self.clear::<[u8; 16], [u8; 24]>("FRAGMENTS", |_| true);
+            let mut identifications = self.map::<Array<_, u64>>("IDENTIFICATIONS");
+            for index in 0..identifications.len() {
+                identifications.set(index, 0, 0)?;
+            }
+            Ok(())
         })
+        .unwrap();
+        self.now = START;
+        self.advance(Duration::ZERO);
+    }
+
+    fn clear<K: Pod, V: Pod>(&mut self, name: &str, which: impl Fn(&V) -> bool) {
+        let mut map = self.map::<HashMap<_, K, V>>(name);
+        let keys: Vec<K> = map
+            .iter()
+            .flatten()
+            .filter(|(_, value)| which(value))
+            .map(|(key, _)| key)
+            .collect();
+        for key in keys {
+            map.remove(&key).unwrap();
+        }
+    }
+
+    /// Runs `work` in the namespace of the programs, where [`Self::run_here`] works.
+    pub fn inside<T: Send>(&mut self, work: impl FnOnce(&mut Self) -> T + Send) -> T {
+        let edge = self.edge.clone();
+        edge.run(|| Ok(work(self))).unwrap()
     }
 
     fn device(ingress: Side) -> &'static str {
@@ -252,29 +400,22 @@ impl Bench {
 
     /// Runs the program on one packet.
     pub fn run(&mut self, ingress: Side, frame: &[u8]) -> Outcome {
-        let index = self.edge.index(Self::device(ingress)).unwrap();
-        let (hook, controller) = (self.hook, &mut self.controller);
-        let name = if hook == Hook::Xdp {
-            loader::XDP_PROGRAM
-        } else {
-            loader::TC_PROGRAM
-        };
-        let program = controller.programs().program(name).unwrap();
-        let (action, out) = self
-            .edge
-            .run(|| test_run(program, hook, index, frame))
-            .unwrap_or_else(|error| panic!("{error:#}: {frame:02x?}"));
-        self.outcome(action, out)
+        self.inside(|bench| bench.run_here(ingress, frame))
     }
 
-    /// Runs the program on one packet and says `pass`, `forward`, `reply` or the drop reason.
+    /// As [`Self::run`], in a thread of the programs' namespace.
+    pub fn run_here(&mut self, ingress: Side, frame: &[u8]) -> Outcome {
+        let index = if_nametoindex(Self::device(ingress)).unwrap();
+        let hook = self.hook;
+        let program = self.controller.programs().program(hook.program()).unwrap();
+        let (action, out) = test_run(program, hook, index, frame)
+            .unwrap_or_else(|error| panic!("{error:#}: {frame:02x?}"));
+        self.outcome(action, frame, out)
+    }
+
+    /// Runs the program on one packet and says what [`Outcome::verdict`] says.
     pub fn run_for_verdict(&mut self, ingress: Side, frame: &[u8]) -> &'static str {
-        match self.run(ingress, frame) {
-            Outcome::Pass(_) => "pass",
-            Outcome::Forward(_) => "forward",
-            Outcome::Reply(_) => "reply",
-            Outcome::Drop(reason) => reason,
-        }
+        self.run(ingress, frame).verdict()
     }
 
     /// Runs all packets on several CPUs at once; answers the forwarded frames of each.
@@ -287,12 +428,7 @@ impl Bench {
         let index = self.edge.index(Self::device(ingress)).unwrap();
         let (hook, edge) = (self.hook, &self.edge);
         let ebpf = self.controller.programs();
-        let program = if hook == Hook::Xdp {
-            loader::XDP_PROGRAM
-        } else {
-            loader::TC_PROGRAM
-        };
-        let program = ebpf.program(program).unwrap();
+        let program = ebpf.program(hook.program()).unwrap();
         let start = std::sync::Barrier::new(cpus);
         let one = || {
             edge.run(|| {
@@ -319,23 +455,34 @@ impl Bench {
 
     /// One sweep of the controller; answers how many sessions it ended.
     pub fn sweep(&mut self) -> u32 {
-        let (pins, controller) = (&self.pins, &mut self.controller);
-        self.edge
-            .run(|| Ok(Sweeper::new(pins)?.sweep(controller.programs())?))
-            .unwrap()
+        self.inside(Self::sweep_here)
     }
 
-    fn outcome(&mut self, action: u32, out: Vec<u8>) -> Outcome {
+    /// As [`Self::sweep`], in a thread of the programs' namespace.
+    pub fn sweep_here(&mut self) -> u32 {
+        let now = tick(self.now.as_nanos() as u64);
+        let sweeper = Sweeper::new(&self.pins).unwrap();
+        sweeper.sweep(self.controller.programs(), now).unwrap()
+    }
+
+    fn outcome(&mut self, action: u32, frame: &[u8], out: Vec<u8>) -> Outcome {
         const XDP: [u32; 3] = [2, 1, 4];
         const TC: [u32; 3] = [3, 2, 7];
         let [pass, drop, redirect] = if self.hook == Hook::Xdp { XDP } else { TC };
         let is_arp = out.get(12..14) == Some(&[8, 6]);
+        // An answer goes to the station that the packet came from.
+        let is_answer = frame.len() >= 12 && out.get(..6) == frame.get(6..12);
         if action == pass {
             Outcome::Pass(out)
         } else if action == drop {
-            Outcome::Drop(self.new_drop_reason())
+            self.counts.change()
         } else if action == redirect && is_arp {
             Outcome::Reply(out)
+        } else if action == redirect && is_answer {
+            match self.counts.change() {
+                Outcome::Drop(reason) => Outcome::Refuse(reason, out),
+                other => panic!("an answer to a packet that was not dropped: {other:?}"),
+            }
         } else if action == redirect {
             Outcome::Forward(out)
         } else {
@@ -343,22 +490,36 @@ impl Bench {
         }
     }
 
-    fn drop_counters(&self) -> Vec<u64> {
-        self.edge
-            .run(|| Ok(self.pins.per_cpu_sums(names::DROPS)?))
+    /// What flows are translated to.
+    pub fn mapping(&mut self, flow: &Flow) -> Option<SocketAddrV4> {
+        const FIRST_VPC: u16 = 1;
+        let key = nat_common::flow::Flow {
+            source: Address::from(*flow.inside.ip()),
+            destination: Address::from(*flow.remote.ip()),
+            source_port: Port::new(flow.inside.port()),
+            destination_port: Port::new(flow.remote.port()),
+            protocol: flow.protocol,
+        };
+        let sessions = self.map::<HashMap<_, SessionKey, Session>>(names::SESSIONS);
+        let session = sessions
+            .get(&SessionKey::forward(&key, FIRST_VPC), 0)
+            .ok()?;
+        Some(SocketAddrV4::new(
+            session.mapped_address().into(),
+            session.mapped_port().get(),
+        ))
+    }
+
+    /// Listens at the far ends of the interfaces.
+    pub fn listen(&self) -> Capture {
+        self.wire
+            .run(|| Capture::new([UPLINK, INSIDE[0], INSIDE[1]]))
             .unwrap()
     }
 
-    /// The name of the one reason whose counter went up.
-    fn new_drop_reason(&mut self) -> &'static str {
-        let now = self.drop_counters();
-        let changed: Vec<_> = (0..now.len())
-            .filter(|&reason| now[reason] != self.drops[reason])
-            .collect();
-        assert_eq!(changed.len(), 1, "a dropped packet has exactly one reason");
-        assert_eq!(now[changed[0]], self.drops[changed[0]] + 1);
-        self.drops = now;
-        nat_common::drop_reason::DropReason::ALL[changed[0]].name()
+    /// What other packets did to the counters does not count.
+    pub fn settle(&mut self) {
+        self.counts.settle();
     }
 
     pub fn drops(&self, reason: &str) -> u64 {
@@ -394,9 +555,9 @@ impl Bench {
         count
     }
 
-    /// The table holds exactly the model's sessions.
-    pub fn table_equals(&self, model: &Model) {
-        let records = self.edge.run(|| Ok(sessions::read(&self.pins)?)).unwrap();
+    /// The table holds exactly the model's sessions, and what they hold is held by nobody else.
+    pub fn table_equals(&self, model: &Model) -> Result<(), String> {
+        let records = sessions::read(&self.pins).map_err(|error| error.to_string())?;
         let mut here: Vec<_> = records
             .iter()
             .map(|record| {
@@ -423,7 +584,14 @@ impl Bench {
             .collect();
         here.sort_unstable();
         there.sort_unstable();
-        assert_eq!(here, there);
+        if here != there {
+            return Err(format!("sessions {here:?}\nexpected {there:?}"));
+        }
+        audit::holders(&self.pins)
+    }
+
+    pub fn hook(&self) -> Hook {
+        self.hook
     }
 }
 

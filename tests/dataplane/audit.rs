@@ -1,0 +1,93 @@
+//! What sessions hold together is held by just those sessions: nothing leaks, nothing goes too early.
+
+use std::{collections::HashMap, fmt::Debug, hash::Hash};
+
+use aya::Pod;
+use nat_common::{
+    map_types::{
+        Binding, Client, ClientKey, Holds, Lease, Session, SessionKey, binding_key, bound_key,
+        names, permission_key,
+    },
+    sessions::outside_flow,
+};
+use nat_userspace::{bpf_batch, pins::Pins};
+
+/// Counts the holders of every binding, leave and client, and compares with what those say.
+pub fn holders(pins: &Pins) -> Result<(), String> {
+    let (mut inside, mut outside) = (HashMap::new(), HashMap::new());
+    let (mut clients, mut reverse) = (HashMap::new(), HashMap::new());
+    each::<SessionKey, Session>(pins, names::SESSIONS, |key, half| {
+        let inbound = outside_flow(key, half);
+        reverse.insert(SessionKey::reverse(&inbound), 1);
+        if half.holds().include(Holds::BINDING) {
+            let binding = inside.entry(binding_key(half.owner(), &key.flow()));
+            *binding.or_insert(0) += 1;
+            outside.insert(bound_key(&inbound), 1);
+        }
+        if half.holds().include(Holds::PERMISSION) {
+            *outside.entry(permission_key(&inbound)).or_insert(0) += 1;
+        }
+        if half.holds().include(Holds::CLIENT) {
+            let client = ClientKey {
+                gateway: u32::from(half.owner()),
+                address: key.flow().source,
+            };
+            *clients.entry(client).or_insert(0) += 1;
+        }
+    });
+    let mut ports: HashMap<ClientKey, u64> = HashMap::new();
+    for key in inside.keys() {
+        let client = ClientKey {
+            gateway: u32::from(key.vpc()),
+            address: key.flow().source,
+        };
+        *ports.entry(client).or_default() += 1;
+    }
+    let is_shared = |binding: &Binding| !binding.is_static() && binding.freed == 0;
+    let count = |binding: &Binding| Lease(binding.lease).count();
+    same::<SessionKey, Session>(pins, names::REVERSE, reverse, |_| true, |_| 1)?;
+    same(pins, names::BINDINGS, inside, is_shared, count)?;
+    same(pins, names::BOUND, outside, is_shared, count)?;
+    each::<ClientKey, Client>(pins, names::CLIENTS, |key, client| {
+        assert_eq!(
+            client.ports,
+            ports.get(key).copied().unwrap_or(0),
+            "ports of {key:?}"
+        );
+    });
+    same(
+        pins,
+        names::CLIENTS,
+        clients,
+        |_| true,
+        |client: &Client| Lease(client.lease).count(),
+    )
+}
+
+fn each<K: Pod, V: Pod>(pins: &Pins, name: &str, visit: impl FnMut(&K, &V)) {
+    bpf_batch::for_each::<K, V>(&pins.open(name).unwrap(), visit).unwrap();
+}
+
+fn same<K: Pod + Eq + Hash + Debug, V: Pod>(
+    pins: &Pins,
+    name: &str,
+    mut expected: HashMap<K, u32>,
+    which: impl Fn(&V) -> bool,
+    count: impl Fn(&V) -> u32,
+) -> Result<(), String> {
+    let mut wrong = Vec::new();
+    each::<K, V>(pins, name, |key, value| {
+        if which(value) {
+            let holders = expected.remove(key).unwrap_or(0);
+            if holders != count(value) {
+                wrong.push(format!("{key:?}: {} for {holders} holders", count(value)));
+            }
+        }
+    });
+    wrong.extend(expected.keys().map(|key| format!("{key:?} is missing")));
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{name}: {}", wrong.join("; ")))
+    }
+}

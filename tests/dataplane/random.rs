@@ -1,0 +1,254 @@
+//! Random traffic through random gateways, judged packet by packet; what fails is made small.
+
+use std::time::{Duration, Instant};
+
+use nat_tests::{
+    model::{
+        Actual, Model, ModelConfig, Output, Side, Step, random_config, random_traffic, shrink,
+    },
+    packets::{checksum_errors, translated_checksum_errors},
+};
+
+use crate::{
+    bench::{self, Bench, Hook, Outcome},
+    capture::Capture,
+};
+
+/// Packets for each hook; `NAT_TEST_PACKETS` sets another number.
+fn packets() -> usize {
+    number("NAT_TEST_PACKETS").map_or(1_000_000, |packets| packets as usize)
+}
+
+/// `NAT_TEST_SEED`, or a new one.
+fn seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let fresh = now.map_or(1, |now| now.as_nanos() as u64);
+    number("NAT_TEST_SEED").unwrap_or(fresh)
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Packets after which a NAT starts anew: what fails is looked for in so many.
+const RUN: usize = 5000;
+/// Runs with one gateway.
+const RUNS: usize = 10;
+
+/// Compares on this hook.
+pub fn compare(hook: Hook) {
+    let seed = seed();
+    println!("NAT_TEST_SEED={seed}");
+    let mut left = packets();
+    let mut number = seed;
+    while left > 0 {
+        // The first one is the classic gateway.
+        let config = if number == seed {
+            ModelConfig::classic()
+        } else {
+            random_config(number)
+        };
+        let mut bench = Bench::of(hook, config);
+        for run in 0..RUNS.min(left.div_ceil(RUN)) {
+            let count = RUN.min(left);
+            left -= count;
+            let traffic = number.wrapping_mul(1000).wrapping_add(run as u64);
+            if let Err(failure) = bench.inside(|bench| run_random(bench, traffic, count)) {
+                explain(&mut bench, seed, &failure);
+            }
+            bench.reset();
+        }
+        number = number.wrapping_add(1);
+    }
+}
+
+/// A failed run: its steps, and the complaint about the last one.
+struct Failure {
+    steps: Vec<Step>,
+    complaint: String,
+}
+
+fn run_random(bench: &mut Bench, seed: u64, count: usize) -> Result<(), Failure> {
+    let mut judge = Judge::new(bench);
+    let mut traffic = random_traffic(seed, count, judge.model.config());
+    let mut steps = Vec::new();
+    while let Some(step) = traffic.next() {
+        steps.push(step.clone());
+        match judge.step(bench, &step) {
+            Ok(None) => {}
+            Ok(Some((ingress, sent, seen))) => traffic.observe(ingress, &sent, &seen),
+            Err(complaint) => return Err(Failure { steps, complaint }),
+        }
+    }
+    judge
+        .tables(bench)
+        .map_err(|complaint| Failure { steps, complaint })
+}
+
+/// How long a failure is made smaller.
+const SHRINKING: Duration = Duration::from_secs(60);
+
+fn explain(bench: &mut Bench, seed: u64, failure: &Failure) -> ! {
+    let start = Instant::now();
+    let mut last = failure.complaint.clone();
+    let steps = shrink(&failure.steps, |steps| {
+        if start.elapsed() > SHRINKING {
+            return false;
+        }
+        bench.reset();
+        match bench.inside(|bench| replay(bench, steps)) {
+            Ok(()) => false,
+            Err(complaint) => {
+                last = complaint;
+                true
+            }
+        }
+    });
+    let shown: Vec<_> = steps
+        .iter()
+        .map(|step| format!("  {}", show(step)))
+        .collect();
+    panic!(
+        "NAT_TEST_SEED={seed}: {last}\nafter {} steps:\n{}\nwith the gateway\n{}",
+        steps.len(),
+        shown.join("\n"),
+        bench.model().config().gateway_toml()
+    );
+}
+
+fn replay(bench: &mut Bench, steps: &[Step]) -> Result<(), String> {
+    let mut judge = Judge::new(bench);
+    for step in steps {
+        judge.step(bench, step)?;
+    }
+    judge.tables(bench)
+}
+
+fn show(step: &Step) -> String {
+    match step {
+        Step::Packet(side, frame) => {
+            let bytes: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("packet from {side:?}: {bytes}")
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// The reference NAT beside the programs.
+pub struct Judge {
+    model: Model,
+    capture: Option<Capture>,
+}
+
+/// A packet that was sent on: where it came in, and what became of it.
+pub type Sent = (Side, Vec<u8>, Vec<u8>);
+
+impl Judge {
+    pub fn new(bench: &Bench) -> Self {
+        Self {
+            model: bench.model(),
+            capture: (bench.hook() == Hook::Tc).then(|| bench.listen()),
+        }
+    }
+
+    /// Does the same with both; answers a packet that was sent on.
+    pub fn step(&mut self, bench: &mut Bench, step: &Step) -> Result<Option<Sent>, String> {
+        match step {
+            Step::Advance(time) => bench.advance(*time),
+            Step::Sweep => {
+                // Two steps end a session.
+                bench.sweep_here();
+                bench.sweep_here();
+                self.model.forget_idle(bench.now());
+            }
+            Step::Packet(ingress, frame) if bench.hook().takes(frame) => {
+                return self.packet(bench, *ingress, frame);
+            }
+            Step::Packet(..) => {}
+        }
+        Ok(None)
+    }
+
+    fn packet(
+        &mut self,
+        bench: &mut Bench,
+        ingress: Side,
+        frame: &[u8],
+    ) -> Result<Option<Sent>, String> {
+        if let Some(capture) = &self.capture {
+            capture.drain();
+        }
+        let outcome = bench.run_here(ingress, frame);
+        let released = match &outcome {
+            Outcome::Release(count) => Some(self.released(bench, ingress, frame, *count)?),
+            _ => None,
+        };
+        let actual = match &released {
+            Some(released) => Actual::Release(released.iter().map(Outcome::as_actual).collect()),
+            None => outcome.as_actual(),
+        };
+        self.model
+            .check_with(bench.now(), ingress, frame, &actual, &mut |flow| {
+                bench.mapping(flow)
+            })?;
+        let first = released.as_ref().and_then(|all| all.first());
+        let Some(out) = first.unwrap_or(&outcome).forwarded() else {
+            return Ok(None);
+        };
+        // What came in wrong goes out wrong by as much; the model has checked that.
+        if checksum_errors(frame).is_empty() {
+            let errors = translated_checksum_errors(frame, out);
+            if !errors.is_empty() {
+                return Err(format!("{errors:?}"));
+            }
+        }
+        if released.is_none() {
+            bench::byte_slice_agrees(frame, out);
+        }
+        Ok(Some((ingress, frame.to_vec(), out.to_vec())))
+    }
+
+    /// What became of a first fragment and those that waited for it: what came out, put where the
+    /// reference NAT forwards; of the rest only the kinds are known.
+    fn released(
+        &mut self,
+        bench: &mut Bench,
+        ingress: Side,
+        frame: &[u8],
+        count: usize,
+    ) -> Result<Vec<Outcome>, String> {
+        let expected = self.model.clone().handle(bench.now(), ingress, frame);
+        let Output::Release(expected) = expected else {
+            return Err(format!(
+                "{count} fragments were released, expected {expected:?}"
+            ));
+        };
+        let is_sent = |output: &&Output| matches!(output, Output::Forward { .. });
+        let sent = expected.iter().filter(is_sent).count();
+        let mut frames = self
+            .capture
+            .as_ref()
+            .map(|capture| capture.frames(sent))
+            .unwrap_or_default()
+            .into_iter();
+        let outcomes = expected
+            .into_iter()
+            .map(|output| match output {
+                Output::Forward { .. } => Outcome::Forward(frames.next().unwrap_or_default()),
+                Output::Drop(reason) | Output::Refuse { reason, .. } => {
+                    Outcome::Drop(reason.name())
+                }
+                _ => Outcome::Pass(frame.to_vec()),
+            })
+            .collect();
+        bench.settle();
+        Ok(outcomes)
+    }
+
+    /// Both know the same sessions, and what those hold is held by nobody else.
+    pub fn tables(&mut self, bench: &mut Bench) -> Result<(), String> {
+        // One leaves sessions that are over where they are for longer than the other.
+        self.step(bench, &Step::Sweep)?;
+        bench.table_equals(&self.model)
+    }
+}
