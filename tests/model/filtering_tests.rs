@@ -1,6 +1,7 @@
 //! Tests of who is let in, and of what is left untranslated.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use super::tests::*;
 use super::*;
@@ -67,6 +68,21 @@ fn rfc4787_req8_and_rfc5382_req3_filtering() {
 }
 
 #[test]
+fn an_address_is_let_in_as_long_as_a_session_with_it_is_there() {
+    let mut nat = with_gateway(aws().rfc(AddressDependent));
+    let inside = at(PRIVATE_A, 40_001);
+    let public = sent(&mut nat, PRIVATE_SUBNET, &udp(inside, at(SERVER, 53))).source();
+    let later = Duration::from_secs(200);
+    nat.handle(later, PRIVATE_SUBNET, &udp(inside, at(OTHER_SERVER, 53)));
+    let stranger = udp(at(SERVER, 54), public);
+    assert!(is_let_in(&nat, &stranger));
+    nat.forget_idle(Duration::from_secs(301));
+    assert_eq!(nat.sessions().len(), 1);
+    assert!(!is_let_in(&nat, &stranger));
+    assert!(is_let_in(&nat, &udp(at(OTHER_SERVER, 54), public)));
+}
+
+#[test]
 fn rfc5508_req1_echo_replies_are_filtered_as_udp() {
     for filtering in FILTERINGS {
         let mut nat = with_gateway(aws().rfc(filtering));
@@ -121,6 +137,13 @@ fn let_in_tcp_opens_a_session_with_a_syn_only() {
     assert_eq!((session.forward.packets, session.reverse.packets), (0, 1));
     assert_eq!(session.tcp_state(), TcpState::Opening);
     assert!(is_let_in(&nat, &tcp(stranger, public, ACK)));
+    let dying = PacketBuilder::tcp(at(OTHER_SERVER, 10), public).flags(SYN);
+    let dying = dying.ttl(1).build();
+    assert_eq!(
+        dropped(&mut nat, Side::Uplink, &dying),
+        DropReason::TtlExpired
+    );
+    assert_eq!(nat.sessions().len(), 2, "what dies here opens nothing");
     let answer = sent(&mut nat, PRIVATE_SUBNET, &tcp(inside, stranger, SYN | ACK));
     assert_eq!(answer.source(), public);
     assert_eq!(nat.sessions()[1].tcp_state(), TcpState::Established);

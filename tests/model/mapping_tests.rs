@@ -240,6 +240,11 @@ fn quotas_count_sessions_and_bindings_of_one_client() {
         DropReason::ClientQuota
     );
     mapped(&mut nat, PRIVATE_B, 3, SERVER);
+    // One of both ends.
+    let kept = udp(PRIVATE_A, 1, SERVER);
+    nat.handle(Duration::from_secs(200), PRIVATE_SUBNET, &kept);
+    nat.forget_idle(Duration::from_secs(301));
+    mapped(&mut nat, PRIVATE_A, 3, SERVER);
 }
 
 #[test]

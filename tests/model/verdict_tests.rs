@@ -83,10 +83,12 @@ fn each_drop_reason_has_its_packet() {
     let forged = Ipv4Addr::new(172, 16, 0, 1);
     let web_neighbour = Ipv4Addr::new(10, 20, 1, 11);
     let nowhere = Ipv4Addr::new(192, 0, 2, 1);
+    let no_subnet = Ipv4Addr::new(10, 40, 77, 7);
     let rows = [
         (SpoofedSource, PRIVATE_SUBNET, udp(forged, SERVER)),
         (SpoofedSource, PRIVATE_SUBNET, udp(WEB_PRIVATE, SERVER)),
         (Blackhole, PRIVATE_SUBNET, udp(PRIVATE_A, nowhere)),
+        (NoRoute, PRIVATE_SUBNET, udp(PRIVATE_A, no_subnet)),
         (NoPublicIp, PUBLIC_SUBNET, udp(web_neighbour, SERVER)),
         (
             UnsupportedProtocol,
