@@ -1,11 +1,37 @@
 //! End-to-end tests: real traffic through the program `nat` in labs of network namespaces, on every hook.
 //! The labs are in netns/; the tests are grouped by subject in end_to_end/. They need root and a built `nat`.
+#[path = "end_to_end/addresses.rs"]
+mod addresses;
+#[path = "end_to_end/attempts.rs"]
+mod attempts;
+#[path = "end_to_end/connections.rs"]
+mod connections;
 #[path = "end_to_end/controller.rs"]
 mod controller;
+#[path = "end_to_end/deterministic.rs"]
+mod deterministic;
+#[path = "end_to_end/exempt.rs"]
+mod exempt;
+#[path = "end_to_end/exhaustion.rs"]
+mod exhaustion;
+#[path = "end_to_end/forwarding.rs"]
+mod forwarding;
+#[path = "end_to_end/fragments.rs"]
+mod fragments;
+#[path = "end_to_end/hairpin.rs"]
+mod hairpin;
+#[path = "end_to_end/hops.rs"]
+mod hops;
 #[path = "end_to_end/icmp_errors.rs"]
 mod icmp_errors;
+#[path = "end_to_end/mapping.rs"]
+mod mapping;
 #[path = "end_to_end/nat_instance.rs"]
 mod nat_instance;
+#[path = "end_to_end/path_mtu.rs"]
+mod path_mtu;
+#[path = "end_to_end/restart.rs"]
+mod restart;
 #[path = "end_to_end/standing.rs"]
 mod standing;
 #[path = "end_to_end/volume.rs"]
@@ -42,4 +68,71 @@ on_every_hook! {
     icmp_errors::a_closed_port_inside_is_told_to_the_socket_outside,
     nat_instance::host_traffic_is_untouched,
     nat_instance::one_arm_nat_instance,
+    addresses::rfc4787_req2_a_client_stays_on_one_public_ip,
+    addresses::profile_aws_spills_over_to_the_next_public_ip,
+    addresses::rfc4787_req2_profile_rfc_never_moves_a_client,
+    addresses::an_address_may_have_ports_of_its_own,
+    addresses::rfc6888_req4_a_client_has_no_more_sessions_than_its_quota,
+    addresses::rfc6888_req4_a_client_has_no_more_ports_than_its_quota,
+    connections::rfc5382_req2_a_simultaneous_open_in_profile_aws,
+    connections::rfc5382_req2_a_simultaneous_open_in_profile_rfc,
+    connections::rfc5382_req3_connections_are_let_in_as_configured,
+    connections::rfc5382_req4_an_unsolicited_syn_waits_for_one_from_inside,
+    connections::a_port_is_used_again_at_once,
+    connections::a_forgotten_connection_is_reset_in_profile_aws,
+    connections::a_connection_of_before_nat_down_is_reset_in_profile_aws,
+    connections::a_forgotten_connection_hears_nothing_in_profile_rfc,
+    deterministic::rfc7422_lookup_agrees_with_what_servers_see,
+    deterministic::rfc7422_a_client_has_its_block_and_no_more,
+    deterministic::lookup_names_the_host_of_a_forward,
+    exempt::an_exempt_destination_sees_the_private_source,
+    exempt::fragments_to_an_exempt_destination_pass,
+    exempt::a_private_address_is_reached_by_exempt_sources_only,
+    exhaustion::every_port_serves_one_destination_before_one_connection_is_refused,
+    exhaustion::rfc5508_req8_exhaustion_is_told_as_configured,
+    exhaustion::exhaustion_is_silent_where_asked,
+    forwarding::a_nat_instance_forwards_ports_and_keeps_its_own,
+    forwarding::a_one_arm_instance_forwards_ports,
+    forwarding::forwards_of_a_configuration_let_anybody_in,
+    forwarding::a_forwarded_host_keeps_its_public_port_on_its_way_out,
+    forwarding::a_forwarded_port_is_given_to_nobody_else,
+    fragments::rfc4787_req14_large_datagrams_pass_both_ways,
+    fragments::rfc4787_req14_fragments_pass_out_of_order,
+    fragments::rfc6864_hosts_with_the_same_ip_id_are_kept_apart,
+    fragments::a_large_ping_is_answered,
+    fragments::fragmented_tcp_segments_arrive,
+    fragments::rfc4787_req14a_a_flood_of_fragments_hurts_nobody_else,
+    fragments::unsolicited_fragments_reach_nobody,
+    hairpin::rfc4787_req9_a_private_host_reaches_another_ones_elastic_ip,
+    hairpin::rfc5508_req7_two_elastic_ips_reach_each_other,
+    hairpin::rfc4787_req9_a_host_reaches_itself_by_its_own_elastic_ip,
+    hairpin::rfc5508_req7_a_hairpinned_packets_error_comes_back,
+    hairpin::rfc4787_req9_a_forwarded_port_is_reached_from_inside,
+    hairpin::a_two_arm_instance_loops_a_forwarded_port_back,
+    hairpin::a_one_arm_instance_loops_a_forwarded_port_back,
+    hops::every_hop_answers_a_traceroute_from_inside,
+    hops::every_hop_answers_a_traceroute_from_outside,
+    hops::icmp_errors_made_here_are_limited,
+    mapping::profile_aws_is_address_and_port_dependent_in_mapping_and_filtering,
+    mapping::rfc4787_req1_mapping_is_endpoint_independent,
+    mapping::rfc4787_req8_filtering_is_endpoint_independent_where_asked,
+    mapping::rfc4787_req8_filtering_is_address_dependent_where_asked,
+    mapping::rfc4787_req8_filtering_is_address_and_port_dependent_where_asked,
+    mapping::rfc4787_req9a_a_hairpinned_packet_shows_its_external_source,
+    mapping::a_hairpinned_packet_is_filtered_as_one_from_outside,
+    mapping::rfc4787_req3_two_endpoints_never_share_a_port,
+    mapping::rfc4787_req3a_req4_class_and_parity_of_a_port_are_kept,
+    mapping::rfc4787_req6_inbound_traffic_does_not_refresh,
+    mapping::a_nat_instance_takes_profile_and_filtering,
+    mapping::rfc6888_req8_a_freed_port_rests,
+    mapping::rfc4787_req12_an_icmp_error_ends_no_mapping,
+    mapping::rfc5508_req1a_a_query_id_is_mapped_independently_of_the_host_asked,
+    mapping::rfc5382_req1_a_connections_port_is_mapped_independently_of_the_server,
+    path_mtu::tcp_finds_a_narrow_link_behind_the_edge,
+    path_mtu::tcp_finds_the_edges_own_narrow_uplink,
+    path_mtu::udp_is_told_of_a_narrow_link_behind_the_edge,
+    path_mtu::rfc4787_req13_the_edge_tells_the_inside_of_its_narrow_uplink,
+    path_mtu::the_edge_tells_the_outside_of_a_narrow_link_inside,
+    restart::mappings_and_forwards_outlive_their_controller,
+    restart::a_new_controller_takes_up_new_forwards,
 }

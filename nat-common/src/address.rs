@@ -36,6 +36,12 @@ impl Address {
         Self(raw)
     }
 
+    /// It is none.
+    #[inline(always)]
+    pub const fn is_unspecified(self) -> bool {
+        self.0 == 0
+    }
+
     /// How far behind `first` it is, in addresses; a huge number when it is before.
     #[inline(always)]
     pub const fn offset_from(self, first: Self) -> u32 {

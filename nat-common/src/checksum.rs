@@ -1,6 +1,8 @@
 //! Incremental Internet checksums (RFC 1071, RFC 1624). Sums are over 16-bit words as loaded from
 //! memory: one's complement addition does not care about byte order as long as all words share it.
 
+use crate::address::Address;
+
 /// The change that edits of a packet make to a one's complement sum: the sum of `!old + new`.
 ///
 /// A change of nothing is [`Delta::NONE`]; it is distinct from an edit that leaves a word as it was.
@@ -71,6 +73,64 @@ impl Delta {
             0 => 0xffff,
             changed => changed,
         }
+    }
+}
+
+/// A one's complement sum of words as loaded from memory, for checksums computed from the start
+/// (RFC 1071). Room for 65,536 words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sum(u32);
+
+impl Sum {
+    /// Of nothing.
+    pub const NONE: Self = Self(0);
+
+    /// The pseudo header of TCP and UDP; `length` is that of transport header and payload.
+    #[inline(always)]
+    pub const fn pseudo_header(
+        source: Address,
+        destination: Address,
+        protocol: u8,
+        length: u16,
+    ) -> Self {
+        Self::NONE
+            .add32(source.raw())
+            .add32(destination.raw())
+            .add16((protocol as u16).to_be())
+            .add16(length.to_be())
+    }
+
+    /// With one more 16-bit word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn add16(self, word: u16) -> Self {
+        Self(self.0 + word as u32)
+    }
+
+    /// With one more 32-bit word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn add32(self, word: u32) -> Self {
+        self.add16(word as u16).add16((word >> 16) as u16)
+    }
+
+    /// Both sums together.
+    #[inline(always)]
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
+    /// The sum in 16 bits.
+    #[inline(always)]
+    pub const fn folded(self) -> u16 {
+        fold(self.0)
+    }
+
+    /// The checksum of what was summed up.
+    #[inline(always)]
+    pub const fn checksum(self) -> u16 {
+        !self.folded()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
         bound_key,
     },
     port_pool::{Candidates, PROBES, Part, RANKS, unguessable},
-    sessions::{end_if_expired, forward_key},
+    sessions::{end_if_expired, expired_holder},
     shared::{
         bind, client_key, count_port, hold_binding, hold_client, live, move_client, permit,
         release_binding, release_client, revoke, uncount_port, wake,
@@ -27,7 +27,8 @@ use crate::{
 const WALK_AGAIN: u32 = 8;
 
 /// A session to be made.
-#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claim {
     /// As the inside host sends it, or would answer.
     pub flow: Flow,
@@ -39,16 +40,34 @@ pub struct Claim {
     pub now: Tick,
 }
 
-/// One search for a free port among a part of one pool.
+/// One search for a free port: through the parts of one pool after the other.
+#[derive(Clone, Copy)]
 pub struct Search {
     claim: Claim,
-    candidates: Candidates,
-    slot: u32,
+    place: Place,
+    random: u64,
     /// Claims the public half of a binding, rather than a reverse half.
     binds: bool,
+    /// Stops at an expired session that has a port it looks for.
+    reclaims: bool,
     outcome: Outcome,
     public: (Address, Port),
+    /// The forward half of that session; otherwise empty.
+    occupant: SessionKey,
+    /// Where the search is: the number of the next part, and what is left of this one.
+    next_part: u32,
+    slot: u32,
+    candidates: Candidates,
+    tried: u32,
+    left: u32,
+    /// What is inserted, here because there is little room on a BPF stack.
+    key: SessionKey,
+    half: Session,
+    bound: Binding,
 }
+
+/// Calls of [`Search::attempt`] after which it has gone through everything, and more.
+pub const ATTEMPTS: u32 = MAX_PUBLIC_IPS as u32 * (u16::MAX as u32 + RANKS * (PROBES + 1)) + 1;
 
 /// How a search went so far. Without a payload: of an enum that has one, part is uninitialised, and
 /// the verifier refuses copies of that.
@@ -58,6 +77,8 @@ enum Outcome {
     Nothing,
     /// The one in [`Search::public`] was claimed.
     Claimed,
+    /// An expired session has the port.
+    Occupied,
     /// The table is full.
     TableFull,
 }
@@ -68,11 +89,70 @@ enum Outcome {
 /// # Errors
 ///
 /// Why there can be no such session.
-#[inline(never)]
 pub fn claim<T: Tables>(tables: &T, claim: &Claim) -> Result<(), DropReason> {
+    for round in 0..ROUNDS {
+        if claim_round(tables, claim, round)? {
+            return Ok(());
+        }
+    }
+    Err(DropReason::PortExhausted)
+}
+
+/// Rounds of a claim, at most.
+pub const ROUNDS: u32 = 4;
+
+/// One round of [`claim`]; false when it takes another one. Ending a session takes much of a BPF stack,
+/// and so does the search that meets an expired one: the search stops there, the session is ended, and
+/// the next round searches again, for what is free by then.
+///
+/// # Errors
+///
+/// As for [`claim`].
+#[inline(always)]
+pub fn claim_round<T: Tables>(tables: &T, claim: &Claim, round: u32) -> Result<bool, DropReason> {
+    if round == 0 {
+        // What is left of an earlier session of this flow.
+        reclaim(
+            tables,
+            &SessionKey::forward(&claim.flow, claim.vpc),
+            claim.now,
+        );
+    }
+    let reclaims = round % 2 == 0;
+    let made = make(tables, claim, reclaims);
+    if made == Err(DropReason::PortExhausted)
+        && reclaims
+        && let Some(space) = tables.search_space()
+    {
+        // SAFETY: the tables' own memory, lent for this claim.
+        let occupant = unsafe { (*space).occupant };
+        if occupant != SessionKey::default() {
+            reclaim(tables, &occupant, claim.now);
+            return Ok(false);
+        }
+    }
+    made.map(|()| true)
+}
+
+#[inline(always)]
+fn reclaim<T: Tables>(tables: &T, key: &SessionKey, now: Tick) {
+    if end_if_expired(tables, key, now) {
+        tables.count(Counter::SessionsReclaimed);
+    }
+}
+
+#[inline(never)]
+fn make<T: Tables>(tables: &T, claim: &Claim, reclaims: bool) -> Result<(), DropReason> {
     let gateway = tables
         .gateway(u32::from(claim.gateway))
         .ok_or(DropReason::Internal)?;
+    if let Some(space) = tables.search_space() {
+        // SAFETY: as in `claim`.
+        unsafe {
+            (*space).occupant = SessionKey::default();
+            (*space).reclaims = reclaims;
+        }
+    }
     let Claim { flow, .. } = *claim;
     let client = client_key(claim.gateway, &flow);
     let mut place = first_place(gateway, claim)?;
@@ -81,7 +161,7 @@ pub fn claim<T: Tables>(tables: &T, claim: &Claim) -> Result<(), DropReason> {
         let limit = gateway.max_sessions_per_client;
         let (slot, is_new) = hold_client(tables, &client, place.slot, limit)?;
         // Paired pooling (RFC 4787 REQ-2): only who has no sessions yet may go to another address.
-        if gateway.is(Gateway::ENDPOINT_INDEPENDENT) && place.block.is_none() {
+        if gateway.is(Gateway::ENDPOINT_INDEPENDENT) && !place.has_block {
             place.slot = slot;
             place.may_move = is_new;
         }
@@ -100,12 +180,14 @@ pub fn claim<T: Tables>(tables: &T, claim: &Claim) -> Result<(), DropReason> {
     entered.map(|_| ())
 }
 
-/// Where the search for a port begins.
+/// Where the search for a port begins. Whole, see [`Outcome`].
+#[derive(Clone, Copy)]
 struct Place {
     slot: u32,
     may_move: bool,
-    /// The block of a deterministic gateway's client; all ports otherwise.
-    block: Option<Part>,
+    /// The client of a deterministic gateway has the ports of `block` only.
+    has_block: bool,
+    block: Part,
 }
 
 /// A client keeps to one public IP as long as it has ports (RFC 4787 REQ-2). A deterministic
@@ -118,7 +200,8 @@ fn first_place(gateway: &Gateway, claim: &Claim) -> Result<Place, DropReason> {
         return Ok(Place {
             slot: block.slot,
             may_move: false,
-            block: Some(Part::block(block.first, block.size)),
+            has_block: true,
+            block: Part::block(block.first, block.size),
         });
     }
     let client = Flow {
@@ -129,7 +212,8 @@ fn first_place(gateway: &Gateway, claim: &Claim) -> Result<Place, DropReason> {
     Ok(Place {
         slot: ((u64::from(hash) * u64::from(gateway.address_count)) >> 32) as u32,
         may_move: true,
-        block: None,
+        has_block: false,
+        block: Part::block(0, 0),
     })
 }
 
@@ -248,94 +332,76 @@ fn search<T: Tables>(
     {
         return Err(DropReason::PortExhausted);
     }
-    let random = unguessable(gateway.secret, &claim.flow, claim.vpc, tables.random());
-    let mut search = Search {
+    let space = tables.search_space().ok_or(DropReason::Internal)?;
+    // SAFETY: the tables' own memory, lent for this search.
+    let search = unsafe { &mut *space };
+    let reclaims = search.reclaims;
+    *search = Search {
         claim: *claim,
-        candidates: Candidates::new(Part::block(0, 0), 0),
-        slot: place.slot,
+        place: *place,
+        random: unguessable(gateway.secret, &claim.flow, claim.vpc, tables.random()),
         binds,
+        reclaims,
         outcome: Outcome::Nothing,
         public: (Address::UNSPECIFIED, Port::NONE),
+        occupant: SessionKey::default(),
+        next_part: 0,
+        slot: place.slot,
+        candidates: Candidates::new(Part::block(0, 0), 0),
+        tried: 0,
+        left: 0,
+        key: SessionKey::default(),
+        half: Session::default(),
+        bound: Binding::default(),
     };
-    for turn in 0..MAX_PUBLIC_IPS as u32 {
-        if turn >= gateway.address_count || (turn != 0 && !place.may_move) {
-            break;
-        }
-        search.slot = place.slot + turn;
-        if search.slot >= gateway.address_count {
-            search.slot -= gateway.address_count;
-        }
-        search_address(tables, gateway, place, random, &mut search);
-        match search.outcome {
-            Outcome::Claimed => {
-                if turn != 0 && binds {
-                    move_client(tables, &client_key(claim.gateway, &claim.flow), search.slot);
-                }
-                return Ok(search.public);
+    tables.search();
+    match search.outcome {
+        Outcome::Claimed => {
+            if binds && search.slot != place.slot {
+                move_client(tables, &client_key(claim.gateway, &claim.flow), search.slot);
             }
-            Outcome::TableFull => return Err(DropReason::TableFull),
-            Outcome::Nothing => {}
+            Ok(search.public)
+        }
+        Outcome::TableFull => Err(DropReason::TableFull),
+        Outcome::Occupied => Err(DropReason::PortExhausted),
+        Outcome::Nothing => {
+            tables.remember_exhausted(&known_key, claim.now);
+            Err(DropReason::PortExhausted)
         }
     }
-    tables.remember_exhausted(&known_key, claim.now);
-    Err(DropReason::PortExhausted)
 }
 
 /// [`exhaustion_key`] of what a search goes through. A client that is bound to one address or block
 /// can be out of ports while others are not.
 #[inline(always)]
 fn searched(gateway: &Gateway, claim: &Claim, place: &Place, binds: bool) -> SessionKey {
-    let source = match place.block {
-        Some(_) => claim.flow.source,
-        None if place.may_move => Address::UNSPECIFIED,
-        None => gateway
+    let source = if place.has_block {
+        claim.flow.source
+    } else if place.may_move {
+        Address::UNSPECIFIED
+    } else {
+        gateway
             .addresses
             .get(place.slot as usize)
             .copied()
-            .unwrap_or(Address::UNSPECIFIED),
+            .unwrap_or(Address::UNSPECIFIED)
     };
     exhaustion_key(&claim.flow, source, claim.gateway, binds)
 }
 
-/// Looks through the ports of one address.
-#[inline(always)]
-fn search_address<T: Tables>(
-    tables: &T,
-    gateway: &Gateway,
-    place: &Place,
-    random: u64,
-    search: &mut Search,
-) {
-    let Some(pool) = gateway.pools.get(search.slot as usize) else {
-        return;
-    };
-    if search.binds && place.block.is_none() {
-        for rank in 0..RANKS {
-            let part = Part::ranked(pool, search.claim.flow.source_port, rank);
-            search_part(tables, part, random, search);
-            if search.outcome != Outcome::Nothing {
-                return;
-            }
-        }
-    } else {
-        let part = place.block.unwrap_or(Part::all(pool));
-        search_part(tables, part, random, search);
-    }
-}
-
-#[inline(always)]
-fn search_part<T: Tables>(tables: &T, part: Part, random: u64, search: &mut Search) {
-    search.candidates = Candidates::new(part, random);
-    tables.search(part.attempts(), search);
-}
-
 impl Search {
-    /// One attempt; true when it was the last one.
+    /// One attempt, or the step to the next part; true when it was the last one.
     #[inline(always)]
-    pub fn attempt<T: Tables>(&mut self, tables: &T, attempt: u32) -> bool {
+    pub fn attempt<T: Tables>(&mut self, tables: &T) -> bool {
         let Some(gateway) = tables.gateway(u32::from(self.claim.gateway)) else {
             return true;
         };
+        if self.left == 0 {
+            return !self.advance(gateway);
+        }
+        let attempt = self.tried;
+        self.tried += 1;
+        self.left -= 1;
         let slot = self.slot as usize;
         let (Some(address), Some(pool)) = (gateway.addresses.get(slot), gateway.pools.get(slot))
         else {
@@ -358,9 +424,21 @@ impl Search {
         let claimed = if self.binds {
             self.claim_binding(tables, gateway, &inbound)
         } else {
+            self.key = SessionKey::reverse(&inbound);
+            self.half = self.claim.reverse_half(&self.key);
+            let claimed = tables.insert_half(Side::Outside, &self.key, &self.half);
             // The port that is to be kept, and all of them once they are walked through, are taken
             // from sessions that are over.
-            self.claim_reverse(tables, &inbound, attempt == 0 || attempt >= PROBES)
+            let may_reclaim = self.reclaims && (attempt == 0 || attempt >= PROBES);
+            if claimed == Err(Refused::Exists)
+                && may_reclaim
+                && let Some(occupant) = expired_holder(tables, &self.key, self.claim.now)
+            {
+                self.occupant = occupant;
+                self.outcome = Outcome::Occupied;
+                return true;
+            }
+            claimed
         };
         self.public = (*address, port);
         self.outcome = match claimed {
@@ -372,76 +450,63 @@ impl Search {
         true
     }
 
+    /// Goes on to the next part: the ranks of an address in turn, then the next address; false when
+    /// there is none.
+    #[inline(always)]
+    fn advance(&mut self, gateway: &Gateway) -> bool {
+        let is_ranked = self.binds && !self.place.has_block;
+        let (turn, rank) = if is_ranked {
+            (self.next_part / RANKS, self.next_part % RANKS)
+        } else {
+            (self.next_part, 0)
+        };
+        if turn >= gateway.address_count || (turn != 0 && !self.place.may_move) {
+            return false;
+        }
+        self.next_part += 1;
+        self.slot = self.place.slot + turn;
+        if self.slot >= gateway.address_count {
+            self.slot -= gateway.address_count;
+        }
+        let Some(pool) = gateway.pools.get(self.slot as usize) else {
+            return false;
+        };
+        let part = if is_ranked {
+            Part::ranked(pool, self.claim.flow.source_port, rank)
+        } else if self.place.has_block {
+            self.place.block
+        } else {
+            Part::all(pool)
+        };
+        self.candidates = Candidates::new(part, self.random);
+        self.tried = 0;
+        self.left = part.attempts();
+        true
+    }
+
     #[inline(always)]
     fn claim_binding<T: Tables>(
-        &self,
+        &mut self,
         tables: &T,
         gateway: &Gateway,
         inbound: &Flow,
     ) -> Result<(), Refused> {
-        let key = bound_key(inbound);
+        self.key = bound_key(inbound);
         let Claim {
             flow,
             vpc,
             gateway: number,
             ..
         } = self.claim;
-        let bound = Binding::held(&key, flow.source, flow.source_port, number, vpc);
-        match tables.insert_binding(Side::Outside, &key, &bound) {
+        self.bound = Binding::held(&self.key, flow.source, flow.source_port, number, vpc);
+        match tables.insert_binding(Side::Outside, &self.key, &self.bound) {
             Err(Refused::Exists)
-                if gateway.port_rest != 0 && wake(tables, &key, gateway.port_rest) =>
+                if gateway.port_rest != 0 && wake(tables, &self.key, gateway.port_rest) =>
             {
-                tables.insert_binding(Side::Outside, &key, &bound)
+                tables.insert_binding(Side::Outside, &self.key, &self.bound)
             }
             other => other,
         }
-    }
-
-    #[inline(always)]
-    fn claim_reverse<T: Tables>(
-        &self,
-        tables: &T,
-        inbound: &Flow,
-        reclaims: bool,
-    ) -> Result<(), Refused> {
-        let key = SessionKey::reverse(inbound);
-        let half = self.claim.reverse_half(&key);
-        match insert_half(tables, Side::Outside, &key, &half, self.claim.now) {
-            Err(Refused::Exists) if reclaims && frees_expired(tables, &key, self.claim.now) => {
-                tables.insert_half(Side::Outside, &key, &half)
-            }
-            other => other,
-        }
-    }
-}
-
-/// Ends the session of a reverse half if it is expired; true when it was.
-#[inline(never)]
-fn frees_expired<T: Tables>(tables: &T, key: &SessionKey, now: Tick) -> bool {
-    let Some(half) = tables.half(Side::Outside, key) else {
-        return false;
-    };
-    // SAFETY: an entry's memory stays valid; the session it names is looked at as a whole.
-    let copy = unsafe { *half };
-    let ended = end_if_expired(tables, &forward_key(key, &copy), now);
-    if ended {
-        tables.count(Counter::SessionsReclaimed);
-    }
-    ended
-}
-
-/// Inserts a half, in a full table after having made room.
-#[inline(always)]
-fn insert_half<T: Tables>(
-    tables: &T,
-    side: Side,
-    key: &SessionKey,
-    half: &Session,
-    now: Tick,
-) -> Result<(), Refused> {
-    match tables.insert_half(side, key, half) {
-        Err(Refused::Full) if tables.make_room(now) => tables.insert_half(side, key, half),
-        other => other,
     }
 }
 
@@ -456,17 +521,31 @@ impl Claim {
             self.now,
         )
     }
+}
 
-    #[inline(always)]
-    fn forward_half(&self, key: &SessionKey, public: (Address, Port)) -> Session {
-        Session::new(key, public.0, public.1, self.gateway, self.now)
-    }
+/// Not inlined, as [`insert_reverse`]: a half takes much of a BPF stack.
+#[inline(never)]
+fn insert_forward<T: Tables>(
+    tables: &T,
+    claim: &Claim,
+    public: (Address, Port),
+    holds: Holds,
+) -> Result<(), Refused> {
+    let key = SessionKey::forward(&claim.flow, claim.vpc);
+    let half = Session::new(&key, public.0, public.1, claim.gateway, claim.now).holding(holds);
+    tables.insert_half(Side::Inside, &key, &half)
+}
+
+#[inline(never)]
+fn insert_reverse<T: Tables>(tables: &T, claim: &Claim, inbound: &Flow) -> Result<(), Refused> {
+    let key = SessionKey::reverse(inbound);
+    tables.insert_half(Side::Outside, &key, &claim.reverse_half(&key))
 }
 
 /// Enters the session of a flow whose public address and port a binding or a forward decides, with
 /// the leave for its remote end. The forward half first: nobody else can have the reverse one, and
 /// another CPU that finds it there can go on. Answers false when it was another CPU that made it.
-#[inline(always)]
+#[inline(never)]
 fn enter_bound<T: Tables>(
     tables: &T,
     gateway: &Gateway,
@@ -481,9 +560,7 @@ fn enter_bound<T: Tables>(
     } else {
         holds
     };
-    let key = SessionKey::forward(&claim.flow, claim.vpc);
-    let forward = claim.forward_half(&key, public).holding(holds);
-    match insert_half(tables, Side::Inside, &key, &forward, claim.now) {
+    match insert_forward(tables, claim, public, holds) {
         Ok(()) => {}
         Err(Refused::Exists) => return Ok(false),
         Err(refused) => return Err(refused_reason(refused)),
@@ -494,17 +571,15 @@ fn enter_bound<T: Tables>(
     } else {
         Ok(())
     };
-    let reverse_key = SessionKey::reverse(&inbound);
-    let reverse = claim.reverse_half(&reverse_key);
     let entered = match permitted {
-        Ok(()) => insert_half(tables, Side::Outside, &reverse_key, &reverse, claim.now)
-            .map_err(refused_reason),
+        Ok(()) => insert_reverse(tables, claim, &inbound).map_err(refused_reason),
         Err(reason) => Err(reason),
     };
     if let Err(reason) = entered {
         if permits && permitted.is_ok() {
             revoke(tables, &inbound);
         }
+        let key = SessionKey::forward(&claim.flow, claim.vpc);
         tables.remove_half(Side::Inside, &key);
         return Err(reason);
     }
@@ -530,15 +605,12 @@ fn enter_forward<T: Tables>(
     public: (Address, Port),
     holds: Holds,
 ) -> Result<bool, DropReason> {
-    let (address, port) = public;
-    let key = SessionKey::forward(&claim.flow, claim.vpc);
-    let half = claim.forward_half(&key, public).holding(holds);
-    let inserted = insert_half(tables, Side::Inside, &key, &half, claim.now);
+    let inserted = insert_forward(tables, claim, public, holds);
     if inserted.is_ok() {
         return Ok(true);
     }
     // Nobody else ever uses a reverse half that has no forward one.
-    let inbound = claim.flow.with_source(address, port).reversed();
+    let inbound = claim.flow.with_source(public.0, public.1).reversed();
     tables.remove_half(Side::Outside, &SessionKey::reverse(&inbound));
     match inserted {
         Ok(()) | Err(Refused::Exists) => Ok(false),

@@ -7,7 +7,7 @@
 //!
 //! # Limitations
 //!
-//! IPv4 only. Only the 1:1 path translates fragments.
+//! IPv4 only.
 #![cfg_attr(not(test), no_std)]
 
 pub mod address;
@@ -24,6 +24,7 @@ pub mod packet;
 pub mod parse;
 pub mod policy;
 pub mod port_pool;
+pub mod reply;
 pub mod sessions;
 pub mod shared;
 pub mod tables;

@@ -71,6 +71,36 @@ impl Ipv4Packet {
         matches!(self.transport, Transport::IcmpError) && self.is_whole()
     }
 
+    /// The receiver's port; `None` where there is none to be seen.
+    #[inline(always)]
+    pub const fn remote_port(&self) -> Option<Port> {
+        match self.transport {
+            Transport::Tcp(_) | Transport::Udp => Some(self.flow.destination_port),
+            _ => None,
+        }
+    }
+
+    /// The sender's port; `None` where there is none to be seen.
+    #[inline(always)]
+    pub const fn source_port(&self) -> Option<Port> {
+        match self.transport {
+            Transport::Tcp(_) | Transport::Udp => Some(self.flow.source_port),
+            _ => None,
+        }
+    }
+
+    /// It is a fragment without the transport header.
+    #[inline(always)]
+    pub const fn is_later_fragment(&self) -> bool {
+        matches!(self.fragment, Fragment::Later)
+    }
+
+    /// It is the fragment with the transport header.
+    #[inline(always)]
+    pub const fn is_first_fragment(&self) -> bool {
+        matches!(self.fragment, Fragment::First)
+    }
+
     /// It is not a fragment.
     #[inline(always)]
     pub const fn is_whole(&self) -> bool {
@@ -105,7 +135,12 @@ pub fn ipv4<P: Packet + ?Sized>(packet: &P) -> Result<Ipv4Packet, DropReason> {
         .ok_or(DropReason::Malformed)?;
     let header_length = header.header_length();
     let total_length = match header.total_length() {
-        0 if packet.is_train() => packet.length().saturating_sub(IPV4_OFFSET),
+        0 if packet.is_train() => packet
+            .length()
+            .checked_sub(IPV4_OFFSET)
+            .ok_or(DropReason::Malformed)?,
+        // Said here, because verifiers before 6.9 do not see that 0 is less than what follows.
+        0 => return Err(DropReason::Malformed),
         stated => stated,
     };
     if header.version() != 4

@@ -10,16 +10,14 @@ use crate::{
 ///
 /// # Errors
 ///
-/// The reason to drop it: not TCP, UDP, an ICMP echo request or an ICMP error, or a fragment.
+/// The reason to drop it: not TCP, UDP, an ICMP echo request or an ICMP error, or a fragment of the
+/// latter, which may quote less than it takes.
 #[inline(always)]
 pub const fn translatable(packet: &Ipv4Packet) -> Result<(), DropReason> {
-    if !matches!(packet.fragment, Fragment::Whole) {
-        return Err(DropReason::Fragment);
-    }
     match packet.transport {
-        Transport::Tcp(_) | Transport::Udp | Transport::IcmpEchoRequest | Transport::IcmpError => {
-            Ok(())
-        }
+        Transport::Tcp(_) | Transport::Udp | Transport::IcmpEchoRequest => Ok(()),
+        Transport::IcmpError if matches!(packet.fragment, Fragment::Whole) => Ok(()),
+        Transport::IcmpError => Err(DropReason::Fragment),
         Transport::IcmpEchoReply | Transport::IcmpOther => Err(DropReason::UnsupportedIcmp),
         Transport::Opaque => Err(DropReason::UnsupportedProtocol),
     }

@@ -24,6 +24,8 @@ pub struct Found {
     pub address: Address,
     /// Port its packets get.
     pub port: Port,
+    /// The NAT gateway's number (forward half) or the VPC's (reverse half).
+    pub owner: u16,
 }
 
 impl Found {
@@ -32,7 +34,14 @@ impl Found {
         half: null_mut(),
         address: Address::UNSPECIFIED,
         port: Port::NONE,
+        owner: 0,
     };
+
+    /// There is none.
+    #[inline(always)]
+    pub fn is_none(&self) -> bool {
+        self.half.is_null()
+    }
 
     /// Accounts for packets this half carries; without a half there is nothing to do.
     #[inline(always)]
@@ -46,7 +55,8 @@ impl Found {
     }
 }
 
-/// Finds the half of this key; false when it is absent, being removed, or expired.
+/// Finds the half of this key; false when it is absent, being removed, or expired. An expired session
+/// stays where it is until a claim or a sweep ends it.
 #[inline(always)]
 pub fn find<T: Tables>(
     tables: &T,
@@ -64,19 +74,23 @@ pub fn find<T: Tables>(
         found.half = half;
         found.address = (*half).mapped_address();
         found.port = (*half).mapped_port();
-        let last_seen = (&raw const *half).read_volatile().last_seen();
+        found.owner = (*half).owner();
+        let last_seen = (*half).last_seen();
         (last_seen, Mark(tables.load(&raw const (*half).mark)))
     };
     // One that carried a packet a moment ago needs no closer look.
-    if mark.key_and_state() == key.mark(State::Live) && elapsed(now, last_seen) < GRACE {
-        return true;
+    let is_found = (mark.key_and_state() == key.mark(State::Live)
+        && elapsed(now, last_seen) < GRACE)
+        || is_usable(tables, side, key, half, now);
+    if !is_found {
+        found.half = null_mut();
     }
-    quiet(tables, side, key, half, now)
+    is_found
 }
 
 /// Whether a half that was not used lately may carry a packet: it is not expired, and not dead.
 #[inline(never)]
-fn quiet<T: Tables>(
+fn is_usable<T: Tables>(
     tables: &T,
     side: Side,
     key: &SessionKey,
@@ -84,18 +98,34 @@ fn quiet<T: Tables>(
     now: Tick,
 ) -> bool {
     // SAFETY: as in `find`.
-    let copy = unsafe { *half };
-    let forward_key = match side {
-        Side::Inside => *key,
-        Side::Outside => forward_key(key, &copy),
+    let (other_key, other_side) = unsafe {
+        match side {
+            Side::Inside => (
+                SessionKey::reverse(&outside_flow(key, &*half)),
+                Side::Outside,
+            ),
+            Side::Outside => (forward_key(key, &*half), Side::Inside),
+        }
     };
-    if end_if_expired(tables, &forward_key, now) {
-        tables.count(Counter::SessionsReclaimed);
+    let Some(other) = tables.half(other_side, &other_key) else {
         return false;
+    };
+    let (forward, reverse) = match side {
+        Side::Inside => (half, other),
+        Side::Outside => (other, half),
+    };
+    // SAFETY: as in `find`; whatever is read of an element that serves another key by now does not
+    // count, because the mark tells.
+    unsafe {
+        let Some(gateway) = tables.gateway(u32::from((*forward).owner())) else {
+            return false;
+        };
+        if overdue(key.flow().protocol, now, &*forward, &*reverse, gateway) > GRACE {
+            return false;
+        }
+        let mark = Mark(tables.load(&raw const (*half).mark));
+        mark.key_and_state() == key.mark(State::Live) || revive(tables, half, key)
     }
-    // SAFETY: as in `find`.
-    let mark = Mark(unsafe { tables.load(&raw const (*half).mark) });
-    mark.key_and_state() == key.mark(State::Live) || revive(tables, half, key)
 }
 
 /// Takes a dying half back; false when it is dead or another key's by now.
@@ -227,6 +257,25 @@ impl Pair {
         }
     }
 
+    /// Marks it dead and removes it; true when it is gone.
+    #[inline(always)]
+    fn end<T: Tables>(&self, tables: &T) -> bool {
+        // Whoever marks the forward half removes both; a packet that comes between finds it dead.
+        if !self.swap_forward(tables, State::Live, State::Dead)
+            && !self.swap_forward(tables, State::Dying, State::Dead)
+        {
+            return false;
+        }
+        if !self.swap_reverse(tables, State::Live, State::Dead)
+            && !self.swap_reverse(tables, State::Dying, State::Dead)
+        {
+            self.swap_forward(tables, State::Dead, State::Live);
+            return false;
+        }
+        self.remove(tables);
+        true
+    }
+
     /// Removes a session whose halves are dead, and gives back what it holds.
     #[inline(always)]
     fn remove<T: Tables>(&self, tables: &T) {
@@ -279,18 +328,30 @@ pub fn end_if_expired<T: Tables>(tables: &T, key: &SessionKey, now: Tick) -> boo
     if pair.overdue(tables, now) <= GRACE {
         return false;
     }
-    // Whoever marks the forward half removes both; a packet that comes between finds it dead.
-    if !pair.swap_forward(tables, State::Live, State::Dead)
-        && !pair.swap_forward(tables, State::Dying, State::Dead)
-    {
-        return false;
+    pair.end(tables)
+}
+
+/// Ends the session of this forward key, whatever it is doing; true when it is gone.
+#[inline(never)]
+pub fn end<T: Tables>(tables: &T, key: &SessionKey) -> bool {
+    match Pair::of(tables, key) {
+        Some(pair) => pair.end(tables),
+        None => false,
     }
-    if !pair.swap_reverse(tables, State::Live, State::Dead)
-        && !pair.swap_reverse(tables, State::Dying, State::Dead)
-    {
-        pair.swap_forward(tables, State::Dead, State::Live);
-        return false;
+}
+
+/// The forward key of the session that has this reverse key, if it is expired for longer than
+/// [`GRACE`].
+#[inline(always)]
+pub fn expired_holder<T: Tables>(tables: &T, key: &SessionKey, now: Tick) -> Option<SessionKey> {
+    let reverse = tables.half(Side::Outside, key)?;
+    // SAFETY: a map element's memory stays valid; a decision is made on the session as a whole, later.
+    let forward_key = unsafe { forward_key(key, &*reverse) };
+    let forward = tables.half(Side::Inside, &forward_key)?;
+    // SAFETY: as above.
+    unsafe {
+        let gateway = tables.gateway(u32::from((*forward).owner()))?;
+        let overdue = overdue(key.flow().protocol, now, &*forward, &*reverse, gateway);
+        (overdue > GRACE).then_some(forward_key)
     }
-    pair.remove(tables);
-    true
 }

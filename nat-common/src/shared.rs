@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Tries of one compare-and-swap, each against another CPU that was faster.
-const TRIES: u32 = 16;
+const TRIES: u32 = 4;
 
 /// The marks of an entry's key in the states that matter here.
 #[derive(Clone, Copy)]

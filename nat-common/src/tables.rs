@@ -64,10 +64,11 @@ pub trait Tables {
     /// A port was freed.
     fn forget_exhausted(&self, key: &SessionKey);
 
-    /// Ends some expired sessions, because the table is full; true when it is worth another try.
-    fn make_room(&self, now: Tick) -> bool;
-    /// Calls [`Search::attempt`] with 0, 1 and so on, `times` times or until it says that is enough.
-    fn search(&self, times: u32, search: &mut Search);
+    /// Memory for one search, which nobody else uses meanwhile.
+    fn search_space(&self) -> Option<*mut Search>;
+    /// Calls [`Search::attempt`] of what is there until it says that is enough, or
+    /// [`crate::claim::ATTEMPTS`] times.
+    fn search(&self);
 
     /// The coarse clock.
     fn now(&self) -> Tick;

@@ -37,6 +37,16 @@ pub fn apply<P: Packet + ?Sized>(packet: &mut P, parsed: &Ipv4Packet, to: &Flow)
     )
 }
 
+/// Gives a packet another IP identification, in network byte order.
+#[inline(always)]
+pub fn renumber<P: Packet + ?Sized>(packet: &mut P, identification: u16) -> Option<()> {
+    let header = packet.load::<Ipv4Header>(IPV4_OFFSET)?;
+    let change = Delta::NONE.replace16(header.identification(), identification);
+    let checksum = packet.load::<u16>(IPV4_OFFSET + Ipv4Header::CHECKSUM)?;
+    packet.store(IPV4_OFFSET + Ipv4Header::CHECKSUM, change.apply(checksum))?;
+    packet.store(IPV4_OFFSET + Ipv4Header::IDENTIFICATION, identification)
+}
+
 #[inline(always)]
 fn address_change(from: &Flow, to: &Flow) -> Delta {
     let mut change = Delta::NONE;

@@ -14,6 +14,31 @@ pub unsafe fn compare_and_swap(word: *mut u64, old: u64, new: u64) -> bool {
     unsafe { atomic_cxchg::<u64, { SeqCst }, { SeqCst }>(word, old, new).1 }
 }
 
+/// Adds `more` to `word`; answers what was there before.
+///
+/// # Safety
+///
+/// As for [`compare_and_swap`], this function aside.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+pub unsafe fn fetch_add(word: *mut u64, more: u64) -> u64 {
+    use core::intrinsics::{AtomicOrdering::SeqCst, atomic_xadd};
+    // SAFETY: the caller's.
+    unsafe { atomic_xadd::<u64, u64, { SeqCst }>(word, more) }
+}
+
+/// As on the BPF target.
+///
+/// # Safety
+///
+/// As on the BPF target.
+#[cfg(not(target_arch = "bpf"))]
+pub unsafe fn fetch_add(word: *mut u64, more: u64) -> u64 {
+    use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+    // SAFETY: the caller's.
+    unsafe { AtomicU64::from_ptr(word) }.fetch_add(more, SeqCst)
+}
+
 /// As on the BPF target.
 ///
 /// # Safety

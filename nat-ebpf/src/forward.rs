@@ -5,10 +5,17 @@ use core::{ffi::c_void, mem::MaybeUninit};
 use aya_ebpf::{
     bindings::{bpf_fib_lookup as FibLookup, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1},
     helpers::{bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh},
+    macros::map,
+    maps::PerCpuArray,
 };
 use nat_common::{
-    address::Address, drop_reason::DropReason, flow::Flow, map_types::Interface, packet::Packet,
-    parse::Ipv4Packet, wire::Mac,
+    address::Address,
+    drop_reason::DropReason,
+    flow::Flow,
+    map_types::{DatagramKey, Interface},
+    parse::Ipv4Packet,
+    reply::Reshape,
+    wire::Mac,
 };
 
 use crate::{policy_maps, verdict::Verdict};
@@ -16,12 +23,12 @@ use crate::{policy_maps, verdict::Verdict};
 const AF_INET: u8 = 2;
 
 /// What the pipeline asks of a hook besides the packet's bytes.
-pub trait Hook: Packet {
+pub trait Hook: Reshape {
     /// The program's context, for helpers.
     fn context(&self) -> *mut c_void;
     /// Index of the interface the packet came from.
     fn ingress(&self) -> u32;
-    /// Length to compare with the MTU, in bytes; 0 leaves it to the kernel.
+    /// Length to compare with the MTU, in bytes: of the packet, or of those it will be cut into.
     fn mtu_length(&self, packet: &Ipv4Packet) -> u16;
     /// Bytes from the IP header on, for the counters.
     fn bytes(&self, packet: &Ipv4Packet) -> u64;
@@ -35,6 +42,17 @@ pub trait Hook: Packet {
     const NOT_FOR_US: Verdict;
     /// This hook can send to a next hop, resolved or not, behind this interface.
     fn can_deliver(&self, resolved: bool, egress: &Interface) -> bool;
+    /// This hook can let fragments wait for the first one of their datagram.
+    const HOLDS_FRAGMENTS: bool;
+    /// Lets a fragment of this datagram wait, or leaves it to a hook that can.
+    ///
+    /// # Errors
+    ///
+    /// [`DropReason::Fragment`] when there is no room for it.
+    fn hold(&mut self, key: &DatagramKey) -> Result<Verdict, DropReason>;
+    /// Sends in once more what waits of this datagram, after this packet itself if `with_this`. False
+    /// when that can't be done; otherwise the packet is used up.
+    fn release(&mut self, key: &DatagramKey, with_this: bool) -> bool;
     /// Completes the packet for it; `None` when the frame is too short.
     fn complete(&mut self, next: &NextHop) -> Option<()>;
 }
@@ -50,6 +68,8 @@ pub struct NextHop {
     pub source: Mac,
     /// MAC address of the next hop.
     pub destination: Mac,
+    /// MTU of the way there, in bytes, when the packet was too big for it.
+    pub mtu: u16,
     /// What happens to the packet.
     pub verdict: Verdict,
 }
@@ -61,8 +81,22 @@ impl NextHop {
         gateway: Address::UNSPECIFIED,
         source: [0; 6],
         destination: [0; 6],
+        mtu: 0,
         verdict: Verdict::Pass,
     };
+}
+
+/// The next hop of a fragment, for which there is no room on the stack.
+#[map]
+static NEXT_HOP: PerCpuArray<NextHop> = PerCpuArray::with_max_entries(1, 0);
+
+/// An unknown next hop, in a map.
+#[inline(always)]
+pub fn next_hop_in_map() -> Option<&'static mut NextHop> {
+    // SAFETY: this CPU's own slot.
+    let next = unsafe { &mut *NEXT_HOP.get_ptr_mut(0)? };
+    *next = NextHop::NONE;
+    Some(next)
 }
 
 /// The kernel's look-up structure as plain words, so that clearing it is eight stores; as a whole it
@@ -122,12 +156,13 @@ pub fn find_next_hop<H: Hook>(
 ) -> Result<(), DropReason> {
     let mut query = MaybeUninit::uninit();
     let answer = Query::ask(&mut query, hook, flow, mtu_length);
+    if answer == answer::TOO_BIG {
+        // SAFETY: asking initialised all of it.
+        next.mtu = unsafe { query.assume_init_ref().fib.__bindgen_anon_1.mtu_result };
+        return Err(DropReason::TooBig);
+    }
     if answer != answer::SUCCESS && answer != answer::NO_NEIGHBOUR {
-        return Err(if answer == answer::TOO_BIG {
-            DropReason::TooBig
-        } else {
-            DropReason::NoNextHop
-        });
+        return Err(DropReason::NoNextHop);
     }
     // SAFETY: asking initialised all of it, and IPv4 was asked for.
     unsafe {

@@ -1,9 +1,11 @@
 //! The dataplane: one pipeline on two hooks.
 //!
-//! A packet's way: [`xdp_packet`] or [`tc_packet`] -> [`pipeline`] (identify, decide) ->
-//! [`session_maps`] or, for the first packet, [`policy_maps`] and [`port_claim`] -> [`forward`]
-//! -> the verdict table below. [`arp`] answers for the public IPs, [`expire`] is run by the
-//! controller, [`counters`] and [`events`] tell what happened, [`bounds`] and [`settings`] serve all.
+//! A packet's way: [`xdp_packet`] or [`tc_packet`] -> [`pipeline`] (identify) -> [`leave`] (its source)
+//! -> [`arrive`] (its destination) -> [`forward`] -> the verdict table below. Both sides of a
+//! translation look into [`kernel_tables`] and [`policy_maps`]; ICMP errors go through [`icmp_error`],
+//! fragments through [`fragments`]. [`refuse`] answers dropped packets, [`arp`] for the public IPs.
+//! [`expire`] is run by the controller, [`counters`] and [`events`] tell what happened, [`bounds`] and
+//! [`settings`] serve all.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -15,28 +17,39 @@
 )]
 
 mod arp;
+mod arrive;
 mod atomics;
 mod bounds;
 mod counters;
 mod events;
 mod expire;
 mod forward;
+mod fragments;
+mod held;
 mod icmp_error;
+mod kernel_tables;
+mod leave;
 mod pipeline;
+mod plan;
 mod policy_maps;
-mod port_claim;
-mod session_maps;
+mod refuse;
 mod settings;
 mod tc_packet;
+mod ticket;
 mod verdict;
 mod xdp_packet;
 
 use aya_ebpf::{
+    EbpfContext,
     bindings::{TC_ACT_PIPE, TC_ACT_SHOT, xdp_action},
-    macros::{classifier, xdp},
+    macros::{classifier, map, xdp},
+    maps::ProgramArray,
     programs::{TcContext, XdpContext},
 };
-use nat_common::map_types::Counter;
+use nat_common::{
+    drop_reason::DropReason,
+    map_types::{CLAIM_STAGE, Counter, ERROR_STAGE, FRAGMENT_STAGE, MAIN_STAGE, STAGES},
+};
 
 use crate::{
     forward::{Hook as _, NextHop},
@@ -45,14 +58,68 @@ use crate::{
     xdp_packet::XdpPacket,
 };
 
+/// The programs of each hook by stage. Pinned, because they are gone from a map that nobody holds.
+#[map]
+static XDP_STAGES: ProgramArray = ProgramArray::pinned(STAGES, 0);
+#[map]
+static TC_STAGES: ProgramArray = ProgramArray::pinned(STAGES, 0);
+
 /// Ingress of a NIC, native or generic.
 #[xdp]
 pub fn nat_xdp(context: XdpContext) -> u32 {
+    xdp_stage::<MAIN_STAGE>(context)
+}
+
+/// Ingress of any interface, and the second stage of those that have `nat_xdp`.
+#[classifier]
+pub fn nat_tc(context: TcContext) -> i32 {
+    tc_stage::<MAIN_STAGE>(context)
+}
+
+/// ICMP errors in [`nat_xdp`].
+#[xdp]
+pub fn nat_xdp_error(context: XdpContext) -> u32 {
+    xdp_stage::<ERROR_STAGE>(context)
+}
+
+/// ICMP errors in [`nat_tc`].
+#[classifier]
+pub fn nat_tc_error(context: TcContext) -> i32 {
+    tc_stage::<ERROR_STAGE>(context)
+}
+
+/// Fragments in [`nat_xdp`].
+#[xdp]
+pub fn nat_xdp_fragment(context: XdpContext) -> u32 {
+    xdp_stage::<FRAGMENT_STAGE>(context)
+}
+
+/// Fragments in [`nat_tc`].
+#[classifier]
+pub fn nat_tc_fragment(context: TcContext) -> i32 {
+    tc_stage::<FRAGMENT_STAGE>(context)
+}
+
+#[inline(always)]
+fn xdp_stage<const STAGE: u32>(context: XdpContext) -> u32 {
+    if STAGE == FRAGMENT_STAGE {
+        return match forward::next_hop_in_map() {
+            Some(next) => xdp_way::<STAGE>(context, next),
+            None => xdp_action::XDP_DROP,
+        };
+    }
+    xdp_way::<STAGE>(context, &mut { NextHop::NONE })
+}
+
+#[inline(always)]
+fn xdp_way<const STAGE: u32>(context: XdpContext, next: &mut NextHop) -> u32 {
     let mut packet = XdpPacket::new(context);
-    let mut next = NextHop::NONE;
-    if let Err(reason) = pipeline::run(&mut packet, &mut next) {
+    if let Err(reason) = pipeline::run::<_, STAGE>(&mut packet, next) {
         counters::dropped(reason);
-        return xdp_action::XDP_DROP;
+        return match next.verdict {
+            Verdict::Answer => forward::redirect(packet.ingress()) as u32,
+            _ => xdp_action::XDP_DROP,
+        };
     }
     match next.verdict {
         // The TC program sees it next, and counts it.
@@ -67,17 +134,48 @@ pub fn nat_xdp(context: XdpContext) -> u32 {
             counters::count(Counter::Translated, 1);
             forward::redirect(next.interface) as u32
         }
+        Verdict::Consumed => xdp_action::XDP_DROP,
+        Verdict::Error => go_on_as(
+            &XDP_STAGES,
+            packet.program_context(),
+            ERROR_STAGE,
+            xdp_action::XDP_DROP,
+        ),
+        Verdict::Fragment => go_on_as(
+            &XDP_STAGES,
+            packet.program_context(),
+            FRAGMENT_STAGE,
+            xdp_action::XDP_DROP,
+        ),
+        Verdict::Claim => go_on_as(
+            &XDP_STAGES,
+            packet.program_context(),
+            CLAIM_STAGE,
+            xdp_action::XDP_DROP,
+        ),
     }
 }
 
-/// Ingress of any interface, and the second stage of those that have `nat_xdp`.
-#[classifier]
-pub fn nat_tc(context: TcContext) -> i32 {
+#[inline(always)]
+fn tc_stage<const STAGE: u32>(context: TcContext) -> i32 {
+    if STAGE == FRAGMENT_STAGE {
+        return match forward::next_hop_in_map() {
+            Some(next) => tc_way::<STAGE>(context, next),
+            None => TC_ACT_SHOT,
+        };
+    }
+    tc_way::<STAGE>(context, &mut { NextHop::NONE })
+}
+
+#[inline(always)]
+fn tc_way<const STAGE: u32>(context: TcContext, next: &mut NextHop) -> i32 {
     let mut packet = TcPacket::new(context);
-    let mut next = NextHop::NONE;
-    if let Err(reason) = pipeline::run(&mut packet, &mut next) {
+    if let Err(reason) = pipeline::run::<_, STAGE>(&mut packet, next) {
         counters::dropped(reason);
-        return TC_ACT_SHOT;
+        return match next.verdict {
+            Verdict::Answer => forward::redirect(packet.ingress()) as i32,
+            _ => TC_ACT_SHOT,
+        };
     }
     match next.verdict {
         // PIPE lets programs and filters of others see what is not ours.
@@ -88,15 +186,63 @@ pub fn nat_tc(context: TcContext) -> i32 {
         }
         Verdict::Forward => {
             counters::count(Counter::Translated, packet.segments());
-            forward::redirect_to_neighbour(&next) as i32
+            forward::redirect_to_neighbour(next) as i32
         }
+        Verdict::Consumed => TC_ACT_SHOT,
+        Verdict::Error => go_on_as(
+            &TC_STAGES,
+            packet.program_context(),
+            ERROR_STAGE,
+            TC_ACT_SHOT,
+        ),
+        Verdict::Fragment => go_on_as(
+            &TC_STAGES,
+            packet.program_context(),
+            FRAGMENT_STAGE,
+            TC_ACT_SHOT,
+        ),
+        Verdict::Claim => go_on_as(
+            &TC_STAGES,
+            packet.program_context(),
+            CLAIM_STAGE,
+            TC_ACT_SHOT,
+        ),
     }
+}
+
+/// Makes the session that a packet in [`nat_xdp`] needs, and starts that over.
+#[xdp]
+pub fn nat_xdp_claim(context: XdpContext) -> u32 {
+    ticket::serve(context.as_ptr());
+    go_on_as(&XDP_STAGES, &context, MAIN_STAGE, xdp_action::XDP_DROP)
+}
+
+/// Makes the session that a packet in [`nat_tc`] needs, and starts that over.
+#[classifier]
+pub fn nat_tc_claim(context: TcContext) -> i32 {
+    ticket::serve(context.as_ptr());
+    go_on_as(&TC_STAGES, &context, MAIN_STAGE, TC_ACT_SHOT)
 }
 
 /// Run by the controller with the keys of sessions that look idle; answers how many it removed.
 #[classifier]
 pub fn nat_expire(context: TcContext) -> i32 {
-    expire::run(&TcPacket::new(context))
+    expire::run(TcPacket::new(context), false)
+}
+
+/// Run by the controller with the keys of sessions that must not go on; answers how many it removed.
+#[classifier]
+pub fn nat_end(context: TcContext) -> i32 {
+    expire::run(TcPacket::new(context), true)
+}
+
+/// Ends this program and starts that of another stage. Where that is not there, the packet is lost.
+#[inline(always)]
+fn go_on_as<C: EbpfContext, T>(stages: &ProgramArray, context: &C, stage: u32, drop: T) -> T {
+    // SAFETY: the context is the program's own, and the array is of its type.
+    unsafe { stages.tail_call(context, stage) };
+    counters::dropped(DropReason::Internal);
+    drop
 }
 
 #[inline(always)]

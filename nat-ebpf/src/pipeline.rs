@@ -1,29 +1,33 @@
-//! A packet's way: identify it by interface and public IP, find or make its session, translate,
-//! forward. The first packet of a flow leaves the straight line in [`first_packet`].
+//! A packet's way: identify it by interface and addresses, translate its source (`leave.rs`) and its
+//! destination (`arrive.rs`) as far as they are ours, and forward it. A hairpin packet goes through
+//! both. ICMP errors and fragments have programs of their own, which keeps the main one small.
 
 use nat_common::{
     drop_reason::DropReason,
     flow::Flow,
-    map_types::{Interface, PublicUse, SessionKey, Target},
+    map_types::{ERROR_STAGE, FRAGMENT_STAGE, Interface, MAIN_STAGE, PublicUse},
     parse::{self, Frame, Ipv4Packet, Transport},
-    policy, translate,
+    reply::Answer,
+    translate,
     wire::TcpFlags,
 };
 
 use crate::{
-    arp, events,
+    arp, arrive,
     forward::{self, Hook, Leads, NextHop},
+    fragments,
     icmp_error::{self, Way},
-    policy_maps, port_claim,
-    session_maps::{self, Found, REVERSE, SESSIONS},
-    settings,
+    leave,
+    plan::{Plan, Step},
+    policy_maps, refuse, settings,
     verdict::Verdict,
 };
 
-/// The whole way of one packet; the verdict and the next hop are left in `next`, which says
-/// [`Verdict::Pass`] until something else is decided.
+/// The whole way of one packet in the program of this stage; the verdict and the next hop are left in `next`, which says
+/// [`Verdict::Pass`] until something else is decided. A dropped packet that was turned into an answer
+/// to its sender says [`Verdict::Answer`] there.
 #[inline(always)]
-pub fn run<H: Hook>(hook: &mut H, next: &mut NextHop) -> Result<(), DropReason> {
+pub fn run<H: Hook, const STAGE: u32>(hook: &mut H, next: &mut NextHop) -> Result<(), DropReason> {
     let Some(interface) = policy_maps::interface(hook.ingress()) else {
         return Ok(());
     };
@@ -32,7 +36,7 @@ pub fn run<H: Hook>(hook: &mut H, next: &mut NextHop) -> Result<(), DropReason> 
             next.verdict = H::NOT_FOR_US;
             Ok(())
         }
-        Some(Frame::Ipv4 { .. }) => ipv4(hook, interface, next),
+        Some(Frame::Ipv4 { .. }) => ipv4::<H, STAGE>(hook, interface, next),
         Some(Frame::Arp) => {
             next.verdict = arp::answer(hook, interface);
             Ok(())
@@ -42,162 +46,241 @@ pub fn run<H: Hook>(hook: &mut H, next: &mut NextHop) -> Result<(), DropReason> 
 }
 
 #[inline(always)]
-fn ipv4<H: Hook>(
+fn ipv4<H: Hook, const STAGE: u32>(
     hook: &mut H,
     interface: &Interface,
     next: &mut NextHop,
 ) -> Result<(), DropReason> {
     let packet = parse::ipv4(hook)?;
-    if interface.is(Interface::UPLINK) {
-        if let Some(public) = policy_maps::public_address(packet.flow.destination) {
-            return match public.purpose() {
-                PublicUse::Elastic(_) if !may_come_from_outside(interface, &packet.flow) => {
-                    Err(DropReason::SpoofedSource)
-                }
-                PublicUse::Elastic(private) if packet.is_error() => {
-                    icmp_error::forward(hook, &packet, Way::IntoInstance(private), next)
-                }
-                PublicUse::Elastic(private) => {
-                    let to = packet
-                        .flow
-                        .with_destination(private, packet.flow.destination_port);
-                    forward_translated(hook, &packet, &to, &Found::NONE, next)
-                }
-                PublicUse::NatGateway => from_outside(hook, &packet, public.is_shared(), next),
-            };
-        }
-        if !interface.is(Interface::INSIDE) {
-            return to_others(hook, interface, &packet.flow);
-        }
-    }
-    from_inside(hook, interface, &packet, next)
-}
-
-/// A sender that claims to be inside, or that nobody can be, is not let in to an instance.
-#[inline(always)]
-fn may_come_from_outside(interface: &Interface, flow: &Flow) -> bool {
-    interface.is(Interface::INSIDE)
-        || !(flow.source.is_martian() || policy_maps::is_private(flow.source))
-}
-
-/// From outside to none of our public IPs: the host's. Nothing goes on to a private address, nor
-/// anywhere when the host forwards only because the dataplane needs it to.
-#[inline(never)]
-fn to_others<H: Hook>(hook: &H, interface: &Interface, flow: &Flow) -> Result<(), DropReason> {
-    if policy_maps::is_private(flow.destination) {
-        return Err(DropReason::PrivateDestination);
-    }
-    if interface.is(Interface::FORWARDING_SET)
-        && !flow.destination.is_multicast_or_reserved()
-        && forward::leads(hook, flow) != Leads::ToHost
-    {
-        return Err(DropReason::NotForThisHost);
-    }
-    Ok(())
-}
-
-/// To a NAT gateway's public IP: only what somebody inside asked for goes in.
-#[inline(always)]
-fn from_outside<H: Hook>(
-    hook: &mut H,
-    packet: &Ipv4Packet,
-    shared: bool,
-    next: &mut NextHop,
-) -> Result<(), DropReason> {
-    if packet.is_error() {
-        let forwarded = icmp_error::forward(hook, packet, Way::IntoGateway, next);
-        // The host may have asked for it.
-        return match forwarded {
-            Err(DropReason::NoSession) if shared => Ok(()),
-            other => other,
+    // One that comes to a stage it is not for starts over.
+    let stage = if packet.is_error() {
+        ERROR_STAGE
+    } else if packet.is_whole() {
+        MAIN_STAGE
+    } else {
+        FRAGMENT_STAGE
+    };
+    if stage != STAGE {
+        next.verdict = match stage {
+            ERROR_STAGE => Verdict::Error,
+            _ => Verdict::Fragment,
+        };
+        return if STAGE == MAIN_STAGE {
+            Ok(())
+        } else {
+            Err(DropReason::Internal)
         };
     }
-    let mut found = Found::NONE;
-    if has_reverse_session(packet)
-        && session_maps::find(&REVERSE, &SessionKey::reverse(&packet.flow), &mut found)
-    {
-        let to = packet.flow.with_destination(found.address, found.port);
-        return forward_translated(hook, packet, &to, &found, next);
+    let mut plan = Plan::new(&packet.flow);
+    let outcome = match STAGE {
+        ERROR_STAGE => error(hook, interface, &packet, &mut plan, next),
+        FRAGMENT_STAGE => fragment(hook, interface, &packet, &mut plan, next),
+        _ => whole(hook, interface, &packet, &mut plan, next),
+    };
+    if matches!(outcome, Err(DropReason::TtlExpired)) {
+        plan.answer = Answer::TIME_EXCEEDED;
     }
-    if shared {
-        Ok(())
-    } else {
-        Err(DropReason::NoSession)
+    if outcome.is_err() && refuse::answer(hook, interface, plan.answer) {
+        next.verdict = Verdict::Answer;
     }
+    outcome
 }
 
 #[inline(always)]
-fn has_reverse_session(packet: &Ipv4Packet) -> bool {
-    packet.is_whole()
-        && matches!(
-            packet.transport,
-            Transport::Tcp(_) | Transport::Udp | Transport::IcmpEchoReply
-        )
-}
-
-#[inline(always)]
-fn from_inside<H: Hook>(
+fn whole<H: Hook>(
     hook: &mut H,
     interface: &Interface,
     packet: &Ipv4Packet,
+    plan: &mut Plan,
     next: &mut NextHop,
+) -> Result<(), DropReason> {
+    match decide(hook, interface, packet, plan)? {
+        Step::GoOn => send(hook, packet, plan, next),
+        Step::Claim => {
+            next.verdict = Verdict::Claim;
+            Ok(())
+        }
+        Step::Pass | Step::Drop | Step::Wait | Step::HandUp | Step::Undecided => Ok(()),
+    }
+}
+
+/// A fragment: the first one of a datagram decides for all.
+#[inline(always)]
+fn fragment<H: Hook>(
+    hook: &mut H,
+    interface: &Interface,
+    packet: &Ipv4Packet,
+    plan: &mut Plan,
+    next: &mut NextHop,
+) -> Result<(), DropReason> {
+    let datagram = fragments::key(hook, packet, interface.vpc).ok_or(DropReason::Malformed)?;
+    let mut step = fragments::known(
+        packet.is_first_fragment(),
+        H::HOLDS_FRAGMENTS,
+        &datagram,
+        plan,
+    );
+    let mut reason = DropReason::Fragment;
+    if step == Step::Undecided {
+        // Taken apart, because half of a `Result` is uninitialised.
+        (step, reason) = match decide(hook, interface, packet, plan) {
+            Ok(step) => (step, DropReason::Fragment),
+            Err(reason) => (Step::Drop, reason),
+        };
+        if packet.is_first_fragment()
+            && !plan.is_stateless
+            && step != Step::Claim
+            && fragments::remember(&datagram, step, plan)
+            && hook.release(&datagram, true)
+        {
+            next.verdict = Verdict::Consumed;
+            return Ok(());
+        }
+    }
+    match step {
+        Step::GoOn => send(hook, packet, plan, next),
+        Step::Pass | Step::Undecided => Ok(()),
+        Step::Drop => Err(reason),
+        Step::HandUp => {
+            next.verdict = Verdict::HandUp;
+            Ok(())
+        }
+        Step::Claim => {
+            next.verdict = Verdict::Claim;
+            Ok(())
+        }
+        Step::Wait => {
+            next.verdict = hook.hold(&datagram)?;
+            // The first one may have come meanwhile.
+            if fragments::is_decided(&datagram) {
+                hook.release(&datagram, false);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// What becomes of a packet that is no ICMP error.
+#[inline(always)]
+fn decide<H: Hook>(
+    hook: &mut H,
+    interface: &Interface,
+    packet: &Ipv4Packet,
+    plan: &mut Plan,
+) -> Result<Step, DropReason> {
+    let from_inside = is_from_inside(hook, interface, &packet.flow);
+    if from_inside {
+        if packet.flow.destination.is_multicast_or_reserved() {
+            return Ok(Step::Pass);
+        }
+        match leave::translate_source(hook, interface, packet, plan)? {
+            Step::GoOn => {}
+            other => return Ok(other),
+        }
+    }
+    match policy_maps::public_address(plan.to.destination) {
+        Some(public) if from_inside || interface.is(Interface::UPLINK) => {
+            arrive::translate_destination(interface, packet, &public, from_inside, plan)
+        }
+        _ if from_inside => Ok(Step::GoOn),
+        _ => to_others(hook, interface, packet, plan).map(|()| Step::Pass),
+    }
+}
+
+/// An ICMP error goes the way of the packet it quotes, backwards.
+#[inline(always)]
+fn error<H: Hook>(
+    hook: &mut H,
+    interface: &Interface,
+    packet: &Ipv4Packet,
+    plan: &mut Plan,
+    next: &mut NextHop,
+) -> Result<(), DropReason> {
+    let from_inside = is_from_inside(hook, interface, &packet.flow);
+    let mut out = Way::NONE;
+    if from_inside {
+        if packet.flow.destination.is_multicast_or_reserved() {
+            return Ok(());
+        }
+        if leave::route_error(hook, interface, packet, plan)? == Step::Pass {
+            return Ok(());
+        }
+        out = if plan.to.source == packet.flow.source {
+            Way::out_of_gateway(interface.vpc)
+        } else {
+            Way::out_of_instance(plan.to.source)
+        };
+    }
+    let mut back = Way::NONE;
+    let mut is_shared = false;
+    match policy_maps::public_address(packet.flow.destination) {
+        Some(public) if from_inside || interface.is(Interface::UPLINK) => {
+            is_shared = public.is_shared();
+            back = match public.purpose() {
+                PublicUse::Elastic(_)
+                    if !from_inside && !arrive::may_come_from_outside(interface, &packet.flow) =>
+                {
+                    return Err(DropReason::SpoofedSource);
+                }
+                PublicUse::Elastic(private) => Way::into_instance(private),
+                PublicUse::NatGateway => Way::INTO_GATEWAY,
+            };
+        }
+        _ if from_inside => {}
+        _ => return to_others(hook, interface, packet, plan),
+    }
+    match icmp_error::forward(hook, packet, &[out, back], next) {
+        // The host may have asked for it.
+        Err(DropReason::NoSession) if is_shared => Ok(()),
+        other => other,
+    }
+}
+
+/// Anti-spoofing: a packet from inside comes by an inside interface, and its source belongs to one of
+/// the interface's subnets.
+#[inline(always)]
+fn is_from_inside<H: Hook>(hook: &H, interface: &Interface, flow: &Flow) -> bool {
+    if interface.is(Interface::ONE_PREFIX) {
+        interface.covers(flow.source)
+    } else {
+        interface.is(Interface::INSIDE)
+            && policy_maps::subnet(hook.ingress(), flow.source).is_some()
+    }
+}
+
+/// Neither from one of our hosts nor to a public IP of ours: the host's, if anybody's. Nothing goes on
+/// to a private address, except what no gateway translates; nor anywhere when the host forwards only
+/// because the dataplane needs it to. On a one-armed host the same interface carries its own traffic.
+#[inline(always)]
+fn to_others<H: Hook>(
+    hook: &H,
+    interface: &Interface,
+    packet: &Ipv4Packet,
+    plan: &mut Plan,
 ) -> Result<(), DropReason> {
     let flow = &packet.flow;
     if flow.destination.is_multicast_or_reserved() {
         return Ok(());
     }
-    if !is_own_source(hook, interface, flow) {
+    if interface.is(Interface::INSIDE) {
         return foreign_source(hook, interface, flow);
     }
-    if interface.is(Interface::HAS_ELASTIC) && one_to_one(hook, interface, packet, next)? {
-        return Ok(());
-    }
-    let key = SessionKey::forward(flow, interface.vpc);
-    let mut found = Found::NONE;
-    if packet.is_error()
-        || policy::translatable(packet).is_err()
-        || !session_maps::find(&SESSIONS, &key, &mut found)
-    {
-        let Some(gateway) = first_packet(hook, packet)? else {
+    if policy_maps::is_private(flow.destination) {
+        let port = packet.source_port();
+        if policy_maps::is_exempt_from_outside(flow.source, flow.protocol, port) {
+            plan.is_stateless = false;
             return Ok(());
-        };
-        if packet.is_error() {
-            return icmp_error::forward(hook, packet, Way::OutOfGateway(interface.vpc), next);
         }
-        let made = port_claim::claim(flow, interface.vpc, gateway, settings::now());
-        if let Err(reason) = made {
-            events::claim_failed(hook.context(), flow, reason);
-            return Err(reason);
-        }
-        if !session_maps::find(&SESSIONS, &key, &mut found) {
-            return Err(DropReason::ClaimRace);
-        }
+        return Err(DropReason::PrivateDestination);
     }
-    let to = flow.with_source(found.address, found.port);
-    if let Transport::Tcp(flags) = packet.transport
-        && flags.opens()
-    {
-        session_maps::reopen_if_closing(
-            &key,
-            &SessionKey::reverse(&to.reversed()),
-            settings::now(),
-        );
+    if interface.is(Interface::FORWARDING_SET) && forward::leads(hook, flow) != Leads::ToHost {
+        return Err(DropReason::NotForThisHost);
     }
-    forward_translated(hook, packet, &to, &found, next)
+    Ok(())
 }
 
-/// Anti-spoofing: the source belongs to a subnet of this interface.
-#[inline(always)]
-fn is_own_source<H: Hook>(hook: &H, interface: &Interface, flow: &Flow) -> bool {
-    if interface.is(Interface::ONE_PREFIX) {
-        interface.covers(flow.source)
-    } else {
-        policy_maps::subnet(hook.ingress(), flow.source).is_some()
-    }
-}
-
-/// What others send may be meant for the host, but is never forwarded. On a one-armed host the same
-/// interface carries the host's own traffic.
+/// What others than our hosts send by an inside interface may be meant for the host, but is never
+/// forwarded.
 #[inline(never)]
 fn foreign_source<H: Hook>(hook: &H, interface: &Interface, flow: &Flow) -> Result<(), DropReason> {
     let is_free = interface.is(Interface::UPLINK) && !interface.is(Interface::FORWARDING_SET);
@@ -210,128 +293,41 @@ fn foreign_source<H: Hook>(hook: &H, interface: &Interface, flow: &Flow) -> Resu
     }
 }
 
-/// An instance's public IP serves its packets that are routed to the internet gateway. No session,
-/// so any protocol and any fragment. False: the packet is not for the internet gateway.
-#[inline(always)]
-fn one_to_one<H: Hook>(
-    hook: &mut H,
-    interface: &Interface,
-    packet: &Ipv4Packet,
-    next: &mut NextHop,
-) -> Result<bool, DropReason> {
-    let flow = &packet.flow;
-    let Some(elastic) = policy_maps::elastic(interface.vpc, flow.source) else {
-        return Ok(false);
-    };
-    if elastic.interface != hook.ingress() {
-        return Err(DropReason::SpoofedSource);
-    }
-    let Some(Target::InternetGateway) = policy_maps::route(elastic.route_table, flow.destination)
-    else {
-        return Ok(false);
-    };
-    if let Some(public) = policy_maps::public_address(flow.destination) {
-        return to_own_public_ip(public.is_shared()).map(|()| true);
-    }
-    if forward::leads(hook, flow) == Leads::ToHost {
-        return Ok(true);
-    }
-    if packet.is_error() {
-        let way = Way::OutOfInstance(elastic.public);
-        return icmp_error::forward(hook, packet, way, next).map(|()| true);
-    }
-    let to = flow.with_source(elastic.public, flow.source_port);
-    forward_translated(hook, packet, &to, &Found::NONE, next).map(|()| true)
-}
-
-/// Decides about a packet without a session: the NAT gateway that is to make one, or `None` for a
-/// packet that is the host's.
-// Inlined, as everything that branches on what `parse` found: before 6.9 the verifier loses track of
-// constants that a function reads from its caller's stack, and takes wrong branches for dead.
-#[inline(always)]
-fn first_packet<H: Hook>(hook: &H, packet: &Ipv4Packet) -> Result<Option<u32>, DropReason> {
-    let flow = &packet.flow;
-    let subnet =
-        policy_maps::subnet(hook.ingress(), flow.source).ok_or(DropReason::SpoofedSource)?;
-    let target = policy_maps::route(subnet.route_table, flow.destination);
-    if matches!(target, Some(Target::Local)) {
-        return local(hook, flow).map(|()| None);
-    }
-    if let Some(public) = policy_maps::public_address(flow.destination) {
-        return to_own_public_ip(public.is_shared()).map(|()| None);
-    }
-    match forward::leads(hook, flow) {
-        Leads::ToHost => return Ok(None),
-        Leads::Forbidden => return Err(DropReason::NoNextHop),
-        Leads::Out | Leads::Elsewhere => {}
-    }
-    match target {
-        None => Err(DropReason::NoRoute),
-        Some(Target::Blackhole) => Err(DropReason::Blackhole),
-        // An instance with a public IP was served before.
-        Some(Target::InternetGateway) => Err(DropReason::NoPublicIp),
-        Some(Target::Local) => Ok(None),
-        Some(Target::NatGateway(gateway)) => {
-            policy::translatable(packet)?;
-            policy::may_open(packet)?;
-            // Before a port is taken for a packet that goes nowhere.
-            if packet.ttl <= 1 && !packet.is_error() {
-                return Err(DropReason::TtlExpired);
-            }
-            Ok(Some(gateway))
-        }
-    }
-}
-
-/// The host routes within a VPC. An address of it that no subnet here has must not follow the host's
-/// default route out of an uplink.
-#[inline(always)]
-fn local<H: Hook>(hook: &H, flow: &Flow) -> Result<(), DropReason> {
-    if forward::leads(hook, flow) == Leads::Out {
-        return Err(DropReason::NoRoute);
-    }
-    Ok(())
-}
-
-#[inline(always)]
-fn to_own_public_ip(shared: bool) -> Result<(), DropReason> {
-    if shared {
-        Ok(())
-    } else {
-        Err(DropReason::Hairpin)
-    }
-}
-
 /// The last stage: what `packet` became goes to its next hop. Nothing is changed or counted when
 /// this hook can't send it there; `next` tells.
 #[inline(always)]
-fn forward_translated<H: Hook>(
+fn send<H: Hook>(
     hook: &mut H,
     packet: &Ipv4Packet,
-    to: &Flow,
-    session: &Found,
+    plan: &mut Plan,
     next: &mut NextHop,
 ) -> Result<(), DropReason> {
     if packet.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
-    // What changed is the end on the other side: a new receiver is inside, a new sender outside.
-    let side = if to.destination == packet.flow.destination {
-        Interface::UPLINK
-    } else {
+    let side = if plan.inward {
         Interface::INSIDE
+    } else {
+        Interface::UPLINK
     };
-    forward::find_next_hop(hook, to, hook.mtu_length(packet), side, next)?;
+    let length = hook.mtu_length(packet);
+    if let Err(reason) = forward::find_next_hop(hook, &plan.to, length, side, next) {
+        if matches!(reason, DropReason::TooBig) {
+            plan.answer = refuse::too_big(hook, next.mtu);
+        }
+        return Err(reason);
+    }
     if !matches!(next.verdict, Verdict::Forward) {
         return Ok(());
     }
-    session.carry(
-        settings::now(),
-        hook.segments(),
-        hook.bytes(packet),
-        tcp_flags(packet),
-    );
-    translate::apply(hook, packet, to).ok_or(DropReason::Malformed)?;
+    let (now, flags) = (settings::now(), tcp_flags(packet));
+    let (packets, bytes) = (hook.segments(), hook.bytes(packet));
+    plan.forward.carry(now, packets, bytes, flags);
+    plan.reverse.carry(now, packets, bytes, flags);
+    if plan.renumbers {
+        translate::renumber(hook, plan.identification).ok_or(DropReason::Malformed)?;
+    }
+    translate::apply(hook, packet, &plan.to).ok_or(DropReason::Malformed)?;
     hook.complete(next).ok_or(DropReason::Malformed)
 }
 

@@ -6,10 +6,10 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, lpm_trie::Key},
 };
 use nat_common::{
-    address::Address,
+    address::{Address, Port},
     map_types::{
-        ALL_VPCS, Elastic, Gateway, Interface, MAX_GATEWAYS, Name, NameKey, PrivateAddress,
-        PublicAddress, Route, ScopedAddress, Subnet, Target,
+        ALL_GATEWAYS, ALL_VPCS, Elastic, Exemptions, Gateway, Interface, MAX_GATEWAYS, Name,
+        NameKey, PrivateAddress, PublicAddress, Route, ScopedAddress, Settings, Subnet, Target,
     },
 };
 
@@ -25,6 +25,10 @@ static GATEWAYS: Array<Gateway> = Array::pinned(MAX_GATEWAYS, 0);
 static PUBLIC_ADDRESSES: HashMap<Address, PublicAddress> = HashMap::pinned(32_768, 0);
 #[map]
 static ELASTIC: HashMap<PrivateAddress, Elastic> = HashMap::pinned(32_768, 0);
+#[map]
+static EXEMPTIONS: LpmTrie<ScopedAddress, Exemptions> = LpmTrie::pinned(16_384, 0);
+#[map]
+static SETTINGS: Array<Settings> = Array::pinned(1, 0);
 #[map]
 static NAMES: HashMap<NameKey, Name> = HashMap::pinned(65_536, BPF_F_NO_PREALLOC);
 
@@ -83,4 +87,43 @@ pub fn gateway(number: u32) -> Option<&'static Gateway> {
 #[inline(always)]
 fn whole(scope: u32, address: Address) -> Key<ScopedAddress> {
     Key::new(ScopedAddress::FULL_BITS, ScopedAddress { scope, address })
+}
+
+/// A gateway leaves packets to this remote end alone.
+#[inline(always)]
+pub fn is_exempt(gateway: u32, remote: Address, protocol: u8, port: Option<Port>) -> bool {
+    is_exempt_in(gateway, remote, protocol, raw(port))
+}
+
+/// Some gateway leaves packets from this remote end alone.
+#[inline(always)]
+pub fn is_exempt_from_outside(remote: Address, protocol: u8, port: Option<Port>) -> bool {
+    is_exempt_in(ALL_GATEWAYS, remote, protocol, raw(port))
+}
+
+/// As one word: of an `Option` that is passed on, part is uninitialised.
+#[inline(always)]
+fn raw(port: Option<Port>) -> u32 {
+    port.map_or(NO_PORT, |port| u32::from(port.get()))
+}
+const NO_PORT: u32 = u32::MAX;
+
+#[inline(never)]
+fn is_exempt_in(scope: u32, remote: Address, protocol: u8, port: u32) -> bool {
+    let Some(exemptions) = EXEMPTIONS.get(whole(scope, remote)) else {
+        return false;
+    };
+    if port == NO_PORT {
+        exemptions.cover(protocol, None)
+    } else {
+        exemptions.cover(protocol, Some(Port::new(port as u16)))
+    }
+}
+
+/// ICMP errors that may be made here, for each CPU and second.
+#[inline(always)]
+pub fn icmp_errors_per_second() -> u32 {
+    SETTINGS
+        .get(0)
+        .map_or(0, |settings| settings.icmp_errors_per_second)
 }

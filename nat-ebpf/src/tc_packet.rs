@@ -5,21 +5,24 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
-    helpers::{bpf_l4_csum_replace, bpf_skb_pull_data},
+    bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC},
+    helpers::{bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_tail, bpf_skb_pull_data},
     programs::TcContext,
 };
 use nat_common::{
     checksum::Delta,
-    map_types::Interface,
+    drop_reason::DropReason,
+    map_types::{DatagramKey, Interface},
     packet::{Packet, TransportEdit},
-    parse::Ipv4Packet,
-    wire::{EthernetHeader, Mac, Wire},
+    parse::{IPV4_OFFSET, Ipv4Packet, Transport},
+    reply::{PREPENDED, Reshape},
+    wire::{EthernetHeader, Mac, TcpHeader, UdpHeader, Wire},
 };
 
 use crate::{
     bounds,
     forward::{Hook, NextHop},
+    held,
     verdict::Verdict,
 };
 
@@ -55,6 +58,14 @@ impl TcPacket {
             bpf_l4_csum_replace(self.context.skb.skb, offset as u32, 0, difference, flags)
         };
         if failed == 0 { Some(()) } else { None }
+    }
+}
+
+impl TcPacket {
+    /// The program's context.
+    #[inline(always)]
+    pub const fn program_context(&self) -> &TcContext {
+        &self.context
     }
 }
 
@@ -102,7 +113,53 @@ impl Packet for TcPacket {
     }
 }
 
+impl Reshape for TcPacket {
+    #[inline(always)]
+    fn truncate(&mut self, length: usize) -> Option<()> {
+        // SAFETY: the context is the program's own; a failure changes nothing.
+        let failed = unsafe { bpf_skb_change_tail(self.context.skb.skb, length as u32, 0) };
+        self.reach(length as u32);
+        (failed == 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn prepend(&mut self) -> Option<()> {
+        // SAFETY: as above.
+        let failed = unsafe {
+            bpf_skb_adjust_room(self.context.skb.skb, PREPENDED as i32, BPF_ADJ_ROOM_MAC, 0)
+        };
+        self.reach((IPV4_OFFSET + PREPENDED) as u32);
+        (failed == 0).then_some(())
+    }
+
+    /// The helper leaves an unfinished checksum alone when the change is not one of the pseudo header:
+    /// that is how to tell.
+    #[inline(always)]
+    fn is_unfinished(&mut self, offset: usize) -> bool {
+        let Some(before) = self.load::<u16>(offset) else {
+            return false;
+        };
+        // SAFETY: the context is the program's own; the helper checks the offset.
+        unsafe { bpf_l4_csum_replace(self.context.skb.skb, offset as u32, 0, 1, 0) };
+        let is_unfinished = self.load::<u16>(offset) == Some(before);
+        self.store(offset, before);
+        is_unfinished
+    }
+}
+
 impl Hook for TcPacket {
+    const HOLDS_FRAGMENTS: bool = true;
+
+    #[inline(always)]
+    fn hold(&mut self, key: &DatagramKey) -> Result<Verdict, DropReason> {
+        held::hold(self.context.skb.skb, key)
+    }
+
+    #[inline(always)]
+    fn release(&mut self, key: &DatagramKey, with_this: bool) -> bool {
+        held::release(self.context.skb.skb, key, with_this)
+    }
+
     #[inline(always)]
     fn context(&self) -> *mut c_void {
         self.context.as_ptr()
@@ -114,14 +171,21 @@ impl Hook for TcPacket {
         unsafe { (*self.context.skb.skb).ifindex }
     }
 
-    /// Zero lets the kernel compare the MTU with what a GSO train will be cut into.
+    /// Of a train, the segments it will be cut into count.
     #[inline(always)]
     fn mtu_length(&self, packet: &Ipv4Packet) -> u16 {
-        if self.is_train() {
-            0
-        } else {
-            packet.total_length as u16
+        // SAFETY: the context is the program's own.
+        let segment = unsafe { (*self.context.skb.skb).gso_size } as usize;
+        if segment == 0 {
+            return packet.total_length as u16;
         }
+        let header = match packet.transport {
+            Transport::Tcp(_) => self
+                .load::<TcpHeader>(packet.transport_offset)
+                .map_or(TcpHeader::LEN, |header| header.header_length()),
+            _ => UdpHeader::LEN,
+        };
+        (packet.transport_offset - IPV4_OFFSET + header + segment) as u16
     }
 
     /// The kernel knows the interface's address of this moment, and has taken the VLAN tag off.

@@ -12,4 +12,12 @@ pub enum Verdict {
     Answer,
     /// It was translated and goes to the next hop that the pipeline wrote down.
     Forward,
+    /// An ICMP error: the program for those goes on.
+    Error,
+    /// A fragment: the program for those goes on.
+    Fragment,
+    /// A session has to be made for it; then it comes in once more.
+    Claim,
+    /// Its content goes on in another packet: a fragment that waits, or that was sent in once more.
+    Consumed,
 }

@@ -2,11 +2,17 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{EbpfContext as _, programs::XdpContext};
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
+    programs::XdpContext,
+};
 use nat_common::{
-    map_types::Interface,
+    drop_reason::DropReason,
+    map_types::{DatagramKey, Interface},
     packet::{Packet, TransportEdit},
     parse::Ipv4Packet,
+    reply::{PREPENDED, Reshape},
     wire::{EtherType, EthernetHeader, Mac, Wire},
 };
 
@@ -26,6 +32,14 @@ impl XdpPacket {
     #[inline(always)]
     pub const fn new(context: XdpContext) -> Self {
         Self { context }
+    }
+}
+
+impl XdpPacket {
+    /// The program's context.
+    #[inline(always)]
+    pub const fn program_context(&self) -> &XdpContext {
+        &self.context
     }
 }
 
@@ -68,7 +82,48 @@ impl Packet for XdpPacket {
     }
 }
 
+/// Shortest Ethernet frame without its check sequence: what is shorter would have to be padded.
+const SHORTEST: usize = 60;
+
+impl Reshape for XdpPacket {
+    #[inline(always)]
+    fn truncate(&mut self, length: usize) -> Option<()> {
+        let now = self.length();
+        let wanted = if length < SHORTEST { SHORTEST } else { length };
+        if wanted >= now {
+            return Some(());
+        }
+        // SAFETY: the context is the program's own; a failure changes nothing.
+        let failed = unsafe { bpf_xdp_adjust_tail(self.context.ctx, wanted as i32 - now as i32) };
+        (failed == 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn prepend(&mut self) -> Option<()> {
+        // SAFETY: as above.
+        let failed = unsafe { bpf_xdp_adjust_head(self.context.ctx, -(PREPENDED as i32)) };
+        (failed == 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn is_unfinished(&mut self, _offset: usize) -> bool {
+        false
+    }
+}
+
 impl Hook for XdpPacket {
+    const HOLDS_FRAGMENTS: bool = false;
+
+    #[inline(always)]
+    fn hold(&mut self, _key: &DatagramKey) -> Result<Verdict, DropReason> {
+        Ok(Verdict::HandUp)
+    }
+
+    #[inline(always)]
+    fn release(&mut self, _key: &DatagramKey, _with_this: bool) -> bool {
+        false
+    }
+
     #[inline(always)]
     fn context(&self) -> *mut c_void {
         self.context.as_ptr()

@@ -23,14 +23,14 @@ use crate::{
     attach::{self, Attached},
     config::Config,
     error::{Error, Result},
-    expiry::Sweeper,
+    expiry::{self, Sweeper},
     host::{self, HostInterface},
-    loader,
+    loader::{self, LoadOptions},
+    misfits,
     pins::Pins,
-    policy::{self, Facts, Numbering},
+    policy::{self, Facts, Numbering, Tables},
     reconcile,
     sessions::Names,
-    stale,
 };
 
 /// Sessions are looked at again after this long, or later when a sweep takes long itself: never
@@ -54,13 +54,13 @@ pub struct Controller {
 ///
 /// What is missing or refused. A dataplane that was not there before is then removed again; one
 /// that was there runs on.
-pub fn start(config: &Config, pins: &Pins, log_level: u8) -> Result<Controller> {
+pub fn start(config: &Config, pins: &Pins, options: LoadOptions) -> Result<Controller> {
     let interfaces = host_interfaces(config)?;
     let fresh = !pins.exist();
     pins.create()?;
     let lock = pins.lock()?;
     let mut footprint = Footprint::default();
-    match bring_up(config, pins, &interfaces, log_level, &mut footprint) {
+    match bring_up(config, pins, &interfaces, options, &mut footprint) {
         Ok(ebpf) => Ok(Controller {
             ebpf,
             pins: pins.clone(),
@@ -121,10 +121,10 @@ fn bring_up(
     config: &Config,
     pins: &Pins,
     interfaces: &[HostInterface],
-    log_level: u8,
+    options: LoadOptions,
     footprint: &mut Footprint,
 ) -> Result<Ebpf> {
-    let mut ebpf = loader::load(pins, config.node.max_sessions, log_level)?;
+    let mut ebpf = loader::load(pins, config.node.max_sessions, options)?;
     let existing = reconcile::existing(&ebpf)?;
     let before = flags_before(pins)?;
     let was = |index: u32, flag: u32| before.get(&index).copied().unwrap_or(0) & flag;
@@ -154,6 +154,9 @@ fn bring_up(
     let planned = attach::plan(interfaces, config.node.attach);
     let planned_tables = compile(&planned, &existing.secrets)?;
     release_others(&existing.names, &before, &planned)?;
+    // Before it, so that forwards find the ports free that these hold; behind it, for those that were
+    // made meanwhile.
+    end_misfits(&mut ebpf, pins, &planned_tables)?;
     reconcile::write(&mut ebpf, &planned_tables)?;
     attach::attach_all(&mut ebpf, pins, interfaces, config.node.attach, attached)?;
     for each in attached.iter_mut() {
@@ -167,14 +170,20 @@ fn bring_up(
         .collect();
     let tables = compile(attached, &secrets)?;
     reconcile::write(&mut ebpf, &tables)?;
-    let ended = stale::remove(pins, &tables)?;
-    if ended > 0 {
-        log::info!("{ended} session(s) ended: their public IP or port is no longer theirs");
-    }
+    end_misfits(&mut ebpf, pins, &tables)?;
     for interface in forwarding_set.iter() {
         host::set_forwarding(interface, true)?;
     }
     Ok(ebpf)
+}
+
+/// Ends the sessions that can't go on under this policy.
+fn end_misfits(ebpf: &mut Ebpf, pins: &Pins, policy: &Tables) -> Result<()> {
+    let ended = expiry::end(ebpf, &misfits::find(pins, policy)?)?;
+    if ended > 0 {
+        log::info!("{ended} session(s) ended: the policy gives them no such port any more");
+    }
+    Ok(())
 }
 
 /// Takes from interfaces that are no longer configured what an earlier configuration gave them.
@@ -274,7 +283,7 @@ impl Controller {
                         return Ok(());
                     }
                     let begun = Instant::now();
-                    if let Err(error) = sweeper.sweep(&mut self.ebpf) {
+                    if let Err(error) = expiry::now().and_then(|now| sweeper.sweep(&mut self.ebpf, now)) {
                         log::error!("expiry: {error}");
                     }
                     next_sweep =

@@ -10,7 +10,13 @@ use nix::{
 };
 use serde::Serialize;
 
-use crate::{config::Attach, error::chain, host, loader, pins::Pins};
+use crate::{
+    config::Attach,
+    error::chain,
+    host,
+    loader::{self, LoadOptions},
+    pins::Pins,
+};
 
 /// The oldest kernel the programs are tested on.
 const OLDEST: (u8, u8) = (6, 1);
@@ -144,7 +150,7 @@ fn programs() -> Finding {
             .map_err(|errno| format!("mounting a private BPF file system: {errno}"))?;
         let pins = Pins::new("/sys/fs/bpf/doctor");
         pins.create().map_err(|error| error.to_string())?;
-        loader::load(&pins, 1024, 0)
+        loader::load(&pins, 1024, LoadOptions::default())
             .map(drop)
             .map_err(|error| chain(&error))
     })

@@ -18,7 +18,7 @@ use nix::time::{ClockId, clock_gettime};
 use crate::{
     bpf_batch,
     error::{Error, Result},
-    loader::{EXPIRE_PROGRAM, program},
+    loader::{END_PROGRAM, EXPIRE_PROGRAM, program},
     pins::Pins,
 };
 
@@ -53,29 +53,17 @@ impl Sweeper {
         })
     }
 
-    /// One sweep; answers how many sessions it ended.
+    /// One sweep at this time; answers how many sessions it ended.
     ///
     /// # Errors
     ///
     /// What the kernel says.
-    pub fn sweep(&self, ebpf: &mut Ebpf) -> Result<u32> {
-        let candidates = self.candidates()?;
-        let expire: &SchedClassifier = program::<SchedClassifier>(ebpf, EXPIRE_PROGRAM)?;
-        let mut removed = 0;
-        for keys in candidates.chunks(EXPIRE_BATCH) {
-            let request = request(keys);
-            let options = TestRunOptions {
-                data_in: Some(&request),
-                ..TestRunOptions::default()
-            };
-            removed += expire.test_run(options)?.return_value;
-        }
-        Ok(removed)
+    pub fn sweep(&self, ebpf: &mut Ebpf, now: Tick) -> Result<u32> {
+        run(ebpf, EXPIRE_PROGRAM, &self.candidates(now)?)
     }
 
     /// Sessions whose forward half has been quiet for longer than the shortest timer that may apply.
-    fn candidates(&self) -> Result<Vec<SessionKey>> {
-        let now = now()?;
+    fn candidates(&self, now: Tick) -> Result<Vec<SessionKey>> {
         let mut shortest: BTreeMap<u16, [u32; 256]> = BTreeMap::new();
         let mut keys = Vec::new();
         let quiet = Session::default();
@@ -100,6 +88,30 @@ impl Sweeper {
         .map_err(Error::io("reading the session table"))?;
         Ok(keys)
     }
+}
+
+/// Ends the sessions of these forward keys at once; answers how many.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn end(ebpf: &mut Ebpf, keys: &[SessionKey]) -> Result<u32> {
+    run(ebpf, END_PROGRAM, keys)
+}
+
+/// Gives keys to one of the programs that end sessions; answers how many it ended.
+fn run(ebpf: &mut Ebpf, name: &str, keys: &[SessionKey]) -> Result<u32> {
+    let program: &SchedClassifier = program::<SchedClassifier>(ebpf, name)?;
+    let mut removed = 0;
+    for keys in keys.chunks(EXPIRE_BATCH) {
+        let request = request(keys);
+        let options = TestRunOptions {
+            data_in: Some(&request),
+            ..TestRunOptions::default()
+        };
+        removed += program.test_run(options)?.return_value;
+    }
+    Ok(removed)
 }
 
 fn request(keys: &[SessionKey]) -> Vec<u8> {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::MapInfo,
-    programs::{ProgramError, SchedClassifier, Xdp},
+    maps::{MapInfo, ProgramArray},
+    programs::{ProgramError, ProgramFd, SchedClassifier, Xdp},
 };
 use aya_obj::{EbpfSectionKind, Object};
-use nat_common::map_types::names;
+use nat_common::map_types::{CLAIM_STAGE, ERROR_STAGE, FRAGMENT_STAGE, MAIN_STAGE, STAGES, names};
 
 use crate::{
     error::{Error, Result},
@@ -22,18 +22,37 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 pub const XDP_PROGRAM: &str = "nat_xdp";
 /// The program for TC.
 pub const TC_PROGRAM: &str = "nat_tc";
-/// The program that ends sessions.
+/// The program that ends idle sessions.
 pub const EXPIRE_PROGRAM: &str = "nat_expire";
+/// The program that ends sessions at once.
+pub const END_PROGRAM: &str = "nat_end";
 
-/// Maps whose size the configuration decides: so many times `max_sessions`. A session takes up to two
-/// places in BOUND, its binding's and the leave of its remote end.
-const SIZED: [(&str, u32); 5] = [
-    (names::SESSIONS, 1),
-    (names::REVERSE, 1),
-    (names::BINDINGS, 1),
-    (names::BOUND, 2),
-    (names::CLIENTS, 1),
+/// The stages of each hook with the programs' names behind the hook's own.
+const STAGE_PROGRAMS: [(u32, &str); STAGES as usize] = [
+    (MAIN_STAGE, ""),
+    (CLAIM_STAGE, "_claim"),
+    (ERROR_STAGE, "_error"),
+    (FRAGMENT_STAGE, "_fragment"),
 ];
+
+/// How the programs are loaded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoadOptions {
+    /// What the programs log, as `log::LevelFilter` counts.
+    pub log_level: u8,
+    /// For tests: the clock is what they write into the map `CLOCK`, and nothing is left to chance.
+    pub test_clock: bool,
+}
+
+/// The capacity of maps whose size the configuration decides. Every session may have a binding and a
+/// client of its own, and on the outside the leave of its remote address too.
+fn capacity(name: &str, max_sessions: u32) -> Option<u32> {
+    match name {
+        names::SESSIONS | names::REVERSE | names::BINDINGS | names::CLIENTS => Some(max_sessions),
+        names::BOUND => Some(max_sessions.saturating_mul(2)),
+        _ => None,
+    }
+}
 
 /// A map as the object file declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,11 +84,7 @@ pub fn declared_maps(max_sessions: u32) -> Result<BTreeMap<String, MapShape>> {
             )
         })
         .map(|(name, map)| {
-            let sized = SIZED.iter().find(|(sized, _)| sized == name);
-            let max_entries = match sized {
-                Some((_, times)) => times.saturating_mul(max_sessions),
-                None => map.max_entries(),
-            };
+            let max_entries = capacity(name, max_sessions).unwrap_or(map.max_entries());
             let shape = MapShape {
                 kind: map.map_type(),
                 key_size: map.key_size(),
@@ -87,19 +102,49 @@ pub fn declared_maps(max_sessions: u32) -> Result<BTreeMap<String, MapShape>> {
 ///
 /// A pinned map of another shape ([`Error::MapMismatch`], nothing is changed then), or what the
 /// kernel refuses.
-pub fn load(pins: &Pins, max_sessions: u32, log_level: u8) -> Result<Ebpf> {
+pub fn load(pins: &Pins, max_sessions: u32, options: LoadOptions) -> Result<Ebpf> {
     check_pinned(pins, max_sessions)?;
     let mut loader = EbpfLoader::new();
     loader.default_map_pin_directory(pins.maps());
-    for (name, times) in SIZED {
-        loader.map_max_entries(name, times.saturating_mul(max_sessions));
+    for &name in names::ALL {
+        if let Some(capacity) = capacity(name, max_sessions) {
+            loader.map_max_entries(name, capacity);
+        }
     }
-    loader.override_global(aya_log::LEVEL, &log_level, true);
+    let test_clock = u32::from(options.test_clock);
+    loader.override_global(aya_log::LEVEL, &options.log_level, true);
+    loader.override_global("TEST_CLOCK", &test_clock, true);
     let mut ebpf = loader.load(OBJECT)?;
-    program::<Xdp>(&mut ebpf, XDP_PROGRAM)?.load()?;
-    program::<SchedClassifier>(&mut ebpf, TC_PROGRAM)?.load()?;
-    program::<SchedClassifier>(&mut ebpf, EXPIRE_PROGRAM)?.load()?;
+    for (stage, suffix) in STAGE_PROGRAMS {
+        let xdp: &mut Xdp = program(&mut ebpf, &format!("{XDP_PROGRAM}{suffix}"))?;
+        xdp.load()?;
+        let xdp = xdp
+            .fd()?
+            .try_clone()
+            .map_err(Error::io("keeping a program"))?;
+        set_stage(&mut ebpf, names::XDP_STAGES, stage, &xdp)?;
+        let tc: &mut SchedClassifier = program(&mut ebpf, &format!("{TC_PROGRAM}{suffix}"))?;
+        tc.load()?;
+        let tc = tc
+            .fd()?
+            .try_clone()
+            .map_err(Error::io("keeping a program"))?;
+        set_stage(&mut ebpf, names::TC_STAGES, stage, &tc)?;
+    }
+    for name in [EXPIRE_PROGRAM, END_PROGRAM] {
+        program::<SchedClassifier>(&mut ebpf, name)?.load()?;
+    }
     Ok(ebpf)
+}
+
+/// Puts a program where the others of its hook find it. In a running dataplane that replaces the one of
+/// an earlier controller, whose other programs go on with this one.
+fn set_stage(ebpf: &mut Ebpf, map: &str, stage: u32, program: &ProgramFd) -> Result<()> {
+    let stages = ebpf
+        .map_mut(map)
+        .ok_or_else(|| Error::Load(format!("the map {map} is missing from the object")))?;
+    let mut stages = ProgramArray::try_from(stages).map_err(Error::map(map))?;
+    stages.set(stage, program, 0).map_err(Error::map(map))
 }
 
 /// A loaded program of the object.

@@ -33,6 +33,17 @@ pub fn program() -> PathBuf {
     })
 }
 
+/// Gateway keys of the profile that keeps to the RFCs, with its default filtering.
+pub const RFC: &str = "profile = \"rfc\"";
+
+/// The classic configuration with these public IPs for its NAT gateway.
+pub fn classic_with_ips(hook: Hook, public_ips: &[&str], keys: &str) -> String {
+    let text = classic(hook, keys);
+    let one = "public_ips = [\"198.51.100.10\"]";
+    assert!(text.contains(one), "another classic configuration:\n{text}");
+    text.replace(one, &format!("public_ips = {public_ips:?}"))
+}
+
 /// The classic picture with its controller ready.
 pub struct Standing {
     // Fields are dropped in this order: the controller ends before its node goes.
@@ -47,10 +58,18 @@ impl Standing {
         Self::with_gateway_keys(hook, "")
     }
 
+    /// With further lines in the NAT gateway's table.
     pub fn with_gateway_keys(hook: Hook, keys: &str) -> Self {
-        let lab = Picture::build(hook).expect("a lab");
+        Self::with_configuration(hook, &classic(hook, keys))
+    }
+
+    pub fn with_configuration(hook: Hook, configuration: &str) -> Self {
+        Self::in_lab(Picture::build(hook).expect("a lab"), configuration)
+    }
+
+    pub fn in_lab(lab: Picture, configuration: &str) -> Self {
         let nat = Nat::new(&program(), &lab.edge).expect("the program");
-        let configuration = put(&lab.edge, &classic(hook, keys)).expect("a configuration file");
+        let configuration = put(&lab.edge, configuration).expect("a configuration file");
         let mut standing = Self {
             controller: None,
             nat,
@@ -72,6 +91,11 @@ impl Standing {
         self.controller = Some(self.nat.start(arguments).expect("a controller"));
     }
 
+    /// Replaces the configuration; the next controller reads it.
+    pub fn configure(&self, configuration: &str) {
+        put(&self.lab.edge, configuration).expect("a configuration file");
+    }
+
     pub fn kill_nine(&mut self) {
         self.controller
             .take()
@@ -86,6 +110,14 @@ impl Standing {
             .expect("a controller")
             .terminate()
             .expect("SIGTERM")
+    }
+
+    /// What `nat status --json` counts under this drop reason.
+    pub fn drops(&self, reason: &str) -> u64 {
+        let status = self.nat.finish(["status", "--json"]).expect("nat status");
+        let status = status.success().expect("nat status");
+        let status: serde_json::Value = serde_json::from_str(&status).expect("one object");
+        status["drops"][reason].as_u64().unwrap_or(0)
     }
 
     /// Fails with the controller's own words when it has ended by itself.

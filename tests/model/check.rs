@@ -3,17 +3,23 @@
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use super::decide::Plan;
-use super::{DropReason, Model, Output, Side};
-use crate::packets::{ETHERNET_LEN, Packet, be16};
+use super::{DropReason, Flow, Model, Output, Side};
+use crate::packets::{ETHERNET_LEN, Ipv4, Packet, be16};
 
 /// What another NAT did with a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actual<'a> {
     /// Handed this frame to the host; it must be as it came in.
     Pass(&'a [u8]),
     /// Dropped it.
     Drop(DropReason),
+    /// Dropped it and answered.
+    Refuse {
+        /// Why it was dropped.
+        reason: DropReason,
+        /// The answer; padding does not count.
+        reply: &'a [u8],
+    },
     /// Sent it on, translated.
     Forward {
         /// Where to; `None` when the test cannot see that.
@@ -23,6 +29,51 @@ pub enum Actual<'a> {
     },
     /// Answered with this frame; padding does not count.
     Reply(&'a [u8]),
+    /// Kept it until the first fragment of its datagram comes.
+    Hold,
+    /// Did this with a first fragment, then with those that it had kept, in order.
+    Release(Vec<Actual<'a>>),
+}
+
+/// Where the choices come from that a NAT is free to make.
+pub(super) enum Choice<'a> {
+    /// The first that is allowed.
+    Own,
+    /// Those of another NAT.
+    Of(OtherNat<'a>),
+}
+
+/// The choices of another NAT.
+pub(super) struct OtherNat<'a> {
+    /// What it sent on.
+    sent: Option<Ipv4>,
+    /// Looks up what it translates a flow to.
+    mapping: &'a mut dyn FnMut(&Flow) -> Option<SocketAddrV4>,
+    /// A session that it was to open, and nobody knows with which port.
+    unseen: Option<Flow>,
+}
+
+impl Choice<'_> {
+    /// The public end for a new session; `None` to take the first that is allowed.
+    pub(super) fn public(&mut self, flow: &Flow) -> Option<SocketAddrV4> {
+        let Self::Of(other) = self else {
+            return None;
+        };
+        let sent = other.sent.as_ref().map(Ipv4::source);
+        let public = sent.or_else(|| (other.mapping)(flow));
+        if public.is_none() {
+            other.unseen = Some(*flow);
+        }
+        public
+    }
+
+    /// The IP identification of a fragment; `None` to take the first that is allowed.
+    pub(super) fn id(&self) -> Option<u16> {
+        match self {
+            Self::Own => None,
+            Self::Of(other) => other.sent.as_ref().map(|sent| sent.id),
+        }
+    }
 }
 
 impl Output {
@@ -32,11 +83,22 @@ impl Output {
         match self {
             Self::Pass => Actual::Pass(frame_in),
             Self::Drop(reason) => Actual::Drop(*reason),
+            Self::Refuse { reason, reply } => Actual::Refuse {
+                reason: *reason,
+                reply,
+            },
             Self::Forward { egress, frame } => Actual::Forward {
                 egress: Some(*egress),
                 frame,
             },
             Self::Reply(frame) => Actual::Reply(frame),
+            Self::Hold => Actual::Hold,
+            Self::Release(outputs) => Actual::Release(
+                outputs
+                    .iter()
+                    .map(|output| output.as_actual(frame_in))
+                    .collect(),
+            ),
         }
     }
 }
@@ -44,51 +106,75 @@ impl Output {
 impl Model {
     /// Judges what another NAT did with `frame_in`, and does the same itself.
     ///
-    /// A session that had to be opened gets the public IP and port that the
-    /// other chose, see [`Model::adopt`]. Then verdict, reason, egress and every
-    /// byte of the IP packet must be equal. After an error the two have parted:
-    /// what follows means nothing.
+    /// What the other was free to choose is taken over if it was allowed: the public
+    /// end of a new session, the IP identification of a fragment. Then verdict,
+    /// reason, egress and every byte of the IP packet must be equal. After an error
+    /// the two have parted: what follows means nothing.
     pub fn check(
         &mut self,
         now: Duration,
         ingress: Side,
         frame_in: &[u8],
-        actual: Actual<'_>,
+        actual: &Actual<'_>,
     ) -> Result<(), String> {
-        let expected = match (self.plan(ingress, frame_in), actual) {
-            (Plan::Open { gateway, flow }, Actual::Forward { frame, .. }) => {
-                let public = source_of(frame)?;
-                self.adopt(now, gateway, flow, public).map_err(|error| {
-                    format!("{error}\n  packet from {ingress:?}: {}", describe(frame_in))
-                })?;
-                self.carry_out(now, Plan::Out(flow), frame_in)
-            }
-            // Not forwarded: right only if no port was free.
-            (Plan::Open { .. }, _) => self.handle(now, ingress, frame_in),
-            (plan, _) => self.carry_out(now, plan, frame_in),
-        };
-        compare(&expected, frame_in, actual)
-            .map_err(|error| format!("{error}\n  packet from {ingress:?}: {}", describe(frame_in)))
+        self.check_with(now, ingress, frame_in, actual, &mut |_| None)
+    }
+
+    /// [`Self::check`], for packets that open a session and are dropped: `mapping`
+    /// is asked what the other NAT translates a flow to, after the packet.
+    pub fn check_with(
+        &mut self,
+        now: Duration,
+        ingress: Side,
+        frame_in: &[u8],
+        actual: &Actual<'_>,
+        mapping: &mut dyn FnMut(&Flow) -> Option<SocketAddrV4>,
+    ) -> Result<(), String> {
+        let described =
+            |error: String| format!("{error}\n  packet from {ingress:?}: {}", describe(frame_in));
+        let mut choice = Choice::Of(OtherNat {
+            sent: sent(actual).and_then(|frame| Packet::parse(frame).ok()?.ipv4().cloned()),
+            mapping,
+            unseen: None,
+        });
+        let expected = self
+            .process(now, ingress, frame_in, &mut choice)
+            .map_err(described)?;
+        compare(&expected, frame_in, actual).map_err(described)?;
+        match choice {
+            Choice::Of(OtherNat {
+                unseen: Some(flow), ..
+            }) => Err(described(format!(
+                "a session of {flow:?} was to be opened, and is not there"
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 
-/// Source address and port of a translated packet; for ICMP the query id.
-fn source_of(frame: &[u8]) -> Result<SocketAddrV4, String> {
-    let packet = Packet::parse(frame)
-        .map_err(|error| format!("what was forwarded is no packet: {error:?}"))?;
-    let ip = packet.ipv4().ok_or("what was forwarded is not IPv4")?;
-    Ok(ip.source())
+/// The frame that was sent on.
+fn sent<'a>(actual: &Actual<'a>) -> Option<&'a [u8]> {
+    match actual {
+        Actual::Forward { frame, .. } => Some(frame),
+        Actual::Release(all) => sent(all.first()?),
+        _ => None,
+    }
 }
 
-fn compare(expected: &Output, frame_in: &[u8], actual: Actual<'_>) -> Result<(), String> {
+fn compare(expected: &Output, frame_in: &[u8], actual: &Actual<'_>) -> Result<(), String> {
     match (expected, actual) {
-        (Output::Pass, Actual::Pass(frame)) if frame == frame_in => Ok(()),
+        (Output::Pass, Actual::Pass(frame)) if *frame == frame_in => Ok(()),
         (Output::Pass, Actual::Pass(_)) => Err("passed to the host, but changed".into()),
-        (Output::Drop(expected), Actual::Drop(actual)) if *expected == actual => Ok(()),
-        (Output::Reply(expected), Actual::Reply(actual)) => {
-            let answer = actual.get(..expected.len()).unwrap_or(actual);
-            same_bytes(expected, answer, 0)
-        }
+        (Output::Drop(expected), Actual::Drop(actual)) if expected == actual => Ok(()),
+        (Output::Hold, Actual::Hold) => Ok(()),
+        (Output::Reply(expected), Actual::Reply(actual)) => same_answer(expected, actual),
+        (
+            Output::Refuse { reason, reply },
+            Actual::Refuse {
+                reason: other,
+                reply: actual,
+            },
+        ) if reason == other => same_answer(reply, actual),
         (
             Output::Forward { egress, frame },
             Actual::Forward {
@@ -103,12 +189,26 @@ fn compare(expected: &Output, frame_in: &[u8], actual: Actual<'_>) -> Result<(),
             }
             same_packet(frame, actual)
         }
+        (Output::Release(expected), Actual::Release(actual)) if expected.len() == actual.len() => {
+            for (number, (expected, actual)) in expected.iter().zip(actual).enumerate() {
+                let is_pass = matches!((expected, actual), (Output::Pass, Actual::Pass(_)));
+                if !is_pass {
+                    compare(expected, frame_in, actual)
+                        .map_err(|error| format!("fragment {number}: {error}"))?;
+                }
+            }
+            Ok(())
+        }
         (expected, actual) => Err(format!(
             "expected {}, was {}",
-            summary(expected.as_actual(frame_in)),
+            summary(&expected.as_actual(frame_in)),
             summary(actual)
         )),
     }
+}
+
+fn same_answer(expected: &[u8], actual: &[u8]) -> Result<(), String> {
+    same_bytes(expected, actual.get(..expected.len()).unwrap_or(actual), 0)
 }
 
 fn same_packet(expected: &[u8], actual: &[u8]) -> Result<(), String> {
@@ -175,12 +275,20 @@ fn field_name(index: usize) -> &'static str {
     }
 }
 
-fn summary(actual: Actual<'_>) -> String {
+fn summary(actual: &Actual<'_>) -> String {
     match actual {
         Actual::Pass(_) => "pass".into(),
         Actual::Drop(reason) => format!("drop ({})", reason.name()),
         Actual::Forward { frame, .. } => format!("forward: {}", describe(frame)),
         Actual::Reply(frame) => format!("reply: {}", describe(frame)),
+        Actual::Refuse { reason, reply } => {
+            format!("drop ({}) and reply: {}", reason.name(), describe(reply))
+        }
+        Actual::Hold => "hold".into(),
+        Actual::Release(all) => {
+            let all: Vec<_> = all.iter().map(summary).collect();
+            format!("release: {}", all.join("; "))
+        }
     }
 }
 

@@ -1,13 +1,10 @@
 //! What the reference NAT is configured with: one VPC.
 
-use std::fmt;
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::ops::RangeInclusive;
-use std::str::FromStr;
-use std::time::Duration;
 
-use super::Side;
-use crate::packets::{Mac, addresses, protocol};
+use super::{Cidr, NatGateway, Side};
+use crate::packets::{Mac, addresses};
 
 /// One VPC with its gateways.
 #[derive(Clone, Debug)]
@@ -24,8 +21,14 @@ pub struct ModelConfig {
     pub host_addresses: Vec<Ipv4Addr>,
     /// The address ARP answers on the uplink give.
     pub uplink_mac: Mac,
-    /// When idle sessions may go.
-    pub timeouts: Timeouts,
+    /// The host's address where ICMP errors are made, see [`Self::router_address`].
+    pub router_addresses: HashMap<Side, Ipv4Addr>,
+    /// The longest IP packet that leaves by a side, see [`Self::mtu`].
+    pub mtus: HashMap<Side, u16>,
+    /// Whether senders of packets that are dropped get ICMP errors.
+    pub icmp_errors_made: bool,
+    /// Whether a later fragment waits for its first one; otherwise it passes.
+    pub holds_fragments: bool,
 }
 
 /// A subnet and its route table.
@@ -59,17 +62,6 @@ pub enum Target {
     Blackhole,
 }
 
-/// A NAT gateway.
-#[derive(Clone, Debug)]
-pub struct NatGateway {
-    /// What it translates to.
-    pub public_ips: Vec<Ipv4Addr>,
-    /// The ports and ICMP ids it uses, on each public IP.
-    pub ports: Vec<RangeInclusive<u16>>,
-    /// Whether the public IPs are the host's too: what matches no session goes there.
-    pub shared_with_host: bool,
-}
-
 /// A public IP of one instance.
 #[derive(Clone, Copy, Debug)]
 pub struct ElasticIp {
@@ -77,41 +69,6 @@ pub struct ElasticIp {
     pub private: Ipv4Addr,
     /// Its address on the internet.
     pub public: Ipv4Addr,
-}
-
-/// Idle timeouts.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// Of TCP.
-    pub tcp: Duration,
-    /// Of UDP.
-    pub udp: Duration,
-    /// Of ICMP queries.
-    pub icmp: Duration,
-}
-
-impl Timeouts {
-    /// The timeout of an IP protocol number.
-    #[must_use]
-    pub fn of(&self, protocol: u8) -> Duration {
-        match protocol {
-            protocol::TCP => self.tcp,
-            protocol::UDP => self.udp,
-            _ => self.icmp,
-        }
-    }
-}
-
-impl Default for Timeouts {
-    /// 350 s for TCP and UDP as NAT gateways have it, 60 s for ICMP (RFC 5508 REQ-2).
-    fn default() -> Self {
-        let idle = Duration::from_secs(350);
-        Self {
-            tcp: idle,
-            udp: idle,
-            icmp: Duration::from_secs(60),
-        }
-    }
 }
 
 impl ModelConfig {
@@ -148,18 +105,17 @@ impl ModelConfig {
                     ],
                 },
             ],
-            gateways: vec![NatGateway {
-                public_ips: vec![addresses::NAT_PUBLIC],
-                ports: vec![1024..=65_535],
-                shared_with_host: false,
-            }],
+            gateways: vec![NatGateway::new(vec![addresses::NAT_PUBLIC])],
             elastic_ips: vec![ElasticIp {
                 private: addresses::WEB_PRIVATE,
                 public: addresses::WEB_PUBLIC,
             }],
             host_addresses: vec![Ipv4Addr::new(198, 51, 100, 1)],
             uplink_mac: Mac([0x02, 0, 0, 0, 0, 0x10]),
-            timeouts: Timeouts::default(),
+            router_addresses: HashMap::new(),
+            mtus: HashMap::new(),
+            icmp_errors_made: true,
+            holds_fragments: true,
         }
     }
 
@@ -202,12 +158,56 @@ impl ModelConfig {
                 problems.push(format!("elastic IP {}: not in a subnet", elastic.private));
             }
         }
-        for range in self.gateways.iter().flat_map(|gateway| &gateway.ports) {
-            if range.is_empty() {
-                problems.push(format!("ports {range:?}: empty"));
+        for (index, gateway) in self.gateways.iter().enumerate() {
+            problems.extend(gateway.problems());
+            for forward in &gateway.forwards {
+                if self.subnet_of(*forward.to.ip()).is_none() {
+                    problems.push(format!("forward to {}: not in a subnet", forward.to));
+                }
+            }
+            let clients = self.subnets.iter().filter(|subnet| {
+                let mut routes = subnet.routes.iter();
+                routes.any(|route| route.target == Target::NatGateway(index))
+            });
+            for subnet in clients {
+                let covers = |all: &Cidr| {
+                    all.contains(subnet.cidr.nth(0)) && all.length() <= subnet.cidr.length()
+                };
+                if gateway
+                    .deterministic
+                    .as_ref()
+                    .is_some_and(|all| !covers(all))
+                {
+                    problems.push(format!("deterministic: {} is not in it", subnet.cidr));
+                }
             }
         }
         problems
+    }
+
+    /// The host's address on a side, where its ICMP errors come from: unless
+    /// configured its first own address on the uplink, and the first address of
+    /// the first subnet of an inside interface.
+    #[must_use]
+    pub fn router_address(&self, side: Side) -> Ipv4Addr {
+        if let Some(address) = self.router_addresses.get(&side) {
+            return *address;
+        }
+        let address = match side {
+            Side::Uplink => self.host_addresses.first().copied(),
+            Side::Inside(interface) => self
+                .subnets
+                .iter()
+                .find(|subnet| subnet.interface == interface)
+                .map(|subnet| subnet.cidr.nth(1)),
+        };
+        address.unwrap_or(Ipv4Addr::UNSPECIFIED)
+    }
+
+    /// The longest IP packet that leaves by a side; 1500 unless configured.
+    #[must_use]
+    pub fn mtu(&self, side: Side) -> u16 {
+        self.mtus.get(&side).copied().unwrap_or(1500)
     }
 
     /// The subnet `address` is in; the longest prefix wins.
@@ -216,7 +216,7 @@ impl ModelConfig {
             .subnets
             .iter()
             .filter(|subnet| subnet.cidr.contains(address));
-        matching.max_by_key(|subnet| subnet.cidr.length)
+        matching.max_by_key(|subnet| subnet.cidr.length())
     }
 
     /// The interface towards an inside address.
@@ -243,17 +243,19 @@ impl ModelConfig {
             .find(|elastic| elastic.public == address)
     }
 
-    pub(super) fn gateway_of_public(&self, address: Ipv4Addr) -> Option<&NatGateway> {
+    /// The NAT gateway that has `address`, with its index.
+    pub(super) fn gateway_of_public(&self, address: Ipv4Addr) -> Option<(usize, &NatGateway)> {
         self.gateways
             .iter()
-            .find(|gateway| gateway.public_ips.contains(&address))
+            .enumerate()
+            .find(|(_, gateway)| gateway.public_ips.contains(&address))
     }
 
     /// Whether `address` is the host's, alone or shared.
     pub(super) fn is_host(&self, address: Ipv4Addr) -> bool {
         let shared = self
             .gateway_of_public(address)
-            .is_some_and(|gateway| gateway.shared_with_host);
+            .is_some_and(|(_, gateway)| gateway.shared_with_host);
         shared || self.host_addresses.contains(&address)
     }
 
@@ -262,15 +264,7 @@ impl ModelConfig {
         self.elastic_of_public(address).is_some()
             || self
                 .gateway_of_public(address)
-                .is_some_and(|gateway| !gateway.shared_with_host)
-    }
-}
-
-impl NatGateway {
-    /// Whether `port` is in the pool.
-    #[must_use]
-    pub fn has_port(&self, port: u16) -> bool {
-        self.ports.iter().any(|range| range.contains(&port))
+                .is_some_and(|(_, gateway)| !gateway.shared_with_host)
     }
 }
 
@@ -283,58 +277,7 @@ impl Subnet {
             .iter()
             .filter(|route| route.destination.contains(destination));
         matching
-            .max_by_key(|route| route.destination.length)
+            .max_by_key(|route| route.destination.length())
             .map(|route| route.target)
-    }
-}
-
-/// An address range like 10.20.0.0/16.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Cidr {
-    network: Ipv4Addr,
-    length: u8,
-}
-
-impl Cidr {
-    /// The range of `length` (0 to 32) leading bits of `network`.
-    #[must_use]
-    #[track_caller]
-    pub fn new(network: Ipv4Addr, length: u8) -> Self {
-        assert!(length <= 32, "prefix length {length}");
-        Self { network, length }
-    }
-
-    /// Whether `address` is in the range.
-    #[must_use]
-    pub fn contains(&self, address: Ipv4Addr) -> bool {
-        let differing = self.network.to_bits() ^ address.to_bits();
-        differing.leading_zeros() >= u32::from(self.length)
-    }
-
-    /// The address `offset` behind the first one, inside the range or not.
-    #[must_use]
-    pub fn nth(&self, offset: u32) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.network.to_bits().wrapping_add(offset))
-    }
-}
-
-impl FromStr for Cidr {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let error = || format!("{text:?} is not an address range");
-        let (network, length) = text.split_once('/').ok_or_else(error)?;
-        let network = network.parse().map_err(|_| error())?;
-        let length = length.parse().map_err(|_| error())?;
-        if length > 32 {
-            return Err(error());
-        }
-        Ok(Self { network, length })
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.network, self.length)
     }
 }

@@ -1,212 +1,382 @@
-//! The rules, in the order in which they apply. The first that fits decides.
+//! The rules for packets from inside, in the order in which they apply. The first
+//! that fits decides. From outside: `inbound.rs`.
 
 use std::net::SocketAddrV4;
+use std::time::Duration;
 
-use super::icmp_error::{error_in, plan_one_to_one};
-use super::{Change, DropReason, End, Flow, Model, Side, Target};
-use crate::packets::{
-    ETHERNET_LEN, ETHERTYPE_ARP, ETHERTYPE_IPV4, Ipv4, Network, Packet, Transport, arp_reply, be16,
-    icmp_type, protocol, tcp_flags,
+use super::check::Choice;
+use super::icmp_error::{error_in, one_to_one};
+use super::made::Answer;
+use super::sessions::Outside;
+use super::tcp_state::opens_connection;
+use super::{
+    Change, Direction, DropReason, ElasticIp, End, Flow, Model, NatGateway, Session, Side, Subnet,
+    Target,
 };
+use crate::packets::{Ipv4, Transport, icmp_type, protocol, tcp_flags};
 
-/// What is to be done with a packet.
+/// A packet that came in.
+pub(super) struct Arrival<'a> {
+    pub now: Duration,
+    pub ingress: Side,
+    pub frame: &'a [u8],
+    pub ip: &'a Ipv4,
+}
+
+/// How a packet is translated and where it leaves.
 #[derive(Clone, Debug)]
-pub(super) enum Plan {
+pub(super) struct Way {
+    pub legs: Vec<Leg>,
+    pub egress: Side,
+    /// Another IP identification.
+    pub id: Option<u16>,
+}
+
+/// One translation: of a packet between inside and outside there is one, of a
+/// hairpin there are two, first to the outside and then to the inside again.
+#[derive(Clone, Debug)]
+pub(super) struct Leg {
+    pub change: Change,
+    /// The half of a session that counts the packet.
+    pub carried: Option<(Flow, Direction)>,
+    /// IP identifications are those of one sender for the receiver, who sees many
+    /// senders as one (RFC 6864): fragments get another.
+    pub hides_sender: bool,
+}
+
+/// Why a packet is not translated.
+#[derive(Clone, Debug)]
+pub(super) enum Stop {
+    /// It is the host's.
     Pass,
-    Drop(DropReason),
-    Reply(Vec<u8>),
-    /// Translate without a session.
-    OneToOne {
-        change: Change,
-        egress: Side,
-    },
-    /// Translate an ICMP error: its header, and at the other end the packet it
-    /// quotes. The port is for the quote.
-    Error {
-        change: Change,
-        egress: Side,
-    },
-    /// Open a session, then translate as with [`Plan::Out`].
-    Open {
-        gateway: usize,
-        flow: Flow,
-    },
-    /// Translate to the outside, by the session of this flow.
-    Out(Flow),
-    /// Translate to the inside, by the session of this flow.
-    In(Flow),
+    Drop(DropReason, Answer),
+    /// A later fragment, whose first one has not been seen.
+    Early,
+    /// Another NAT chose what it must not.
+    Complaint(String),
+}
+
+impl Stop {
+    pub(super) fn drop(reason: DropReason) -> Self {
+        Self::Drop(reason, Answer::None)
+    }
+
+    /// Dropped, and the sender told by ICMP type 3.
+    pub(super) fn unreachable(reason: DropReason, code: u8) -> Self {
+        Self::Drop(reason, Answer::icmp(icmp_type::UNREACHABLE, code))
+    }
+
+    pub(super) fn ttl_expired() -> Self {
+        Self::Drop(
+            DropReason::TtlExpired,
+            Answer::icmp(icmp_type::TIME_EXCEEDED, 0),
+        )
+    }
+}
+
+impl Leg {
+    /// Changes an end without a session.
+    pub(super) fn stateless(change: Change) -> Self {
+        Self {
+            change,
+            carried: None,
+            hides_sender: false,
+        }
+    }
+
+    /// To the outside, by a session.
+    fn outward(session: &Session) -> Self {
+        Self {
+            change: Change {
+                end: End::Source,
+                address: *session.public.ip(),
+                port: Some(session.public.port()),
+            },
+            carried: Some((session.flow, Direction::Forward)),
+            hides_sender: true,
+        }
+    }
 }
 
 impl Model {
-    /// What to do with `frame`, by configuration and sessions as they are.
-    pub(super) fn plan(&self, ingress: Side, frame: &[u8]) -> Plan {
-        if frame.len() < ETHERNET_LEN {
-            return Plan::Pass;
+    pub(super) fn packet_from_inside(
+        &mut self,
+        packet: &Arrival<'_>,
+        interface: u32,
+        choice: &mut Choice<'_>,
+    ) -> Result<Way, Stop> {
+        let (now, ip) = (packet.now, packet.ip);
+        if ip.dst.octets()[0] >= 224 {
+            return Err(Stop::Pass);
         }
-        match be16(frame, 12) {
-            ETHERTYPE_IPV4 => {}
-            ETHERTYPE_ARP if ingress == Side::Uplink => return self.plan_arp(frame),
-            // IPv6, VLAN tags and all else are the host's.
-            _ => return Plan::Pass,
+        let subnet = self.config.subnet_of(ip.src).cloned();
+        let Some(subnet) = subnet.filter(|subnet| subnet.interface == interface) else {
+            return Err(if self.config.is_host(ip.dst) {
+                Stop::Pass
+            } else {
+                Stop::drop(DropReason::SpoofedSource)
+            });
+        };
+        if let Some(elastic) = self.config.elastic_of_private(ip.src).copied()
+            && !self.config.is_local(ip.dst)
+            && subnet.target(ip.dst) == Some(Target::InternetGateway)
+        {
+            return self.elastic_source(packet, elastic);
         }
-        let Ok(packet) = Packet::parse(frame) else {
-            return Plan::Drop(DropReason::Malformed);
+        let session = flow_from_inside(ip).and_then(|flow| self.live(now, &flow));
+        if session.is_none() && self.config.is_local(ip.dst) {
+            // The host routes within the VPC, but not to where no subnet is.
+            return Err(match self.config.subnet_of(ip.dst) {
+                Some(_) => Stop::Pass,
+                None => Stop::drop(DropReason::NoRoute),
+            });
+        }
+        if self.config.gateway_of_public(ip.dst).is_some() {
+            let translated = session.map(|session| session.public);
+            return self.gateway_destination(packet, &subnet, translated, choice);
+        }
+        if session.is_none() && self.config.host_addresses.contains(&ip.dst) {
+            return Err(Stop::Pass);
+        }
+        self.through_target(packet, &subnet, choice)
+    }
+
+    /// To a NAT gateway's public IP: shared ones are the host's unless somebody
+    /// inside is there, and nobody is there by chance on a gateway of profile aws.
+    fn gateway_destination(
+        &mut self,
+        packet: &Arrival<'_>,
+        subnet: &Subnet,
+        translated: Option<SocketAddrV4>,
+        choice: &mut Choice<'_>,
+    ) -> Result<Way, Stop> {
+        let ip = packet.ip;
+        if is_later_fragment(ip) && is_translated_protocol(ip) {
+            return self.later_fragment(packet);
+        }
+        if error_in(ip).is_some() {
+            let is_shared = self.config.is_host(ip.dst);
+            return match self.through_target(packet, subnet, choice) {
+                // The host itself may have sent what this is about.
+                Err(Stop::Drop(reason, _)) if is_shared && reason != DropReason::Malformed => {
+                    Err(Stop::Pass)
+                }
+                other => other,
+            };
+        }
+        self.hairpin_gate(packet, translated)?;
+        self.through_target(packet, subnet, choice)
+    }
+
+    /// Whether a packet to a NAT gateway's public IP may go on, before anything is
+    /// claimed for it. `translated` is what its source becomes, if that is known.
+    fn hairpin_gate(
+        &mut self,
+        packet: &Arrival<'_>,
+        translated: Option<SocketAddrV4>,
+    ) -> Result<(), Stop> {
+        let Some((index, gateway)) = self.config.gateway_of_public(packet.ip.dst) else {
+            return Ok(());
         };
-        let Some(ip) = packet.ipv4() else {
-            return Plan::Pass;
-        };
-        let plan = match ingress {
-            Side::Inside(interface) => self.plan_from_inside(interface, ip),
-            Side::Uplink => self.plan_from_uplink(ip),
-        };
-        // Last, and before a port is taken: a packet that dies here opens nothing.
-        match plan {
-            Plan::OneToOne { .. }
-            | Plan::Error { .. }
-            | Plan::Open { .. }
-            | Plan::Out(_)
-            | Plan::In(_)
-                if ip.ttl <= 1 =>
-            {
-                Plan::Drop(DropReason::TtlExpired)
-            }
-            plan => plan,
+        let (is_rfc, is_shared) = (gateway.is_rfc(), gateway.shared_with_host);
+        let somebody_is_there = inbound_end(packet.ip).is_some_and(|public| {
+            let protocol = packet.ip.protocol;
+            let answers = translated.is_some_and(|remote| {
+                let outside = Outside {
+                    protocol,
+                    public,
+                    remote,
+                };
+                self.live_outside(packet.now, &outside).is_some()
+            });
+            let gateway = &self.config.gateways[index];
+            answers
+                || gateway.forward_of_public(protocol, public).is_some()
+                || is_rfc && self.sessions.inside_of(protocol, public).is_some()
+        });
+        match (somebody_is_there, is_shared, is_rfc) {
+            (true, _, _) => Ok(()),
+            (false, true, _) => Err(Stop::Pass),
+            (false, false, true) => Ok(()),
+            (false, false, false) => Err(Stop::drop(DropReason::NoSession)),
         }
     }
 
-    /// Requests for public IPs that no interface has are answered here.
-    fn plan_arp(&self, frame: &[u8]) -> Plan {
-        match Packet::parse(frame).map(|packet| packet.network) {
-            Ok(Network::Arp(arp)) if arp.operation == 1 && self.config.is_owned(arp.target) => {
-                let mac = self.config.uplink_mac;
-                Plan::Reply(arp_reply(mac, arp.target, arp.sender_mac, arp.sender))
-            }
-            _ => Plan::Pass,
+    /// A packet of an instance with a public IP, routed to the internet gateway.
+    fn elastic_source(&mut self, packet: &Arrival<'_>, elastic: ElasticIp) -> Result<Way, Stop> {
+        let ip = packet.ip;
+        let is_gateways = self.config.gateway_of_public(ip.dst).is_some();
+        if self.config.host_addresses.contains(&ip.dst) && !is_gateways {
+            return Err(Stop::Pass);
         }
-    }
-
-    fn plan_from_inside(&self, interface: u32, ip: &Ipv4) -> Plan {
-        let config = &self.config;
-        if ip.dst.is_multicast() || ip.dst.is_broadcast() || config.is_host(ip.dst) {
-            return Plan::Pass;
-        }
-        let subnet = config
-            .subnet_of(ip.src)
-            .filter(|subnet| subnet.interface == interface);
-        let Some(subnet) = subnet else {
-            return Plan::Drop(DropReason::SpoofedSource);
-        };
-        if config.is_local(ip.dst) {
-            return Plan::Pass;
-        }
-        if config.is_owned(ip.dst) {
-            return Plan::Drop(DropReason::HairpinNotSupported);
-        }
-        match subnet.target(ip.dst) {
-            None => Plan::Drop(DropReason::NoRoute),
-            Some(Target::Blackhole) => Plan::Drop(DropReason::Blackhole),
-            Some(Target::InternetGateway) => self.plan_elastic_source(ip),
-            Some(Target::NatGateway(gateway)) => self.plan_nat(gateway, ip),
-        }
-    }
-
-    fn plan_elastic_source(&self, ip: &Ipv4) -> Plan {
-        let Some(elastic) = self.config.elastic_of_private(ip.src) else {
-            return Plan::Drop(DropReason::NoPublicIp);
-        };
         let change = Change {
             end: End::Source,
             address: elastic.public,
             port: None,
         };
-        plan_one_to_one(ip, change, Side::Uplink)
+        if !is_gateways {
+            return self.onward(packet, one_to_one(ip, change)?);
+        }
+        if is_later_fragment(ip) && is_translated_protocol(ip) {
+            return self.later_fragment(packet);
+        }
+        if error_in(ip).is_some() {
+            let way = one_to_one(ip, change).and_then(|leg| self.onward(packet, leg));
+            return match way {
+                Err(Stop::Drop(DropReason::NoSession, _)) if self.config.is_host(ip.dst) => {
+                    Err(Stop::Pass)
+                }
+                other => other,
+            };
+        }
+        let source = SocketAddrV4::new(elastic.public, remote_port(ip));
+        self.hairpin_gate(packet, Some(source))?;
+        self.onward(packet, Leg::stateless(change))
     }
 
-    fn plan_nat(&self, gateway: usize, ip: &Ipv4) -> Plan {
-        if ip.is_fragment() {
-            return Plan::Drop(DropReason::Fragment);
+    /// Where the subnet's route table leads.
+    fn through_target(
+        &mut self,
+        packet: &Arrival<'_>,
+        subnet: &Subnet,
+        choice: &mut Choice<'_>,
+    ) -> Result<Way, Stop> {
+        // A session was routed when it was opened.
+        if let Some(flow) = flow_from_inside(packet.ip)
+            && let Some(session) = self.live(packet.now, &flow)
+        {
+            return self.onward(packet, Leg::outward(&session));
         }
-        if !matches!(ip.protocol, protocol::TCP | protocol::UDP | protocol::ICMP) {
-            return Plan::Drop(DropReason::UnsupportedProtocol);
+        match subnet.target(packet.ip.dst) {
+            None => Err(Stop::drop(DropReason::NoRoute)),
+            Some(Target::Blackhole) => Err(Stop::drop(DropReason::Blackhole)),
+            Some(Target::InternetGateway) => Err(Stop::drop(DropReason::NoPublicIp)),
+            Some(Target::NatGateway(gateway)) => self.through_gateway(packet, gateway, choice),
+        }
+    }
+
+    /// A packet without a session at a NAT gateway.
+    fn through_gateway(
+        &mut self,
+        packet: &Arrival<'_>,
+        gateway: usize,
+        choice: &mut Choice<'_>,
+    ) -> Result<Way, Stop> {
+        let (now, ip) = (packet.now, packet.ip);
+        let settings = &self.config.gateways[gateway];
+        if is_left_untranslated(settings, ip) {
+            return Err(Stop::Pass);
+        }
+        if !is_translated_protocol(ip) {
+            return Err(Stop::drop(DropReason::UnsupportedProtocol));
+        }
+        if is_later_fragment(ip) {
+            return self.later_fragment(packet);
         }
         if let Some(icmp) = error_in(ip) {
-            return self.plan_error_from_inside(icmp).unwrap_or_else(Plan::Drop);
+            let leg = self.error_from_inside(icmp)?;
+            return self.onward(packet, leg);
         }
-        let mut remote = ip.destination();
-        if let Transport::Icmp(icmp) = &ip.transport {
-            if icmp.icmp_type != icmp_type::ECHO_REQUEST {
-                return Plan::Drop(DropReason::UnsupportedIcmp);
-            }
-            remote.set_port(0);
-        }
-        let flow = Flow {
-            protocol: ip.protocol,
-            inside: ip.source(),
-            remote,
+        let Some(flow) = flow_from_inside(ip) else {
+            return Err(Stop::drop(unsupported_icmp(ip)));
         };
-        if self.sessions.find(&flow).is_some() {
-            return Plan::Out(flow);
+        if ip.ttl <= 1 {
+            return Err(Stop::ttl_expired());
         }
-        match &ip.transport {
-            Transport::Tcp(tcp) if !opens_connection(tcp.flags) => {
-                Plan::Drop(DropReason::NoSession)
-            }
-            _ => Plan::Open { gateway, flow },
+        if let Transport::Tcp(tcp) = &ip.transport
+            && !opens_connection(tcp.flags)
+        {
+            let answer = if settings.is_rfc() || tcp.flags & tcp_flags::RST != 0 {
+                Answer::None
+            } else {
+                Answer::Reset
+            };
+            return Err(Stop::Drop(DropReason::NoSession, answer));
         }
+        let session = self.claim(now, gateway, flow, choice)?;
+        self.onward(packet, Leg::outward(&session))
     }
 
-    fn plan_from_uplink(&self, ip: &Ipv4) -> Plan {
-        let config = &self.config;
-        if let Some(elastic) = config.elastic_of_public(ip.dst) {
-            // Nobody outside has a sender address of the inside, or one that is none.
-            let first = ip.src.octets()[0];
-            if config.is_local(ip.src) || first == 0 || first == 127 || first >= 224 {
-                return Plan::Drop(DropReason::SpoofedSource);
-            }
-            let change = Change {
-                end: End::Destination,
-                address: elastic.private,
-                port: None,
-            };
-            return plan_one_to_one(ip, change, config.side_of(elastic.private));
+    /// What is translated to the outside goes there, or comes in again at once
+    /// when its destination is one of our public IPs.
+    fn onward(&mut self, packet: &Arrival<'_>, outward: Leg) -> Result<Way, Stop> {
+        let ip = packet.ip;
+        let is_ours = self.config.elastic_of_public(ip.dst).is_some()
+            || self.config.gateway_of_public(ip.dst).is_some();
+        if !is_ours {
+            return Ok(Way {
+                legs: vec![outward],
+                egress: Side::Uplink,
+                id: None,
+            });
         }
-        if let Some(gateway) = config.gateway_of_public(ip.dst) {
-            let plan = match error_in(ip) {
-                Some(icmp) => self.plan_error_from_outside(ip.dst, icmp),
-                None => self.flow_from_outside(ip).map(Plan::In),
-            };
-            return match plan {
-                // Nothing inside asked for it: the host may have.
-                Err(DropReason::NoSession) if gateway.shared_with_host => Plan::Pass,
-                plan => plan.unwrap_or_else(Plan::Drop),
-            };
-        }
-        if config.is_local(ip.dst) {
-            return Plan::Drop(DropReason::PrivateDestination);
-        }
-        Plan::Pass
-    }
-
-    /// The flow that a packet to a NAT gateway's public IP belongs to.
-    fn flow_from_outside(&self, ip: &Ipv4) -> Result<Flow, DropReason> {
-        if ip.is_fragment() {
-            return Err(DropReason::NoSession);
-        }
-        let remote = match &ip.transport {
-            Transport::Tcp(_) | Transport::Udp(_) => ip.source(),
-            Transport::Icmp(icmp) if icmp.icmp_type == icmp_type::ECHO_REPLY => {
-                SocketAddrV4::new(ip.src, 0)
-            }
-            Transport::Icmp(_) | Transport::Opaque(_) => return Err(DropReason::NoSession),
+        let Some(seen) = outward.after(packet) else {
+            return Err(Stop::drop(DropReason::Malformed));
         };
-        self.sessions
-            .find_outside(ip.protocol, ip.destination(), remote)
-            .ok_or(DropReason::NoSession)
+        let (inward, egress) = self.inbound(packet.now, &seen)?;
+        Ok(Way {
+            legs: vec![outward, inward],
+            egress,
+            id: None,
+        })
     }
 }
 
-/// Whether a TCP segment with these flags may open a session.
-fn opens_connection(flags: u8) -> bool {
-    use tcp_flags::{ACK, FIN, RST, SYN};
-    flags & (SYN | ACK | RST | FIN) == SYN
+/// The flow of a packet from inside that may have a session.
+fn flow_from_inside(ip: &Ipv4) -> Option<Flow> {
+    let remote_port = match &ip.transport {
+        Transport::Tcp(_) | Transport::Udp(_) => ip.destination().port(),
+        Transport::Icmp(icmp) if icmp.icmp_type == icmp_type::ECHO_REQUEST => 0,
+        Transport::Icmp(_) | Transport::Opaque(_) => return None,
+    };
+    Some(Flow {
+        protocol: ip.protocol,
+        inside: ip.source(),
+        remote: SocketAddrV4::new(ip.dst, remote_port),
+    })
+}
+
+/// The public end of a packet from outside that may have a session or a binding.
+pub(super) fn inbound_end(ip: &Ipv4) -> Option<SocketAddrV4> {
+    match &ip.transport {
+        Transport::Tcp(_) | Transport::Udp(_) => Some(ip.destination()),
+        Transport::Icmp(icmp) if icmp.icmp_type == icmp_type::ECHO_REPLY => Some(ip.destination()),
+        Transport::Icmp(_) | Transport::Opaque(_) => None,
+    }
+}
+
+/// The port of the remote end, of a packet that comes from it. ICMP has none.
+pub(super) fn remote_port(ip: &Ipv4) -> u16 {
+    match &ip.transport {
+        Transport::Icmp(_) => 0,
+        _ => ip.source().port(),
+    }
+}
+
+pub(super) fn is_later_fragment(ip: &Ipv4) -> bool {
+    ip.fragment_offset != 0
+}
+
+pub(super) fn is_translated_protocol(ip: &Ipv4) -> bool {
+    matches!(ip.protocol, protocol::TCP | protocol::UDP | protocol::ICMP)
+}
+
+/// Why ICMP that opens nothing is dropped: of an error in fragments one part may
+/// be quoted here and the other there.
+fn unsupported_icmp(ip: &Ipv4) -> DropReason {
+    match &ip.transport {
+        Transport::Icmp(icmp) if super::icmp_error::is_error(icmp.icmp_type) => {
+            DropReason::Fragment
+        }
+        _ => DropReason::UnsupportedIcmp,
+    }
+}
+
+/// Whether a rule of the gateway lets a packet to this destination pass as it is.
+fn is_left_untranslated(gateway: &NatGateway, ip: &Ipv4) -> bool {
+    let port = match &ip.transport {
+        Transport::Tcp(_) | Transport::Udp(_) => Some(ip.destination().port()),
+        Transport::Icmp(_) | Transport::Opaque(_) => None,
+    };
+    gateway.leaves_untranslated(ip.dst, ip.protocol, port)
 }

@@ -40,14 +40,16 @@ drop_reasons! {
     UnsupportedProtocol = "unsupported_protocol",
     /// An ICMP type that the NAT gateway does not translate.
     UnsupportedIcmp = "unsupported_icmp",
-    /// A fragment that would need a session.
+    /// A fragment whose first one was dropped, or that cannot wait for it.
     Fragment = "fragment",
     /// A private address of the VPC, asked for from the internet.
     PrivateDestination = "private_destination",
     /// The time to live ends here.
     TtlExpired = "ttl_expired",
-    /// From inside to a public IP that is owned here.
-    HairpinNotSupported = "hairpin_not_supported",
+    /// Longer than what the next hop takes.
+    TooBig = "too_big",
+    /// The inside host has as many sessions or ports as it may.
+    ClientQuota = "client_quota",
     /// Every port of the gateway is in use towards this destination.
     PortExhausted = "port_exhausted",
 }

@@ -5,7 +5,9 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::{Change, DropReason, End, Flow, Model, Plan, Side};
+use super::decide::{Leg, Stop};
+use super::sessions::Outside;
+use super::{Change, DropReason, End, Flow, Model, Side};
 use crate::packets::{Icmp, Ipv4, Quote, Transport, folded_sum, icmp_type, protocol};
 
 /// The ICMP message in `ip`, when it is an error that is translated with its quote.
@@ -17,7 +19,7 @@ pub(super) fn error_in(ip: &Ipv4) -> Option<&Icmp> {
     }
 }
 
-fn is_error(icmp_type: u8) -> bool {
+pub(super) fn is_error(icmp_type: u8) -> bool {
     matches!(
         icmp_type,
         icmp_type::UNREACHABLE | icmp_type::TIME_EXCEEDED | icmp_type::PARAMETER_PROBLEM
@@ -25,32 +27,36 @@ fn is_error(icmp_type: u8) -> bool {
 }
 
 impl Model {
-    /// An error from outside to the NAT gateway's address `public`.
-    pub(super) fn plan_error_from_outside(
+    /// An error to the NAT gateway's address `public`. Errors change no session,
+    /// and see those that have expired as long as they are there.
+    pub(super) fn error_from_outside(
         &self,
         public: Ipv4Addr,
         icmp: &Icmp,
-    ) -> Result<Plan, DropReason> {
+    ) -> Result<(Leg, Side), Stop> {
         let quote = readable_quote(icmp)?;
         let (from, remote) = ends(&quote, icmp_type::ECHO_REQUEST)?;
-        let flow = self
-            .sessions
-            .find_outside(quote.protocol, from, remote)
-            .filter(|_| quote.src == public)
-            .ok_or(DropReason::NoSession)?;
-        Ok(Plan::Error {
-            change: Change {
-                end: End::Destination,
-                address: *flow.inside.ip(),
-                port: Some(flow.inside.port()),
-            },
-            egress: self.config.side_of(*flow.inside.ip()),
-        })
+        let outside = Outside {
+            protocol: quote.protocol,
+            public: from,
+            remote,
+        };
+        let session = self.sessions.find_outside(&outside);
+        let Some(session) = session.filter(|_| quote.src == public) else {
+            return Err(Stop::drop(DropReason::NoSession));
+        };
+        let inside = session.flow.inside;
+        let leg = Leg::stateless(Change {
+            end: End::Destination,
+            address: *inside.ip(),
+            port: Some(inside.port()),
+        });
+        Ok((leg, self.config.side_of(*inside.ip())))
     }
 
     /// An error from inside, routed to a NAT gateway. Its sender need not be the
     /// host that the session belongs to.
-    pub(super) fn plan_error_from_inside(&self, icmp: &Icmp) -> Result<Plan, DropReason> {
+    pub(super) fn error_from_inside(&self, icmp: &Icmp) -> Result<Leg, Stop> {
         let quote = readable_quote(icmp)?;
         let (remote, inside) = ends(&quote, icmp_type::ECHO_REPLY)?;
         let flow = Flow {
@@ -58,28 +64,24 @@ impl Model {
             inside,
             remote,
         };
-        let session = self.sessions.find(&flow).ok_or(DropReason::NoSession)?;
-        Ok(Plan::Error {
-            change: Change {
-                end: End::Source,
-                address: *session.public.ip(),
-                port: Some(session.public.port()),
-            },
-            egress: Side::Uplink,
-        })
+        let Some(session) = self.sessions.find(&flow) else {
+            return Err(Stop::drop(DropReason::NoSession));
+        };
+        Ok(Leg::stateless(Change {
+            end: End::Source,
+            address: *session.public.ip(),
+            port: Some(session.public.port()),
+        }))
     }
 }
 
 /// A packet of an elastic IP, of which `change` is to be made: when it is an
 /// error, it must quote the same address.
-pub(super) fn plan_one_to_one(ip: &Ipv4, change: Change, egress: Side) -> Plan {
+pub(super) fn one_to_one(ip: &Ipv4, change: Change) -> Result<Leg, Stop> {
     let Some(icmp) = error_in(ip) else {
-        return Plan::OneToOne { change, egress };
+        return Ok(Leg::stateless(change));
     };
-    let quote = match readable_quote(icmp) {
-        Ok(quote) => quote,
-        Err(reason) => return Plan::Drop(reason),
-    };
+    let quote = readable_quote(icmp)?;
     let is_same_host = match change.end {
         End::Source => quote.dst == ip.src,
         End::Destination => quote.src == ip.dst,
@@ -90,37 +92,40 @@ pub(super) fn plan_one_to_one(ip: &Ipv4, change: Change, egress: Side) -> Plan {
             .icmp_type_and_id()
             .is_some_and(|(icmp_type, _)| is_error(icmp_type));
     if is_same_host && !is_nested {
-        Plan::Error { change, egress }
+        Ok(Leg::stateless(change))
     } else {
-        Plan::Drop(DropReason::NoSession)
+        Err(Stop::drop(DropReason::NoSession))
     }
 }
 
 /// The quote of an error whose inner IP header is whole and right. Its checksum is
 /// right as receivers see it: either zero may stand for zero.
-fn readable_quote(icmp: &Icmp) -> Result<Quote, DropReason> {
-    let quote = Quote::parse(&icmp.payload).map_err(|_| DropReason::Malformed)?;
+fn readable_quote(icmp: &Icmp) -> Result<Quote, Stop> {
+    let malformed = || Stop::drop(DropReason::Malformed);
+    let quote = Quote::parse(&icmp.payload).map_err(|_| malformed())?;
     if folded_sum(&quote.header) == 0xffff {
         Ok(quote)
     } else {
-        Err(DropReason::Malformed)
+        Err(malformed())
     }
 }
 
 /// Both ends of a quoted packet that a session may carry, as sessions have them:
 /// of an echo of this type the query id stands for the port of its one end.
-fn ends(quote: &Quote, echo_type: u8) -> Result<(SocketAddrV4, SocketAddrV4), DropReason> {
+fn ends(quote: &Quote, echo_type: u8) -> Result<(SocketAddrV4, SocketAddrV4), Stop> {
+    let no_session = || Stop::drop(DropReason::NoSession);
+    let malformed = || Stop::drop(DropReason::Malformed);
     if quote.fragment_offset != 0 {
-        return Err(DropReason::NoSession);
+        return Err(no_session());
     }
     let (from, to) = match quote.protocol {
-        protocol::TCP | protocol::UDP => quote.ports().ok_or(DropReason::Malformed)?,
-        protocol::ICMP => match quote.icmp_type_and_id().ok_or(DropReason::Malformed)? {
-            (icmp_type, _) if icmp_type != echo_type => return Err(DropReason::NoSession),
+        protocol::TCP | protocol::UDP => quote.ports().ok_or_else(malformed)?,
+        protocol::ICMP => match quote.icmp_type_and_id().ok_or_else(malformed)? {
+            (icmp_type, _) if icmp_type != echo_type => return Err(no_session()),
             (icmp_type::ECHO_REQUEST, id) => (id, 0),
             (_, id) => (0, id),
         },
-        _ => return Err(DropReason::NoSession),
+        _ => return Err(no_session()),
     };
     Ok((
         SocketAddrV4::new(quote.src, from),

@@ -183,11 +183,7 @@ fn rules_about_any_packet_come_before_the_quote() {
     let rows = [
         (SpoofedSource, PRIVATE_SUBNET, unreadable(forged, SERVER)),
         (Blackhole, PRIVATE_SUBNET, unreadable(PRIVATE_A, nowhere)),
-        (
-            HairpinNotSupported,
-            PRIVATE_SUBNET,
-            unreadable(PRIVATE_A, WEB_PUBLIC),
-        ),
+        (Malformed, PRIVATE_SUBNET, unreadable(PRIVATE_A, WEB_PUBLIC)),
         (NoPublicIp, PUBLIC_SUBNET, unreadable(neighbour, SERVER)),
         (
             Fragment,
@@ -334,26 +330,44 @@ fn random_errors_cross_every_way_and_quote_the_host_that_they_are_about() {
     for config in [ModelConfig::classic(), crowded()] {
         let mut nat = Model::new(config.clone());
         let mut traffic = random_traffic(8, 20_000, &config);
-        while let Some((ingress, frame)) = traffic.next() {
+        let mut now = NOW;
+        while let Some(step) = traffic.next() {
+            let (ingress, frame) = match step {
+                Step::Advance(time) => {
+                    now += time;
+                    continue;
+                }
+                Step::Sweep => {
+                    nat.forget_idle(now);
+                    continue;
+                }
+                Step::Packet(ingress, frame) => (ingress, frame),
+            };
             let quote = quote_of(&frame);
             let sessions = quote.as_ref().map(|_| nat.sessions());
-            let output = nat.handle(NOW, ingress, &frame);
+            let output = nat.handle(now, ingress, &frame);
             assert!(sessions.is_none_or(|before| before == nat.sessions()));
             match output {
-                Output::Forward { frame: out, .. } => {
+                Output::Forward { frame: out, egress } => {
                     traffic.observe(ingress, &frame, &out);
                     let Some(before) = quote else { continue };
                     let (ip, after) = (ip_of(&out), quote_of(&out).unwrap());
-                    let public = if ingress == Side::Uplink {
-                        assert_eq!(after.src, ip.dst);
+                    let way = match (ingress, egress) {
+                        (Side::Uplink, _) => "in",
+                        (_, Side::Uplink) => "out",
+                        _ => "hairpin",
+                    };
+                    let public = if way == "in" { before.src } else { after.dst };
+                    if way == "in" {
                         assert_eq!((before.dst, ip_of(&frame).src), (after.dst, ip.src));
-                        before.src
                     } else {
                         assert_eq!(after.dst, ip.src);
+                    }
+                    if way == "out" {
                         assert_eq!((before.src, ip_of(&frame).dst), (after.src, ip.dst));
-                        after.dst
-                    };
-                    let way = if ingress == Side::Uplink { "in" } else { "out" };
+                    } else {
+                        assert_eq!(after.src, ip.dst);
+                    }
                     let elastic = config.elastic_of_public(public).is_some();
                     let kind = if elastic { "1:1" } else { "gateway" };
                     *crossed.entry((way, kind, before.protocol)).or_default() += 1;
@@ -365,12 +379,19 @@ fn random_errors_cross_every_way_and_quote_the_host_that_they_are_about() {
             }
         }
     }
-    for way in ["in", "out"] {
+    for way in ["in", "out", "hairpin"] {
         for kind in ["1:1", "gateway"] {
             for protocol in [1, 6, 17] {
                 let count = crossed.get(&(way, kind, protocol)).copied().unwrap_or(0);
-                assert!(count >= 3, "{way} {kind} {protocol}: {crossed:?}");
+                let least = if way == "hairpin" { 0 } else { 3 };
+                assert!(count >= least, "{way} {kind} {protocol}: {crossed:?}");
             }
+        }
+    }
+    for kind in ["1:1", "gateway"] {
+        for protocol in [6, 17] {
+            let count = crossed.get(&("hairpin", kind, protocol));
+            assert!(count.is_some_and(|count| *count >= 3), "{crossed:?}");
         }
     }
     for reason in ["malformed", "no_session", "ttl_expired", "spoofed_source"] {

@@ -2,57 +2,87 @@
 //!
 //! It shares no logic with `nat-common`. Packets come apart and together with
 //! [`crate::packets`], every checksum of a translated packet is recomputed in
-//! full, tables are plain hash maps. The rules are in `decide.rs`, in the order
-//! in which they apply.
+//! full, tables are plain hash maps.
 //!
+//! - The rules are in `decide.rs` (from inside) and `inbound.rs` (to public IPs), in
+//!   the order in which they apply; `claim.rs` and `ports.rs` say which public ends
+//!   new sessions may get, `tcp_state.rs` when sessions end, `fragments.rs` what
+//!   fragments share, `made.rs` what senders of dropped packets are told.
 //! - [`Model::handle`] is a NAT of its own: packet in, [`Output`] out.
 //! - [`Model::check`] judges what another NAT did with the same packet. Where
-//!   the choice of a port is free it takes over the other's, if it was allowed.
-//! - [`random_traffic`] makes the packets.
+//!   a choice is free it takes over the other's, if it was allowed.
+//! - [`random_traffic`] makes packets and lets time pass, [`random_config`] makes
+//!   gateways; [`shrink`] finds the few steps that matter to a failure.
 //!
 //! # Limitations
-//! - One VPC, profile `aws`: address-and-port-dependent mapping and filtering.
-//! - Time only dates the sessions. None expires by itself, because in the real
-//!   dataplane an idle session may be there a little longer than its timeout;
-//!   [`Model::forget_idle`] removes what is overdue when a test asks for it.
+//! - One VPC.
 //! - 1:1 translation does not look into fragments of ICMP errors, nor into the
 //!   deprecated source quench and redirect: what they quote keeps its addresses.
 //!   Nor does it touch checksums of protocols other than TCP and UDP that cover
 //!   the IP addresses (UDP-Lite, DCCP).
 //! - An ICMP error with a wrong checksum is translated like any other packet that
 //!   has one, and stays wrong.
+//! - Tables never fill up, and no limit of ICMP errors per second is reached.
 
 mod check;
+mod cidr;
+mod claim;
+mod clock;
 mod config;
 mod decide;
+mod deterministic;
 mod drop_reason;
+mod fragments;
+mod gateway;
 mod icmp_error;
+mod inbound;
+mod made;
+mod ports;
+mod process;
 mod random;
+mod random_config;
 mod rewrite;
 mod sessions;
+mod steps;
+mod tcp_state;
+mod toml;
 mod traffic;
 mod traffic_errors;
+mod traffic_fragments;
+mod traffic_hairpins;
 mod traffic_kinds;
 
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 pub use check::Actual;
-pub use config::{Cidr, ElasticIp, ModelConfig, NatGateway, Route, Subnet, Target, Timeouts};
+pub use cidr::Cidr;
+pub use config::{ElasticIp, ModelConfig, Route, Subnet, Target};
 pub use drop_reason::DropReason;
+pub use gateway::{Filtering, Forward, NatGateway, NoTranslate, OnExhaustion, Profile, Timeouts};
 pub use random::Random;
-pub use sessions::{Flow, Session};
+pub use random_config::random_config;
+pub use sessions::{Direction, Flow, Mapping, Session};
+pub use steps::{Step, shrink};
+pub use tcp_state::{Half, TcpState};
 pub use traffic::{Traffic, random_traffic};
 
-use decide::Plan;
-use rewrite::{Change, End, rewrite, rewrite_error};
-use sessions::Sessions;
+use check::Choice;
+use fragments::Fragments;
+use rewrite::{Change, End};
+use sessions::{PublicPort, Sessions};
 
 #[cfg(test)]
 mod icmp_error_corner_tests;
 #[cfg(test)]
 mod icmp_error_tests;
 #[cfg(test)]
+mod mapping_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod time_tests;
 #[cfg(test)]
 mod traffic_tests;
 #[cfg(test)]
@@ -74,6 +104,14 @@ pub enum Output {
     Pass,
     /// Is dropped.
     Drop(DropReason),
+    /// Is dropped, and its sender is told.
+    Refuse {
+        /// Why.
+        reason: DropReason,
+        /// A TCP reset or an ICMP error, through the interface the packet came from,
+        /// Ethernet header included.
+        reply: Vec<u8>,
+    },
     /// Goes out translated. The IP packet is final; the Ethernet addresses are
     /// still those it came in with.
     Forward {
@@ -84,6 +122,24 @@ pub enum Output {
     },
     /// Is answered through the interface it came from, Ethernet header included.
     Reply(Vec<u8>),
+    /// Is a later fragment, and waits for the first one of its datagram.
+    Hold,
+    /// What becomes of a first fragment, and then of those that waited for it, in
+    /// the order in which they came.
+    Release(Vec<Output>),
+}
+
+impl Output {
+    /// The packet that was sent on, as it came in and as it went out. Of fragments that
+    /// are released it is the first one: nobody can reply to the others.
+    #[must_use]
+    pub fn sent<'a>(&'a self, frame_in: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        match self {
+            Self::Forward { frame, .. } => Some((frame_in, frame)),
+            Self::Release(outputs) => outputs.first()?.sent(frame_in),
+            _ => None,
+        }
+    }
 }
 
 /// The reference NAT.
@@ -91,6 +147,11 @@ pub enum Output {
 pub struct Model {
     config: ModelConfig,
     sessions: Sessions,
+    fragments: Fragments,
+    /// Public ports of ended bindings, and the tick at which they ended.
+    resting: HashMap<PublicPort, u64>,
+    /// By gateway and client: indices of the public IPs that may be its first choice.
+    homes: HashMap<(usize, Ipv4Addr), Vec<usize>>,
 }
 
 impl Model {
@@ -106,6 +167,9 @@ impl Model {
         Self {
             config,
             sessions: Sessions::default(),
+            fragments: Fragments::default(),
+            resting: HashMap::new(),
+            homes: HashMap::new(),
         }
     }
 
@@ -115,87 +179,41 @@ impl Model {
         &self.config
     }
 
-    /// What this NAT does with `frame`. A new session keeps its port when it
-    /// can, else gets the first free one in the order of the gateway's public
-    /// IPs and port ranges. `now` is any monotonic clock.
+    /// What this NAT does with `frame`. Where it may choose, it takes the first that
+    /// is allowed, in the order of the gateway's public IPs and port ranges. `now`
+    /// is any monotonic clock, of which ticks of 2^27 ns count.
     pub fn handle(&mut self, now: Duration, ingress: Side, frame: &[u8]) -> Output {
-        match self.plan(ingress, frame) {
-            Plan::Open { gateway, flow } => {
-                let Some(public) = self.choose(gateway, &flow) else {
-                    return Output::Drop(DropReason::PortExhausted);
-                };
-                self.sessions.insert(Session {
-                    flow,
-                    public,
-                    gateway,
-                    opened: now,
-                    last_used: now,
-                });
-                self.send_out(now, flow, frame)
-            }
-            plan => self.carry_out(now, plan, frame),
+        match self.process(now, ingress, frame, &mut Choice::Own) {
+            Ok(output) => output,
+            Err(complaint) => unreachable!("chose what is not allowed: {complaint}"),
         }
     }
 
-    /// All sessions, ordered by flow.
+    /// All sessions, ordered by flow, expired ones included.
     #[must_use]
     pub fn sessions(&self) -> Vec<Session> {
-        self.sessions.sorted()
+        let mut sessions: Vec<_> = self.sessions.iter().copied().collect();
+        sessions.sort_by_key(|session| session.flow);
+        sessions
     }
 
-    /// Forgets the sessions idle for longer than their protocol's timeout.
+    /// What a flow is translated to.
+    #[must_use]
+    pub fn mapping(&self, flow: &Flow) -> Option<SocketAddrV4> {
+        Some(self.sessions.find(flow)?.public)
+    }
+
+    /// Forgets the sessions idle for longer than their timeout, as a sweep does.
     pub fn forget_idle(&mut self, now: Duration) {
-        let timeouts = self.config.timeouts;
-        self.sessions.retain(|session| {
-            now.saturating_sub(session.last_used) <= timeouts.of(session.flow.protocol)
-        });
-    }
-
-    /// Does what `plan` says; a plan to open a session has been dealt with.
-    fn carry_out(&mut self, now: Duration, plan: Plan, frame: &[u8]) -> Output {
-        match plan {
-            Plan::Pass => Output::Pass,
-            Plan::Drop(reason) => Output::Drop(reason),
-            Plan::Reply(frame) => Output::Reply(frame),
-            Plan::OneToOne { change, egress } => Output::Forward {
-                egress,
-                frame: rewrite(frame, change),
-            },
-            Plan::Error { change, egress } => Output::Forward {
-                egress,
-                frame: rewrite_error(frame, change),
-            },
-            Plan::Out(flow) | Plan::Open { flow, .. } => self.send_out(now, flow, frame),
-            Plan::In(flow) => {
-                self.sessions.touch(&flow, now);
-                let change = Change {
-                    end: End::Destination,
-                    address: *flow.inside.ip(),
-                    port: Some(flow.inside.port()),
-                };
-                let egress = self.config.side_of(*flow.inside.ip());
-                Output::Forward {
-                    egress,
-                    frame: rewrite(frame, change),
-                }
-            }
+        let gateways = &self.config.gateways;
+        let idle = self
+            .sessions
+            .iter()
+            .filter(|session| session.is_idle(now, &gateways[session.gateway]));
+        let idle: Vec<_> = idle.map(|session| session.flow).collect();
+        for flow in idle {
+            self.remove(now, &flow);
         }
-    }
-
-    /// Translates a packet of `flow`, which has a session, to the outside.
-    fn send_out(&mut self, now: Duration, flow: Flow, frame: &[u8]) -> Output {
-        self.sessions.touch(&flow, now);
-        let Some(session) = self.sessions.find(&flow) else {
-            return Output::Drop(DropReason::NoSession);
-        };
-        let change = Change {
-            end: End::Source,
-            address: *session.public.ip(),
-            port: Some(session.public.port()),
-        };
-        Output::Forward {
-            egress: Side::Uplink,
-            frame: rewrite(frame, change),
-        }
+        self.fragments.forget(now);
     }
 }

@@ -32,8 +32,29 @@ pub(super) struct Change {
     pub port: Option<u16>,
 }
 
-/// `frame`, which must be a well-formed IPv4 packet, with `change` made and the
-/// time to live counted down.
+/// The header fields that a router changes whatever it translates.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Header {
+    /// The time to live becomes one less.
+    HopLimit,
+    /// The identification becomes this.
+    Identification(u16),
+}
+
+/// `frame`, which must be a well-formed IPv4 packet, with a field of its header changed.
+pub(super) fn rewrite_header(frame: &[u8], header: Header) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    let ip = &mut frame[ETHERNET_LEN..];
+    let before = ip.to_vec();
+    match header {
+        Header::HopLimit => ip[8] -= 1,
+        Header::Identification(id) => put16(ip, 4, id),
+    }
+    update_header_checksum(&before, ip);
+    frame
+}
+
+/// `frame`, which must be a well-formed IPv4 packet, with `change` made.
 ///
 /// A checksum that was right is computed anew over everything it covers. One
 /// that was wrong, or that belongs to a whole datagram of which this is the
@@ -44,22 +65,12 @@ pub(super) fn rewrite(frame: &[u8], change: Change) -> Vec<u8> {
     let ip = &mut frame[ETHERNET_LEN..];
 
     put_address(ip, change);
-    ip[8] -= 1;
     let transport = Transport::of(ip);
     if let Some(port) = change.port {
         put16(ip, transport.port_field(change.end), port);
     }
 
-    let header = words(&before, 0..transport.start);
-    let changed = words(ip, 0..transport.start);
-    let checksum = match header_checksum_state(&before) {
-        ChecksumState::Right => {
-            put16(ip, 10, 0);
-            checksum_of(&ip[..transport.start])
-        }
-        _ => adjusted(be16(&before, 10), &header, &changed),
-    };
-    put16(ip, 10, checksum);
+    update_header_checksum(&before, ip);
     update_transport_checksum(&before, ip, transport);
     frame
 }
@@ -132,6 +143,19 @@ fn rewrite_quote(quote: &mut [u8], change: Change) {
 fn put_address(ip: &mut [u8], change: Change) {
     let field = if change.end == End::Source { 12 } else { 16 };
     ip[field..field + 4].copy_from_slice(&change.address.octets());
+}
+
+fn update_header_checksum(before: &[u8], ip: &mut [u8]) {
+    let end = Transport::of(ip).start;
+    let (old, new) = (words(before, 0..end), words(ip, 0..end));
+    let checksum = match header_checksum_state(before) {
+        ChecksumState::Right => {
+            put16(ip, 10, 0);
+            checksum_of(&ip[..end])
+        }
+        _ => adjusted(be16(before, 10), &old, &new),
+    };
+    put16(ip, 10, checksum);
 }
 
 fn update_transport_checksum(before: &[u8], ip: &mut [u8], transport: Transport) {

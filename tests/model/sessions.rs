@@ -1,10 +1,11 @@
-//! The sessions of the reference NAT, and which ports are free.
+//! The sessions, and all that exists because of them: bindings, what their
+//! filters let in, how much each client has.
 
 use std::collections::HashMap;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use super::{Model, NatGateway};
+use super::tcp_state::Half;
 
 /// Both ends of a conversation as the inside sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,26 +25,97 @@ pub struct Session {
     pub flow: Flow,
     /// What the remote host sees; for ICMP the query id as port.
     pub public: SocketAddrV4,
+    /// Why it sees that.
+    pub mapping: Mapping,
     /// Index of the NAT gateway.
     pub gateway: usize,
     /// When it was opened.
     pub opened: Duration,
-    /// When it last carried a packet, in either direction.
-    pub last_used: Duration,
+    /// From inside.
+    pub forward: Half,
+    /// From outside.
+    pub reverse: Half,
 }
 
-/// Both ends as the outside sees them. Unique: that is all that overloading asks for.
+/// Where the public port of a session comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mapping {
+    /// Taken for this remote end only (profile aws).
+    Overloaded,
+    /// Shared by all sessions of the inside end (profile rfc).
+    Binding,
+    /// Configured: port forwarding.
+    Forward,
+}
+
+/// Which half of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From inside.
+    Forward,
+    /// From outside.
+    Reverse,
+}
+
+/// Both ends as the outside sees them: unique.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Outside {
-    protocol: u8,
-    public: SocketAddrV4,
-    remote: SocketAddrV4,
+pub(super) struct Outside {
+    pub protocol: u8,
+    pub public: SocketAddrV4,
+    pub remote: SocketAddrV4,
+}
+
+/// A public port of a protocol.
+pub(super) type PublicPort = (u8, SocketAddrV4);
+
+/// An inside port that sessions bind to one public port.
+#[derive(Clone, Copy, Debug)]
+struct Binding {
+    inside: SocketAddrV4,
+    sessions: usize,
+}
+
+/// What an inside address has through one gateway.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Client {
+    pub sessions: usize,
+    pub bindings: usize,
+    /// Of its bindings.
+    pub public_ip: Option<Ipv4Addr>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sessions {
     by_flow: HashMap<Flow, Session>,
     by_outside: HashMap<Outside, Flow>,
+    bindings: HashMap<PublicPort, Binding>,
+    bound: HashMap<(usize, u8, SocketAddrV4), SocketAddrV4>,
+    clients: HashMap<(usize, Ipv4Addr), Client>,
+    /// How many sessions a public port has with a remote address.
+    partners: HashMap<(PublicPort, Ipv4Addr), usize>,
+}
+
+impl Session {
+    /// Its ends as the outside sees them.
+    pub(super) fn outside(&self) -> Outside {
+        Outside {
+            protocol: self.flow.protocol,
+            public: self.public,
+            remote: self.flow.remote,
+        }
+    }
+
+    fn public_port(&self) -> PublicPort {
+        (self.flow.protocol, self.public)
+    }
+
+    fn client(&self) -> (usize, Ipv4Addr) {
+        (self.gateway, *self.flow.inside.ip())
+    }
+
+    fn inside_port(&self) -> (usize, u8, SocketAddrV4) {
+        (self.gateway, self.flow.protocol, self.flow.inside)
+    }
 }
 
 impl Sessions {
@@ -51,137 +123,100 @@ impl Sessions {
         self.by_flow.get(flow)
     }
 
-    /// The flow that `remote` reaches at `public`.
-    pub(super) fn find_outside(
-        &self,
-        protocol: u8,
-        public: SocketAddrV4,
-        remote: SocketAddrV4,
-    ) -> Option<Flow> {
-        self.by_outside
-            .get(&Outside {
-                protocol,
-                public,
-                remote,
-            })
+    pub(super) fn find_mut(&mut self, flow: &Flow) -> Option<&mut Session> {
+        self.by_flow.get_mut(flow)
+    }
+
+    /// The session that a remote end reaches at a public one.
+    pub(super) fn find_outside(&self, outside: &Outside) -> Option<&Session> {
+        self.find(self.by_outside.get(outside)?)
+    }
+
+    /// The inside end that is bound to a public port.
+    pub(super) fn inside_of(&self, protocol: u8, public: SocketAddrV4) -> Option<SocketAddrV4> {
+        Some(self.bindings.get(&(protocol, public))?.inside)
+    }
+
+    /// The public port that an inside end is bound to.
+    pub(super) fn binding_of(&self, gateway: usize, flow: &Flow) -> Option<SocketAddrV4> {
+        self.bound
+            .get(&(gateway, flow.protocol, flow.inside))
             .copied()
+    }
+
+    /// Whether a public port has a session with this remote address.
+    pub(super) fn has_partner(&self, protocol: u8, public: SocketAddrV4, remote: Ipv4Addr) -> bool {
+        self.partners.contains_key(&((protocol, public), remote))
+    }
+
+    /// What an inside address has through a gateway.
+    pub(super) fn client(&self, gateway: usize, address: Ipv4Addr) -> Client {
+        let client = self.clients.get(&(gateway, address));
+        client.copied().unwrap_or_default()
     }
 
     /// # Panics
     /// When the flow or what it is translated to is taken.
     pub(super) fn insert(&mut self, session: Session) {
-        let Session { flow, public, .. } = session;
-        let Flow {
-            protocol, remote, ..
-        } = flow;
-        let outside = Outside {
-            protocol,
-            public,
-            remote,
-        };
-        assert!(
-            self.by_outside.insert(outside, flow).is_none(),
-            "{outside:?} taken"
-        );
-        assert!(
-            self.by_flow.insert(flow, session).is_none(),
-            "{flow:?} has a session"
-        );
-    }
-
-    pub(super) fn touch(&mut self, flow: &Flow, now: Duration) {
-        if let Some(session) = self.by_flow.get_mut(flow) {
-            session.last_used = now;
+        let (flow, outside) = (session.flow, session.outside());
+        let held = self.by_outside.insert(outside, flow);
+        assert!(held.is_none(), "{outside:?} taken by {held:?}");
+        let held = self.by_flow.insert(flow, session);
+        assert!(held.is_none(), "{flow:?} has a session");
+        let client = self.clients.entry(session.client()).or_default();
+        client.sessions += 1;
+        if session.mapping != Mapping::Binding {
+            return;
         }
-    }
-
-    pub(super) fn retain(&mut self, keep: impl Fn(&Session) -> bool) {
-        self.by_flow.retain(|_, session| keep(session));
-        let Self {
-            by_flow,
-            by_outside,
-        } = self;
-        by_outside.retain(|_, flow| by_flow.contains_key(flow));
-    }
-
-    pub(super) fn sorted(&self) -> Vec<Session> {
-        let mut sessions: Vec<_> = self.by_flow.values().copied().collect();
-        sessions.sort_by_key(|session| session.flow);
-        sessions
-    }
-}
-
-impl Model {
-    /// What a new session of `flow` is translated to; `None` when every port of
-    /// every public IP is in use towards its remote end.
-    pub(super) fn choose(&self, gateway: usize, flow: &Flow) -> Option<SocketAddrV4> {
-        let gateway = &self.config.gateways[gateway];
-        let ips = || gateway.public_ips.iter().copied();
-        let kept = ips()
-            .map(|ip| SocketAddrV4::new(ip, flow.inside.port()))
-            .find(|&public| self.is_free(gateway, flow, public));
-        kept.or_else(|| {
-            let ports = || gateway.ports.iter().cloned().flatten();
-            ips()
-                .flat_map(|ip| ports().map(move |port| SocketAddrV4::new(ip, port)))
-                .find(|&public| self.is_free(gateway, flow, public))
-        })
-    }
-
-    /// Records a session that another NAT opened, if it was allowed to: `public`
-    /// is in the gateway's pool and free towards the remote end, and the port
-    /// was kept if it could be on that public IP.
-    pub fn adopt(
-        &mut self,
-        now: Duration,
-        gateway: usize,
-        flow: Flow,
-        public: SocketAddrV4,
-    ) -> Result<(), String> {
-        let pool = &self.config.gateways[gateway];
-        if self.sessions.find(&flow).is_some() {
-            return Err(format!("{flow:?} already has a session"));
-        }
-        if self.config.subnet_of(*flow.inside.ip()).is_none() {
-            return Err(format!("{} is in no subnet", flow.inside.ip()));
-        }
-        if !pool.public_ips.contains(public.ip()) {
-            return Err(format!(
-                "{} is not a public IP of gateway {gateway}",
-                public.ip()
-            ));
-        }
-        if !pool.has_port(public.port()) {
-            return Err(format!("port {} is not in the pool", public.port()));
-        }
-        if let Some(other) = self
-            .sessions
-            .find_outside(flow.protocol, public, flow.remote)
-        {
-            return Err(format!(
-                "{public} serves {} towards {}",
-                other.inside, flow.remote
-            ));
-        }
-        let kept = SocketAddrV4::new(*public.ip(), flow.inside.port());
-        if public != kept && self.is_free(pool, &flow, kept) {
-            return Err(format!("{public} was chosen, but {kept} was free"));
-        }
-        self.sessions.insert(Session {
-            flow,
-            public,
-            gateway,
-            opened: now,
-            last_used: now,
+        let partner = (session.public_port(), *flow.remote.ip());
+        *self.partners.entry(partner).or_default() += 1;
+        let binding = self.bindings.entry(session.public_port());
+        let binding = binding.or_insert(Binding {
+            inside: flow.inside,
+            sessions: 0,
         });
-        Ok(())
+        assert_eq!(binding.inside, flow.inside, "bound to two inside ends");
+        binding.sessions += 1;
+        if binding.sessions == 1 {
+            self.bound.insert(session.inside_port(), session.public);
+            client.bindings += 1;
+            client.public_ip = Some(*session.public.ip());
+        }
     }
 
-    fn is_free(&self, gateway: &NatGateway, flow: &Flow, public: SocketAddrV4) -> bool {
-        gateway.has_port(public.port())
-            && self
-                .sessions
-                .find_outside(flow.protocol, public, flow.remote)
-                .is_none()
+    /// Removes a session; answers the public port of its binding when it was the last one.
+    pub(super) fn remove(&mut self, flow: &Flow) -> Option<PublicPort> {
+        let session = self.by_flow.remove(flow)?;
+        self.by_outside.remove(&session.outside());
+        let mut freed = None;
+        let client = self.clients.entry(session.client()).or_default();
+        client.sessions -= 1;
+        if session.mapping == Mapping::Binding {
+            let partner = (session.public_port(), *flow.remote.ip());
+            let count = self.partners.entry(partner).or_default();
+            *count -= 1;
+            if *count == 0 {
+                self.partners.remove(&partner);
+            }
+            let binding = self.bindings.get_mut(&session.public_port())?;
+            binding.sessions -= 1;
+            if binding.sessions == 0 {
+                self.bindings.remove(&session.public_port());
+                self.bound.remove(&session.inside_port());
+                client.bindings -= 1;
+                if client.bindings == 0 {
+                    client.public_ip = None;
+                }
+                freed = Some(session.public_port());
+            }
+        }
+        if client.sessions == 0 {
+            self.clients.remove(&session.client());
+        }
+        freed
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.by_flow.values()
     }
 }

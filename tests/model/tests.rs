@@ -51,7 +51,7 @@ pub(super) fn sent(model: &mut Model, ingress: Side, frame: &[u8]) -> Ipv4 {
 #[track_caller]
 pub(super) fn dropped(model: &mut Model, ingress: Side, frame: &[u8]) -> DropReason {
     match model.handle(NOW, ingress, frame) {
-        Output::Drop(reason) => reason,
+        Output::Drop(reason) | Output::Refuse { reason, .. } => reason,
         other => panic!("not dropped: {other:?}"),
     }
 }
@@ -288,7 +288,9 @@ fn sessions_are_dated() {
     let reply = PacketBuilder::tcp(at(SERVER, 443), at(NAT_PUBLIC, 40_001)).build();
     nat.handle(3 * second, Side::Uplink, &reply);
     let session = nat.sessions()[0];
-    assert_eq!((session.opened, session.last_used), (second, 3 * second));
-    nat.forget_idle(353 * second);
+    assert_eq!(session.opened, second);
+    let ticks = [session.forward.last_seen, session.reverse.last_seen];
+    assert_eq!(ticks, [1_000_000_000 >> 27, 3_000_000_000_u64 >> 27]);
+    nat.forget_idle(243 * second);
     assert_eq!(nat.sessions().len(), 1);
 }

@@ -1,9 +1,11 @@
 //! Random sequences of packets that meet each other: few hosts, few ports, and
-//! replies to what the NAT under test really sent.
+//! replies to what the NAT under test really sent. Time passes between them.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
-use super::{ModelConfig, Random, Side};
+use super::traffic_fragments::Pending;
+use super::{ModelConfig, Random, Side, Step};
 use crate::packets::{
     FixtureKind, Ipv4, Packet, PacketBuilder, Transport, fixtures, icmp_type, tcp_flags,
 };
@@ -11,17 +13,25 @@ use crate::packets::{
 /// How many translated packets are remembered to be replied to.
 const REMEMBERED: usize = 512;
 
-/// An iterator over packets with the side they come in by.
+/// An iterator over what happens to a NAT.
 ///
 /// ```
 /// use std::time::Duration;
-/// use nat_tests::model::{Model, ModelConfig, Output, random_traffic};
+/// use nat_tests::model::{Model, ModelConfig, Output, Step, random_traffic};
 ///
 /// let mut nat = Model::new(ModelConfig::classic());
+/// let mut now = Duration::ZERO;
 /// let mut traffic = random_traffic(1, 100, nat.config());
-/// while let Some((ingress, frame)) = traffic.next() {
-///     if let Output::Forward { frame: sent, .. } = nat.handle(Duration::ZERO, ingress, &frame) {
-///         traffic.observe(ingress, &frame, &sent);
+/// while let Some(step) = traffic.next() {
+///     match step {
+///         Step::Advance(time) => now += time,
+///         Step::Sweep => nat.forget_idle(now),
+///         Step::Packet(ingress, frame) => {
+///             let output = nat.handle(now, ingress, &frame);
+///             if let Some((frame_in, frame_out)) = output.sent(&frame) {
+///                 traffic.observe(ingress, frame_in, frame_out);
+///             }
+///         }
 ///     }
 /// }
 /// ```
@@ -31,20 +41,23 @@ pub struct Traffic {
     pub(super) config: ModelConfig,
     /// Frames with lying or cut headers.
     pub(super) malformed: Vec<Vec<u8>>,
+    /// Fragments that are still to come.
+    pub(super) pending: Pending,
     left: usize,
     translations: Vec<Translation>,
 }
 
-/// A packet of the inside and what the internet saw of it.
+/// A packet and what its receiver saw of it.
 #[derive(Clone, Debug)]
 pub(super) struct Translation {
     pub ingress: Side,
     pub sent: Ipv4,
+    pub egress: Side,
     pub seen: Ipv4,
 }
 
-/// `n` random packets for a NAT with this configuration. The same seed and the
-/// same observations give the same packets. Prints the seed.
+/// Steps with `n` random packets for a NAT with this configuration. The same seed
+/// and the same observations give the same steps. Prints the seed.
 #[must_use]
 pub fn random_traffic(seed: u64, n: usize, config: &ModelConfig) -> Traffic {
     let malformed = fixtures()
@@ -55,17 +68,28 @@ pub fn random_traffic(seed: u64, n: usize, config: &ModelConfig) -> Traffic {
         random: Random::new(seed),
         config: config.clone(),
         malformed: malformed.map(|row| row.frame).collect(),
+        pending: Pending::default(),
         left: n,
         translations: Vec::new(),
     }
 }
 
 impl Iterator for Traffic {
-    type Item = (Side, Vec<u8>);
+    type Item = Step;
 
-    fn next(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
-        Some(self.any_packet())
+    fn next(&mut self) -> Option<Step> {
+        if self.left == 0 {
+            return None;
+        }
+        Some(match self.random.below(240) {
+            0 => Step::Sweep,
+            1..5 => Step::Advance(self.while_nothing_comes()),
+            _ => {
+                self.left -= 1;
+                let (side, frame) = self.any_packet();
+                Step::Packet(side, frame)
+            }
+        })
     }
 }
 
@@ -73,16 +97,18 @@ impl Traffic {
     /// Tells what became of a packet: later ones go on with its connection and
     /// reply to it. Call it for each packet that was forwarded.
     pub fn observe(&mut self, ingress: Side, frame_in: &[u8], frame_out: &[u8]) {
-        if ingress == Side::Uplink {
-            return;
-        }
         let parsed = |frame| Packet::parse(frame).ok()?.ipv4().cloned();
         let (Some(sent), Some(seen)) = (parsed(frame_in), parsed(frame_out)) else {
             return;
         };
+        let egress = match self.config.subnet_of(seen.dst) {
+            Some(subnet) => Side::Inside(subnet.interface),
+            None => Side::Uplink,
+        };
         let translation = Translation {
             ingress,
             sent,
+            egress,
             seen,
         };
         if self.translations.len() < REMEMBERED {
@@ -93,10 +119,33 @@ impl Traffic {
         }
     }
 
-    /// What the remote host answers to an earlier packet; `skew` makes it come
-    /// from a neighbouring address or port, which must not get through.
+    /// A moment, seldom as long as a fragment waits, most seldom about as long as a
+    /// session may be idle or a port rests.
+    fn while_nothing_comes(&mut self) -> Duration {
+        let mut timers = Vec::new();
+        for gateway in &self.config.gateways {
+            let timeouts = &gateway.timeouts;
+            timers.extend([timeouts.tcp, timeouts.tcp_opening, timeouts.tcp_closing]);
+            timers.extend([timeouts.udp, timeouts.udp_stream, timeouts.icmp]);
+            timers.push(gateway.port_rest);
+        }
+        let millis = match self.random.below(40) {
+            0 | 1 if !timers.is_empty() => {
+                let timer = self.random.pick(&timers).as_millis() as u64;
+                let around = self.random.pick(&[0, 900, 1_000, 1_100, 1_300, 2_300]);
+                (timer + around).saturating_sub(1_000)
+            }
+            2..5 => 28_000 + self.random.below(4_000) as u64,
+            5..12 => self.random.below(15_000) as u64,
+            _ => self.random.below(800) as u64,
+        };
+        Duration::from_millis(millis)
+    }
+
+    /// What the receiver of an earlier packet answers; `skew` makes it come from a
+    /// neighbouring address or port, which filters may not let through.
     pub(super) fn reply(&mut self, skew: bool) -> Option<(Side, PacketBuilder)> {
-        let seen = self.remembered()?.seen;
+        let Translation { egress, seen, .. } = self.remembered()?;
         let mut from = seen.destination();
         if skew && self.random.one_in(2) {
             from.set_ip(Ipv4Addr::from_bits(from.ip().to_bits() ^ 1));
@@ -104,7 +153,7 @@ impl Traffic {
             from.set_port(from.port() ^ 1);
         }
         Some((
-            Side::Uplink,
+            egress,
             self.packet_like(&seen, from, seen.source(), icmp_type::ECHO_REPLY)?,
         ))
     }
@@ -119,7 +168,7 @@ impl Traffic {
         ))
     }
 
-    /// One of the packets of the inside that were translated.
+    /// One of the packets that were translated.
     pub(super) fn remembered(&mut self) -> Option<Translation> {
         if self.translations.is_empty() {
             return None;
@@ -182,6 +231,7 @@ impl Traffic {
             ACK | FIN,
             SYN | ACK,
             SYN,
+            SYN,
             RST,
             RST | ACK,
             SYN | RST,
@@ -194,9 +244,13 @@ impl Traffic {
         }
     }
 
-    /// 0 to 1380 bytes, which fit an MTU of 1500 with all options; odd lengths as
-    /// often as even ones; sometimes all equal.
+    /// 0 to 1380 bytes, which fit an MTU of 1500 with all options, seldom more; odd
+    /// lengths as often as even ones; sometimes all equal.
     pub(super) fn payload(&mut self) -> Vec<u8> {
+        if self.random.one_in(100) {
+            let length = 1440 + self.random.below(80);
+            return self.random.bytes(length);
+        }
         let longest = self.random.pick(&[1, 4, 64, 64, 1380]);
         let length = self.random.below(longest + 1);
         match self.random.below(8) {

@@ -19,14 +19,14 @@ struct Complaint {
 }
 
 impl Traffic {
-    /// An error about a packet of a connection that was translated before: from
-    /// the internet about what was sent, from inside about what came back.
+    /// An error about a packet of a connection that was translated before: about
+    /// what its receiver saw, or from inside about what came back.
     pub(super) fn icmp_error(&mut self) -> Option<(Side, PacketBuilder)> {
         let translation = self.remembered()?;
-        let complaint = if self.random.one_in(2) {
-            self.complaint_from_outside(&translation)?
+        let complaint = if translation.ingress == Side::Uplink || self.random.one_in(2) {
+            self.complaint_of_receiver(&translation)?
         } else {
-            self.complaint_from_inside(&translation)?
+            self.complaint_of_sender(&translation)?
         };
         let quoted = self.with_unusual_inner_header(complaint.quoted);
         let quoted = quoted.build();
@@ -45,25 +45,28 @@ impl Traffic {
         Some((complaint.side, error))
     }
 
-    fn complaint_from_outside(&mut self, about: &Translation) -> Option<Complaint> {
+    /// By the receiver of a packet, or somebody in between.
+    fn complaint_of_receiver(&mut self, about: &Translation) -> Option<Complaint> {
         let seen = &about.seen;
         let (from, to) = self.ends(seen.source(), seen.destination());
         let query = self.echo_type(icmp_type::ECHO_REQUEST);
-        let routers = [
-            seen.dst,
-            seen.dst,
-            Ipv4Addr::new(192, 88, 99, 1),
-            Ipv4Addr::new(10, 1, 2, 3),
-        ];
+        let mut senders = vec![seen.dst; 2];
+        match about.egress {
+            Side::Uplink => {
+                senders.extend([Ipv4Addr::new(192, 88, 99, 1), Ipv4Addr::new(10, 1, 2, 3)]);
+            }
+            Side::Inside(_) => senders.push(self.config.subnet_of(seen.dst)?.cidr.nth(254)),
+        }
         Some(Complaint {
-            side: Side::Uplink,
-            from: self.random.pick(&routers),
+            side: about.egress,
+            from: self.random.pick(&senders),
             to: seen.src,
             quoted: self.packet_like(seen, from, to, query)?,
         })
     }
 
-    fn complaint_from_inside(&mut self, about: &Translation) -> Option<Complaint> {
+    /// By the sender of a packet, or a router next to it, about an answer.
+    fn complaint_of_sender(&mut self, about: &Translation) -> Option<Complaint> {
         let sent = &about.sent;
         let (from, to) = self.ends(sent.destination(), sent.source());
         let reply = self.echo_type(icmp_type::ECHO_REPLY);
@@ -206,7 +209,7 @@ impl Traffic {
 }
 
 /// Source and destination of the IP packet in `frame`.
-fn addresses_of(frame: &[u8]) -> (Ipv4Addr, Ipv4Addr) {
+pub(super) fn addresses_of(frame: &[u8]) -> (Ipv4Addr, Ipv4Addr) {
     let address = |offset: usize| {
         let high = u32::from(be16(frame, ETHERNET_LEN + offset));
         Ipv4Addr::from(high << 16 | u32::from(be16(frame, ETHERNET_LEN + offset + 2)))

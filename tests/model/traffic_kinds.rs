@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::{Side, Traffic};
 use crate::packets::{
-    ETHERNET_LEN, ETHERTYPE_IPV6, Mac, PacketBuilder, arp_request, fragments_of, icmp_type,
-    protocol, put16, tcp_flags, with_transport_checksum,
+    ETHERNET_LEN, ETHERTYPE_IPV6, Mac, PacketBuilder, arp_request, icmp_type, protocol, put16,
+    tcp_flags, with_transport_checksum,
 };
 
 /// Servers on the internet: few, so that ports collide.
@@ -21,19 +21,24 @@ const CLIENT_PORTS: [u16; 8] = [40_001, 40_002, 40_003, 5353, 1024, 65_535, 1023
 impl Traffic {
     /// A packet of any kind. Most are good and meet earlier ones.
     pub(super) fn any_packet(&mut self) -> (Side, Vec<u8>) {
-        let built = match self.random.below(100) {
-            0..26 => self.new_connection(),
-            26..38 => self.follow_up(),
-            38 => self.forged_follow_up(),
-            39..56 => self.reply(false),
-            56..60 => self.reply(true),
-            60..66 => self.elastic_ip_packet(),
+        if let Some(fragment) = self.pending_fragment() {
+            return fragment;
+        }
+        let built = match self.random.below(110) {
+            0..24 => self.new_connection(),
+            24..36 => self.follow_up(),
+            36 => self.forged_follow_up(),
+            37..55 => self.reply(false),
+            55..61 => self.reply(true),
+            61..66 => self.elastic_ip_packet(),
             66..71 => Some(self.unsolicited()),
-            71..78 => Some(self.unusual_from_inside()),
-            78..83 => self.icmp_error(),
-            83..88 => return self.fragment(),
-            88..94 => return self.malformed(),
-            94..97 => return self.not_ipv4(),
+            71..76 => Some(self.unusual_from_inside()),
+            76..83 => self.icmp_error(),
+            83..88 => return self.fragments(),
+            88..92 => return self.malformed(),
+            92..94 => return self.not_ipv4(),
+            94..102 => self.hairpin(),
+            102..108 => self.opening_forward(),
             _ => Some(self.host_packet()),
         };
         match built {
@@ -70,12 +75,14 @@ impl Traffic {
 
     /// The first packet of a connection from inside: through a NAT gateway or 1:1,
     /// as the source's subnet is routed.
-    fn new_connection(&mut self) -> Option<(Side, PacketBuilder)> {
+    pub(super) fn new_connection(&mut self) -> Option<(Side, PacketBuilder)> {
         let (side, host) = self.inside_host()?;
         if self.random.one_in(12) {
             return Some((side, self.corner_of_checksums(host)));
         }
         let (from, to) = (self.client(host), self.server());
+        let (side, from) = self.forwarded_end().unwrap_or((side, from));
+        let host = *from.ip();
         let payload = self.payload();
         let builder = match self.random.below(8) {
             0..4 => self.tcp(from, to).flags(tcp_flags::SYN),
@@ -92,7 +99,7 @@ impl Traffic {
         Some((Side::Inside(self.config.subnets[index].interface), builder))
     }
 
-    fn elastic_ip_packet(&mut self) -> Option<(Side, PacketBuilder)> {
+    pub(super) fn elastic_ip_packet(&mut self) -> Option<(Side, PacketBuilder)> {
         let elastic = self.config.elastic_ips.clone();
         let (from, payload) = (self.server(), self.payload());
         if elastic.is_empty() {
@@ -111,7 +118,7 @@ impl Traffic {
     }
 
     /// From the internet to where nothing waits for it.
-    fn unsolicited(&mut self) -> (Side, PacketBuilder) {
+    pub(super) fn unsolicited(&mut self) -> (Side, PacketBuilder) {
         let mut targets: Vec<_> = self
             .config
             .gateways
@@ -179,21 +186,6 @@ impl Traffic {
         (side, builder.payload_len(5))
     }
 
-    /// One fragment of a datagram that would have been translated.
-    fn fragment(&mut self) -> (Side, Vec<u8>) {
-        let from_outside = self.random.one_in(2);
-        let candidate = if from_outside {
-            self.elastic_ip_packet()
-        } else {
-            self.new_connection()
-        };
-        let (side, builder) = candidate.unwrap_or_else(|| self.unsolicited());
-        let length = 100 + self.random.below(1000);
-        let pieces = fragments_of(&builder.payload_len(length).build(), 64);
-        let index = self.random.below(pieces.len());
-        (side, pieces[index].clone())
-    }
-
     /// A frame with lying or cut headers, where a good one would be translated.
     fn malformed(&mut self) -> (Side, Vec<u8>) {
         let index = self.random.below(self.malformed.len());
@@ -253,6 +245,9 @@ impl Traffic {
         let mut targets = self.config.host_addresses.clone();
         targets.extend(self.config.subnets.iter().map(|subnet| subnet.cidr.nth(9)));
         targets.extend([Ipv4Addr::BROADCAST, Ipv4Addr::new(224, 0, 0, 251)]);
+        // No subnet has it.
+        let nowhere = self.config.vpc_cidrs.iter().map(|cidr| cidr.nth(0x4d07));
+        targets.extend(nowhere);
         let (from, to) = (self.client(host), self.random.pick(&targets));
         (
             side,
@@ -261,7 +256,7 @@ impl Traffic {
     }
 
     /// Now and then an unusual TTL, TOS, options, padding, or a wrong checksum.
-    fn with_unusual_header(&mut self, mut builder: PacketBuilder) -> PacketBuilder {
+    pub(super) fn with_unusual_header(&mut self, mut builder: PacketBuilder) -> PacketBuilder {
         builder = builder.id(self.random.bits() as u16);
         if self.random.one_in(8) {
             builder = builder.ttl(self.random.pick(&[0, 1, 2, 3, 128, 255]));
@@ -287,7 +282,7 @@ impl Traffic {
     }
 
     /// A host in one of the subnets: one of three, or one with an elastic IP.
-    fn inside_host(&mut self) -> Option<(Side, Ipv4Addr)> {
+    pub(super) fn inside_host(&mut self) -> Option<(Side, Ipv4Addr)> {
         let config = &self.config;
         let elastic = config.elastic_ips.iter().map(|elastic| elastic.private);
         let plain = config
@@ -305,11 +300,11 @@ impl Traffic {
         Some((self.config.side_of(host), host))
     }
 
-    fn client(&mut self, host: Ipv4Addr) -> SocketAddrV4 {
+    pub(super) fn client(&mut self, host: Ipv4Addr) -> SocketAddrV4 {
         SocketAddrV4::new(host, self.random.pick(&CLIENT_PORTS))
     }
 
-    fn server(&mut self) -> SocketAddrV4 {
+    pub(super) fn server(&mut self) -> SocketAddrV4 {
         SocketAddrV4::new(self.random.pick(&SERVERS), self.random.pick(&SERVER_PORTS))
     }
 }

@@ -1,6 +1,6 @@
 //! Random traffic through two reference NATs: one acts, the other judges.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ pub(super) fn crowded() -> ModelConfig {
     let mut config = ModelConfig::classic();
     config.gateways[0].ports = vec![40_000..=40_003];
     config.gateways.push(NatGateway {
-        public_ips: vec![Ipv4Addr::new(198, 51, 100, 2)],
         ports: vec![32_768..=60_999],
         shared_with_host: true,
+        ..NatGateway::new(vec![Ipv4Addr::new(198, 51, 100, 2)])
     });
     config.subnets.push(Subnet {
         cidr: "10.40.3.0/24".parse().unwrap(),
@@ -40,84 +40,163 @@ pub(super) fn crowded() -> ModelConfig {
 /// The same pools in another order: other choices, all of them allowed.
 fn reordered(mut config: ModelConfig) -> ModelConfig {
     for gateway in &mut config.gateways {
+        // The order of a pool is that of the clients' blocks.
+        if gateway.deterministic.is_some() {
+            continue;
+        }
+        gateway.public_ips.rotate_left(1);
         let halves = gateway.ports.iter().flat_map(|range| {
             let middle = range.start().midpoint(*range.end());
             [middle + 1..=*range.end(), *range.start()..=middle]
         });
-        gateway.ports = halves.collect();
+        gateway.ports = halves.filter(|half| !half.is_empty()).collect();
     }
     config
+}
+
+/// Runs random traffic through one NAT, and has another judge it.
+fn judged_traffic(seed: u64, packets: usize, actor: ModelConfig, judge: ModelConfig) {
+    let mut traffic = random_traffic(seed, packets, &judge);
+    let (mut actor, mut judge) = (Model::new(actor), Model::new(judge));
+    let mut now = NOW;
+    while let Some(step) = traffic.next() {
+        match step {
+            Step::Advance(time) => now += time,
+            Step::Sweep => {
+                actor.forget_idle(now);
+                judge.forget_idle(now);
+            }
+            Step::Packet(ingress, frame) => {
+                let output = actor.handle(now, ingress, &frame);
+                let actual = output.as_actual(&frame);
+                let mut mapping = |flow: &Flow| actor.mapping(flow);
+                let verdict = judge.check_with(now, ingress, &frame, &actual, &mut mapping);
+                assert_eq!(verdict, Ok(()), "seed {seed}");
+                if let Some((sent, seen)) = output.sent(&frame) {
+                    traffic.observe(ingress, sent, seen);
+                }
+            }
+        }
+    }
+    assert_eq!(actor.sessions(), judge.sessions());
 }
 
 #[test]
 fn judge_agrees_with_a_nat_that_chooses_other_ports() {
     for (seed, config) in [(1, ModelConfig::classic()), (2, crowded()), (3, crowded())] {
-        let mut actor = Model::new(reordered(config.clone()));
-        let mut judge = Model::new(config.clone());
-        let mut traffic = random_traffic(seed, 6_000, &config);
-        while let Some((ingress, frame)) = traffic.next() {
-            let output = actor.handle(NOW, ingress, &frame);
-            let verdict = judge.check(NOW, ingress, &frame, output.as_actual(&frame));
-            assert_eq!(verdict, Ok(()));
-            if let Output::Forward { frame: out, .. } = output {
-                traffic.observe(ingress, &frame, &out);
+        judged_traffic(seed, 6_000, reordered(config.clone()), config);
+    }
+}
+
+#[test]
+fn judge_agrees_with_other_choices_in_every_random_configuration() {
+    for seed in 0..100 {
+        let config = random_config(seed);
+        judged_traffic(seed, 1_500, reordered(config.clone()), config);
+    }
+}
+
+/// Runs random traffic; `each` sees every packet and what became of it.
+fn with_traffic(
+    seed: u64,
+    packets: usize,
+    config: ModelConfig,
+    mut each: impl FnMut(Side, &[u8], &Output),
+) {
+    let mut nat = Model::new(config);
+    let mut traffic = random_traffic(seed, packets, nat.config());
+    let mut now = NOW;
+    while let Some(step) = traffic.next() {
+        match step {
+            Step::Advance(time) => now += time,
+            Step::Sweep => nat.forget_idle(now),
+            Step::Packet(ingress, frame) => {
+                let output = nat.handle(now, ingress, &frame);
+                if let Some((sent, seen)) = output.sent(&frame) {
+                    traffic.observe(ingress, sent, seen);
+                }
+                each(ingress, &frame, &output);
             }
         }
-        assert_eq!(actor.sessions(), judge.sessions());
     }
 }
 
 #[test]
 fn traffic_meets_every_verdict_and_every_drop_reason() {
-    let mut nat = Model::new(crowded());
-    let mut traffic = random_traffic(4, 6_000, nat.config());
-    let mut seen = BTreeSet::new();
-    let mut forwarded = 0;
-    while let Some((ingress, frame)) = traffic.next() {
-        seen.insert(match nat.handle(NOW, ingress, &frame) {
-            Output::Pass => "pass",
-            Output::Drop(reason) => reason.name(),
-            Output::Reply(_) => "reply",
-            Output::Forward { egress, frame: out } => {
-                traffic.observe(ingress, &frame, &out);
-                forwarded += 1;
-                if egress == Side::Uplink { "out" } else { "in" }
-            }
+    let mut seen = BTreeMap::new();
+    for seed in 0..40 {
+        with_traffic(seed, 1_000, random_config(seed), |ingress, _, output| {
+            let inside = ingress != Side::Uplink;
+            let what = match output {
+                Output::Pass => "pass",
+                Output::Drop(reason) => reason.name(),
+                Output::Reply(_) => "reply",
+                Output::Forward { egress, .. } => match (inside, egress) {
+                    (true, Side::Uplink) => "out",
+                    (false, _) => "in",
+                    (true, Side::Inside(_)) => "hairpin",
+                },
+                Output::Refuse { reason, .. } => {
+                    *seen.entry(reason.name()).or_insert(0) += 1;
+                    "refuse"
+                }
+                Output::Hold => "hold",
+                Output::Release(_) => "release",
+            };
+            *seen.entry(what).or_insert(0) += 1;
         });
     }
     for wanted in DropReason::ALL.iter().map(|reason| reason.name()) {
-        assert!(seen.contains(wanted), "no packet dropped for {wanted}");
+        assert!(seen.contains_key(wanted), "no packet dropped for {wanted}");
         assert_eq!(
             DropReason::from_name(wanted).map(DropReason::name),
             Some(wanted)
         );
     }
-    for wanted in ["pass", "reply", "out", "in"] {
-        assert!(seen.contains(wanted), "no {wanted}");
+    let wanted = [
+        ("pass", 2_000),
+        ("reply", 200),
+        ("out", 8_000),
+        ("in", 2_000),
+        ("hairpin", 300),
+        ("refuse", 1_000),
+        ("hold", 300),
+        ("release", 100),
+    ];
+    for (what, least) in wanted {
+        let count = seen.get(what).copied().unwrap_or(0);
+        assert!(count >= least, "{what}: {seen:?}");
     }
-    assert!(forwarded > 2_000, "only {forwarded} forwarded");
 }
 
 #[test]
 fn what_was_right_is_right_after_translation() {
-    let mut nat = Model::new(crowded());
-    let mut traffic = random_traffic(5, 6_000, nat.config());
-    while let Some((ingress, frame)) = traffic.next() {
-        if let Output::Forward { frame: out, .. } = nat.handle(NOW, ingress, &frame) {
-            traffic.observe(ingress, &frame, &out);
-            if checksum_errors(&frame).is_empty() {
-                assert_eq!(translated_checksum_errors(&frame, &out), [""; 0]);
+    let configs = (0..6).map(random_config).chain([crowded()]);
+    for (seed, config) in configs.enumerate() {
+        with_traffic(seed as u64, 2_000, config, |_, frame, output| {
+            let sent = match output {
+                Output::Release(outputs) => &outputs[0],
+                other => other,
+            };
+            match sent {
+                Output::Forward { frame: out, .. } if checksum_errors(frame).is_empty() => {
+                    assert_eq!(translated_checksum_errors(frame, out), [""; 0]);
+                }
+                Output::Refuse { reply, .. } if checksum_errors(frame).is_empty() => {
+                    assert_eq!(checksum_errors(reply), [""; 0]);
+                }
+                _ => {}
             }
-        }
+        });
     }
 }
 
 #[test]
 fn traffic_repeats_with_its_seed() {
     let config = crowded();
-    let frames = |seed| random_traffic(seed, 500, &config).collect::<Vec<_>>();
-    assert_eq!(frames(6), frames(6));
-    assert_ne!(frames(6), frames(7));
+    let steps = |seed| random_traffic(seed, 500, &config).collect::<Vec<_>>();
+    assert_eq!(steps(6), steps(6));
+    assert_ne!(steps(6), steps(7));
 }
 
 #[test]
@@ -148,7 +227,7 @@ fn judged(judge: &mut Model, host: Ipv4Addr, frame: &[u8]) -> Result<(), String>
         egress: None,
         frame,
     };
-    judge.check(NOW, PRIVATE_SUBNET, &syn(host).build(), actual)
+    judge.check(NOW, PRIVATE_SUBNET, &syn(host).build(), &actual)
 }
 
 #[test]
@@ -160,7 +239,7 @@ fn judge_takes_over_a_free_port_and_no_other() {
     assert!(
         judged(&mut judge, PRIVATE_B, &translated(40_001))
             .unwrap_err()
-            .contains("serves")
+            .contains("is taken")
     );
     assert!(
         judged(&mut judge, PRIVATE_B, &translated(1023))
@@ -207,7 +286,7 @@ fn judge_notices_wrong_verdicts() {
     ];
     for (frame, actual) in rows {
         let mut judge = Model::new(ModelConfig::classic());
-        let verdict = judge.check(NOW, PRIVATE_SUBNET, frame, actual);
+        let verdict = judge.check(NOW, PRIVATE_SUBNET, frame, &actual);
         assert!(verdict.is_err(), "{actual:?} was taken");
     }
 }

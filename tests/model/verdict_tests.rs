@@ -106,17 +106,12 @@ fn each_drop_reason_has_its_packet() {
         (
             Fragment,
             PRIVATE_SUBNET,
-            udp(PRIVATE_A, SERVER).fragment(0, true),
-        ),
-        (
-            Fragment,
-            PRIVATE_SUBNET,
-            udp(PRIVATE_A, SERVER).fragment(64, false),
+            PacketBuilder::icmp(PRIVATE_A, SERVER, 3, 1).fragment(0, true),
         ),
         (
             NoSession,
             Side::Uplink,
-            udp(SERVER, NAT_PUBLIC).fragment(64, false),
+            udp(SERVER, NAT_PUBLIC).fragment(0, true),
         ),
         (
             NoSession,
@@ -126,16 +121,7 @@ fn each_drop_reason_has_its_packet() {
         (TtlExpired, PRIVATE_SUBNET, udp(PRIVATE_A, SERVER).ttl(1)),
         (TtlExpired, PUBLIC_SUBNET, udp(WEB_PRIVATE, SERVER).ttl(0)),
         (TtlExpired, Side::Uplink, udp(SERVER, WEB_PUBLIC).ttl(1)),
-        (
-            HairpinNotSupported,
-            PRIVATE_SUBNET,
-            udp(PRIVATE_A, WEB_PUBLIC),
-        ),
-        (
-            HairpinNotSupported,
-            PRIVATE_SUBNET,
-            udp(PRIVATE_A, NAT_PUBLIC),
-        ),
+        (NoSession, PRIVATE_SUBNET, udp(PRIVATE_A, NAT_PUBLIC)),
     ];
     let mut nat = classic();
     for (reason, side, packet) in rows {

@@ -81,7 +81,7 @@ impl Pinger {
 
     fn find(&self, limit: Duration, wanted: impl Fn(&Echo) -> bool) -> Result<Option<Echo>> {
         let end = Instant::now() + limit;
-        let mut packet = [0; 2048];
+        let mut packet = vec![0; 1 << 16];
         loop {
             let left = end.saturating_duration_since(Instant::now());
             // Zero would mean to wait for ever.

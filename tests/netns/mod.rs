@@ -4,6 +4,7 @@
 //! A lab leaves nothing behind, however its process ends: namespaces have no global name and are held
 //! by file descriptors alone, and every process started in one dies with the thread that started it.
 pub mod configuration;
+pub mod crowd;
 pub mod ethtool;
 pub mod http;
 pub mod icmp;
@@ -13,12 +14,17 @@ pub mod main_job;
 pub mod namespace;
 pub mod nat;
 pub mod nat_instance;
+pub mod obstacles;
+pub mod path;
 pub mod picture;
 pub mod process;
+pub mod raw;
 pub mod report;
 pub mod sessions;
 pub mod sockets;
+pub mod stun;
 pub mod switch;
+pub mod told;
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -26,6 +32,7 @@ pub use self::{
     namespace::Namespace,
     nat::{Controller, Nat},
     nat_instance::{OneArm, TwoArm},
+    path::Path,
     picture::Picture,
     report::{Check, Report},
     sessions::Session,

@@ -36,8 +36,9 @@ pub enum FateKind {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Fate {
-    kind: u32,
-    /// When that was written.
+    /// Changed by compare-and-swap only; see [`FateWord`].
+    pub word: u64,
+    /// When the first fragment, or the first of those that wait for it, came.
     pub seen: Tick,
     /// Sender of the translated fragments.
     pub source: Address,
@@ -45,45 +46,52 @@ pub struct Fate {
     pub destination: Address,
     /// Their IP identification, in network byte order.
     pub identification: u16,
-    /// They go inside, not to an uplink.
-    pub inward: u16,
-    /// Fragments held so far.
-    pub held: u32,
+    /// Bits of [`Fate::INWARD`] and [`Fate::RENUMBERED`].
+    pub flags: u16,
 }
 const _: () = assert!(size_of::<Fate>() == 24);
 
 impl Fate {
+    /// They go inside, not to an uplink.
+    pub const INWARD: u16 = 1;
+    /// They get the identification that is kept here.
+    pub const RENUMBERED: u16 = 1 << 1;
     /// Ticks after which a datagram is forgotten: about 30 s, the kernel's own reassembly time.
     pub const LIFETIME: u32 = 224;
+}
 
-    /// Of this kind, seen now.
+/// The word that says what happens to the fragments of a datagram, and how many wait for that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FateWord(pub u64);
+
+impl FateWord {
+    /// Of these.
     #[inline(always)]
-    pub const fn new(kind: FateKind, now: Tick) -> Self {
-        Self {
-            kind: match kind {
-                FateKind::Unknown => 0,
-                FateKind::Pass => 1,
-                FateKind::Drop => 2,
-                FateKind::Forward => 3,
-            },
-            seen: now,
-            source: Address::UNSPECIFIED,
-            destination: Address::UNSPECIFIED,
-            identification: 0,
-            inward: 0,
-            held: 0,
-        }
+    pub const fn new(kind: FateKind, held: u32) -> Self {
+        let kind = match kind {
+            FateKind::Unknown => 0,
+            FateKind::Pass => 1,
+            FateKind::Drop => 2,
+            FateKind::Forward => 3,
+        };
+        Self(kind | (held as u64) << 32)
     }
 
     /// What happens to the fragments.
     #[inline(always)]
-    pub const fn kind(&self) -> FateKind {
-        match self.kind {
+    pub const fn kind(self) -> FateKind {
+        match self.0 as u32 {
             1 => FateKind::Pass,
             2 => FateKind::Drop,
             3 => FateKind::Forward,
             _ => FateKind::Unknown,
         }
+    }
+
+    /// How many are held.
+    #[inline(always)]
+    pub const fn held(self) -> u32 {
+        (self.0 >> 32) as u32
     }
 }
 

@@ -16,7 +16,7 @@ mod session;
 pub use binding::{Binding, Client, ClientKey, Lease, binding_key, bound_key, permission_key};
 pub use counter::Counter;
 pub use fragment::{
-    DatagramKey, Fate, FateKind, HELD_BYTES, HELD_FRAMES, HELD_PER_DATAGRAM, HeldFrame,
+    DatagramKey, Fate, FateKind, FateWord, HELD_BYTES, HELD_FRAMES, HELD_PER_DATAGRAM, HeldFrame,
 };
 pub use name::{Name, NameKey};
 pub use policy::{
@@ -61,6 +61,10 @@ pub mod names {
     pub const DROPS: &str = "DROPS";
     /// Packets by [`super::Counter`], per CPU.
     pub const COUNTERS: &str = "COUNTERS";
+    /// The programs of the XDP hook by stage.
+    pub const XDP_STAGES: &str = "XDP_STAGES";
+    /// The programs of the TC hook by stage.
+    pub const TC_STAGES: &str = "TC_STAGES";
     /// Numbers to the names in the configuration, for readers.
     pub const NAMES: &str = "NAMES";
 
@@ -84,6 +88,17 @@ pub mod names {
         SUBNETS,
     ];
 }
+
+/// Index of a hook's main program in its array of stages.
+pub const MAIN_STAGE: u32 = 0;
+/// Index of its claim program.
+pub const CLAIM_STAGE: u32 = 1;
+/// Index of its program for ICMP errors.
+pub const ERROR_STAGE: u32 = 2;
+/// Index of its program for fragments.
+pub const FRAGMENT_STAGE: u32 = 3;
+/// How many stages there are.
+pub const STAGES: u32 = 4;
 
 /// Keys of forward halves in one run of the expiry program, at most.
 pub const EXPIRE_BATCH: usize = 32;

@@ -50,6 +50,17 @@ impl EthernetHeader {
         }
     }
 
+    /// Of the answer to this frame.
+    #[inline(always)]
+    #[must_use]
+    pub const fn answer(&self) -> Self {
+        Self {
+            destination: self.source,
+            source: self.destination,
+            ether_type: self.ether_type,
+        }
+    }
+
     /// It is of this type.
     #[inline(always)]
     pub const fn is(&self, ether_type: EtherType) -> bool {

@@ -1,7 +1,10 @@
 //! IPv4 (RFC 791).
 
 use super::Wire;
-use crate::{address::Address, checksum::Delta};
+use crate::{
+    address::Address,
+    checksum::{Delta, Sum},
+};
 
 pub use network_types::ip::Ipv4Hdr;
 
@@ -41,8 +44,45 @@ impl Ipv4Header {
     pub const LEN: usize = Ipv4Hdr::LEN;
     /// Where the checksum stands, in bytes.
     pub const CHECKSUM: usize = 10;
+    /// Where the identification stands, in bytes.
+    pub const IDENTIFICATION: usize = 4;
+    const DONT_FRAGMENT: u16 = 0x4000;
     const MORE_FRAGMENTS: u16 = 0x2000;
     const OFFSET: u16 = 0x1fff;
+
+    /// Of a whole packet without options that is not to be fragmented, with its checksum. `length` is
+    /// that of header and payload.
+    #[inline(always)]
+    pub const fn new(
+        source: Address,
+        destination: Address,
+        protocol: u8,
+        length: u16,
+        ttl: u8,
+        tos: u8,
+    ) -> Self {
+        let mut header = Self {
+            version_and_length: 0x45,
+            tos,
+            total_length: length.to_be(),
+            identification: 0,
+            fragment: Self::DONT_FRAGMENT.to_be(),
+            ttl,
+            protocol,
+            checksum: 0,
+            source,
+            destination,
+        };
+        header.checksum = Sum::NONE
+            .add16(u16::from_ne_bytes([header.version_and_length, tos]))
+            .add16(header.total_length)
+            .add16(header.fragment)
+            .add16(u16::from_ne_bytes([ttl, protocol]))
+            .add32(source.raw())
+            .add32(destination.raw())
+            .checksum();
+        header
+    }
 
     /// The version field.
     #[inline(always)]
@@ -72,6 +112,18 @@ impl Ipv4Header {
         } else {
             Fragment::Later
         }
+    }
+
+    /// It must not be fragmented on its way.
+    #[inline(always)]
+    pub const fn dont_fragment(&self) -> bool {
+        self.fragment & Self::DONT_FRAGMENT.to_be() != 0
+    }
+
+    /// What the fragments of a datagram have in common, in network byte order.
+    #[inline(always)]
+    pub const fn identification(&self) -> u16 {
+        self.identification
     }
 
     /// Time to live.

@@ -3,7 +3,7 @@
 use network_types::{icmp::Icmpv4Hdr, tcp::TcpHdr, udp::UdpHdr};
 
 use super::Wire;
-use crate::address::Port;
+use crate::{address::Port, checksum::Sum};
 
 /// TCP header without options.
 #[repr(C)]
@@ -40,6 +40,60 @@ impl TcpHeader {
     #[inline(always)]
     pub const fn destination(&self) -> Port {
         self.destination
+    }
+
+    /// Length with options, in bytes, as it says itself.
+    #[inline(always)]
+    pub const fn header_length(&self) -> usize {
+        ((self.offset >> 4) as usize) << 2
+    }
+
+    /// Of the RST that answers this segment with so many bytes of payload (RFC 9293, 3.10.7.1); its
+    /// checksum is zero.
+    #[inline(always)]
+    #[must_use]
+    pub const fn reset(&self, payload: u32) -> Self {
+        let flags = self.flags();
+        let (sequence, acknowledgment, flags) = if flags.any(TcpFlags::ACK) {
+            (self.acknowledgment, 0, TcpFlags::RST)
+        } else {
+            let length = payload
+                .wrapping_add(flags.any(TcpFlags::SYN) as u32)
+                .wrapping_add(flags.any(TcpFlags::FIN) as u32);
+            let end = u32::from_be(self.sequence).wrapping_add(length);
+            (0, end.to_be(), TcpFlags::RST.or(TcpFlags::ACK))
+        };
+        Self {
+            source: self.destination,
+            destination: self.source,
+            sequence,
+            acknowledgment,
+            offset: (Self::LEN as u8 / 4) << 4,
+            flags: flags.bits(),
+            window: 0,
+            checksum: 0,
+            urgent: 0,
+        }
+    }
+
+    /// Sum of its words.
+    #[inline(always)]
+    pub const fn sum(&self) -> Sum {
+        Sum::NONE
+            .add16(self.source.raw())
+            .add16(self.destination.raw())
+            .add32(self.sequence)
+            .add32(self.acknowledgment)
+            .add16(u16::from_ne_bytes([self.offset, self.flags]))
+            .add16(self.window)
+            .add16(self.checksum)
+            .add16(self.urgent)
+    }
+
+    /// Writes the checksum.
+    #[inline(always)]
+    pub const fn set_checksum(&mut self, checksum: u16) {
+        self.checksum = checksum;
     }
 
     /// Its flags.
@@ -159,6 +213,34 @@ impl IcmpHeader {
     pub const CHECKSUM: usize = 2;
     /// Where the identifier stands, in bytes.
     pub const IDENTIFIER: usize = 4;
+
+    /// Of an error; `mtu` stands in those that tell one. Its checksum is zero.
+    #[inline(always)]
+    pub const fn error(kind: u8, code: u8, mtu: u16) -> Self {
+        Self {
+            kind,
+            code,
+            checksum: 0,
+            identifier: Port::NONE,
+            sequence: mtu.to_be(),
+        }
+    }
+
+    /// Sum of its words.
+    #[inline(always)]
+    pub const fn sum(&self) -> Sum {
+        Sum::NONE
+            .add16(u16::from_ne_bytes([self.kind, self.code]))
+            .add16(self.checksum)
+            .add16(self.identifier.raw())
+            .add16(self.sequence)
+    }
+
+    /// Writes the checksum.
+    #[inline(always)]
+    pub const fn set_checksum(&mut self, checksum: u16) {
+        self.checksum = checksum;
+    }
 
     /// What kind of message it is.
     #[inline(always)]

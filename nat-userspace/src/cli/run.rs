@@ -10,6 +10,7 @@ use crate::{
     config::{self, Attach, Config, Filtering, PortRange, Profile, Protocol},
     controller,
     error::Error,
+    loader::LoadOptions,
     nat_instance::{NatInstance, PortForward},
     pins::Pins,
 };
@@ -214,7 +215,14 @@ pub fn run(pins: &Pins, arguments: &Arguments) -> Outcome {
         .map_err(Error::io("starting the runtime"))?;
     runtime.block_on(async {
         let signals = controller::Signals::new()?;
-        let controller = controller::start(&config, pins, filter as u8)?;
+        let controller = controller::start(
+            &config,
+            pins,
+            LoadOptions {
+                log_level: filter as u8,
+                ..LoadOptions::default()
+            },
+        )?;
         Ok(controller.run(signals, arguments.teardown_on_exit).await?)
     })
 }

@@ -1,0 +1,279 @@
+//! The session tables as BPF maps, for the logic in `nat_common::{sessions, shared, claim}`.
+
+use core::{ffi::c_void, ptr::null_mut};
+
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    helpers::{bpf_for_each_map_elem, bpf_loop},
+    macros::map,
+    maps::{HashMap, LruHashMap, PerCpuArray},
+};
+use nat_common::{
+    claim::{ATTEMPTS, Search},
+    clock::Tick,
+    map_types::{Binding, Client, ClientKey, Counter, Gateway, Session, SessionKey},
+    sessions,
+    tables::{Refused, Side, Tables},
+};
+
+use crate::{atomics, counters, policy_maps, settings};
+
+/// Sized by the controller when it loads the programs.
+const CAPACITY: u32 = 262_144;
+
+#[map]
+static SESSIONS: HashMap<SessionKey, Session> = HashMap::pinned(CAPACITY, 0);
+#[map]
+static REVERSE: HashMap<SessionKey, Session> = HashMap::pinned(CAPACITY, 0);
+#[map]
+static BINDINGS: HashMap<SessionKey, Binding> = HashMap::pinned(CAPACITY, BPF_F_NO_PREALLOC);
+#[map]
+static BOUND: HashMap<SessionKey, Binding> = HashMap::pinned(CAPACITY, BPF_F_NO_PREALLOC);
+#[map]
+static CLIENTS: HashMap<ClientKey, Client> = HashMap::pinned(CAPACITY, BPF_F_NO_PREALLOC);
+/// Towards whom a gateway has no port left. Walking through a full pool takes milliseconds; this keeps
+/// it from happening for every packet.
+#[map]
+static EXHAUSTED: LruHashMap<SessionKey, Tick> = LruHashMap::with_max_entries(4096, 0);
+/// What [`attempt`] and [`end_expired`] work on. In maps, where the verifier expects nothing of a
+/// value: on the stack it would follow every counter through every turn of the loop.
+#[map]
+static SEARCH: PerCpuArray<Search> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static ROOM: PerCpuArray<Room> = PerCpuArray::with_max_entries(1, 0);
+
+/// Sessions that are looked at to make room in a full table.
+const LOOKED_AT: u32 = 1024;
+
+const EEXIST: i32 = -17;
+const EBUSY: i32 = -16;
+
+/// The maps of this dataplane.
+pub struct KernelTables;
+
+#[inline(always)]
+fn insert<K, V>(map: &HashMap<K, V>, key: &K, value: &V) -> Result<(), Refused> {
+    match map.insert(key, value, u64::from(BPF_NOEXIST)) {
+        Ok(()) => Ok(()),
+        Err(EEXIST) => Err(Refused::Exists),
+        Err(EBUSY) => Err(Refused::Busy),
+        Err(_) => Err(Refused::Full),
+    }
+}
+
+#[inline(always)]
+fn halves(side: Side) -> &'static HashMap<SessionKey, Session> {
+    match side {
+        Side::Inside => &SESSIONS,
+        Side::Outside => &REVERSE,
+    }
+}
+
+#[inline(always)]
+fn bindings(side: Side) -> &'static HashMap<SessionKey, Binding> {
+    match side {
+        Side::Inside => &BINDINGS,
+        Side::Outside => &BOUND,
+    }
+}
+
+impl Tables for KernelTables {
+    #[inline(always)]
+    fn half(&self, side: Side, key: &SessionKey) -> Option<*mut Session> {
+        match side {
+            Side::Inside => SESSIONS.get_ptr_mut(key),
+            Side::Outside => REVERSE.get_ptr_mut(key),
+        }
+    }
+
+    #[inline(always)]
+    fn insert_half(&self, side: Side, key: &SessionKey, half: &Session) -> Result<(), Refused> {
+        insert(halves(side), key, half)
+    }
+
+    #[inline(always)]
+    fn remove_half(&self, side: Side, key: &SessionKey) {
+        let _ = halves(side).remove(key);
+    }
+
+    #[inline(always)]
+    fn binding(&self, side: Side, key: &SessionKey) -> Option<*mut Binding> {
+        bindings(side).get_ptr_mut(key)
+    }
+
+    #[inline(always)]
+    fn insert_binding(&self, side: Side, key: &SessionKey, value: &Binding) -> Result<(), Refused> {
+        insert(bindings(side), key, value)
+    }
+
+    #[inline(always)]
+    fn remove_binding(&self, side: Side, key: &SessionKey) {
+        let _ = bindings(side).remove(key);
+    }
+
+    #[inline(always)]
+    fn client(&self, key: &ClientKey) -> Option<*mut Client> {
+        CLIENTS.get_ptr_mut(key)
+    }
+
+    #[inline(always)]
+    fn insert_client(&self, key: &ClientKey, client: &Client) -> Result<(), Refused> {
+        insert(&CLIENTS, key, client)
+    }
+
+    #[inline(always)]
+    fn remove_client(&self, key: &ClientKey) {
+        let _ = CLIENTS.remove(key);
+    }
+
+    #[inline(always)]
+    fn gateway(&self, number: u32) -> Option<&Gateway> {
+        policy_maps::gateway(number)
+    }
+
+    #[inline(always)]
+    fn exhausted_since(&self, key: &SessionKey) -> Option<Tick> {
+        // SAFETY: one word, copied at once; a stale one only delays or repeats a walk.
+        unsafe { EXHAUSTED.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn remember_exhausted(&self, key: &SessionKey, now: Tick) {
+        let _ = EXHAUSTED.insert(key, now, u64::from(BPF_ANY));
+    }
+
+    #[inline(always)]
+    fn forget_exhausted(&self, key: &SessionKey) {
+        let _ = EXHAUSTED.remove(key);
+    }
+
+    #[inline(always)]
+    fn search_space(&self) -> Option<*mut Search> {
+        SEARCH.get_ptr_mut(0)
+    }
+
+    #[inline(always)]
+    fn search(&self) {
+        search_ports();
+    }
+
+    #[inline(always)]
+    fn now(&self) -> Tick {
+        settings::now()
+    }
+
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        settings::random()
+    }
+
+    #[inline(always)]
+    fn count(&self, counter: Counter) {
+        counters::count(counter, 1);
+    }
+
+    #[inline(always)]
+    unsafe fn load(&self, word: *const u64) -> u64 {
+        // SAFETY: the caller's.
+        unsafe { word.read_volatile() }
+    }
+
+    #[inline(always)]
+    unsafe fn compare_and_swap(&self, word: *mut u64, old: u64, new: u64) -> bool {
+        // SAFETY: the caller's.
+        unsafe { atomics::compare_and_swap(word, old, new) }
+    }
+}
+
+const GO_ON: i64 = 0;
+const STOP: i64 = 1;
+
+/// Goes through what SEARCH says. A global function without arguments: the verifier looks at it once,
+/// not anew for each way that leads here.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn search_ports() -> u32 {
+    // A plain loop would have the verifier walk every attempt.
+    // SAFETY: the callback has the signature the helper calls it with.
+    unsafe {
+        let step: extern "C" fn(u32, *mut c_void) -> i64 = attempt;
+        bpf_loop(ATTEMPTS, step as *mut c_void, null_mut(), 0) as u32
+    }
+}
+
+#[inline(never)]
+extern "C" fn attempt(_index: u32, _nothing: *mut c_void) -> i64 {
+    let Some(search) = SEARCH.get_ptr_mut(0) else {
+        return STOP;
+    };
+    // SAFETY: this CPU's own slot.
+    let search = unsafe { &mut *search };
+    if search.attempt(&KernelTables) {
+        STOP
+    } else {
+        GO_ON
+    }
+}
+
+/// What [`end_expired`] works on.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Room {
+    made: Tick,
+    looked_at: u32,
+    ended: u32,
+}
+
+/// The table is full: ends expired sessions among the first of it, at most once a tick on each CPU.
+/// True when that made room.
+#[inline(never)]
+pub fn make_room(now: Tick) -> bool {
+    let Some(room) = ROOM.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: this CPU's own slot; the map is the kernel's own, and the callback has the signature the
+    // helper calls it with.
+    unsafe {
+        if (*room).made == now {
+            return false;
+        }
+        *room = Room {
+            made: now,
+            looked_at: 0,
+            ended: 0,
+        };
+        let step: extern "C" fn(*mut c_void, *mut SessionKey, *mut Session, *mut c_void) -> i64 =
+            end_expired;
+        bpf_for_each_map_elem(
+            (&raw const SESSIONS).cast_mut().cast(),
+            step as *mut c_void,
+            null_mut(),
+            0,
+        );
+        (*room).ended != 0
+    }
+}
+
+#[inline(never)]
+extern "C" fn end_expired(
+    _map: *mut c_void,
+    key: *mut SessionKey,
+    _session: *mut Session,
+    _nothing: *mut c_void,
+) -> i64 {
+    let Some(room) = ROOM.get_ptr_mut(0) else {
+        return STOP;
+    };
+    // SAFETY: this CPU's own slot, and the key of an entry.
+    let (room, key) = unsafe { (&mut *room, *key) };
+    room.looked_at += 1;
+    if sessions::end_if_expired(&KernelTables, &key, room.made) {
+        counters::count(Counter::SessionsReclaimed, 1);
+        room.ended += 1;
+    }
+    if room.looked_at >= LOOKED_AT {
+        STOP
+    } else {
+        GO_ON
+    }
+}

@@ -1,0 +1,86 @@
+//! Answers to packets that are dropped: the packet itself is made the answer (`nat_common::reply`) and
+//! goes back where it came from.
+
+use aya_ebpf::{macros::map, maps::PerCpuArray};
+use nat_common::{
+    clock::Tick,
+    map_types::{Counter, Interface},
+    parse::{self, IPV4_OFFSET, Transport},
+    reply::{self, Answer},
+    wire::Ipv4Header,
+};
+
+use crate::{counters, forward::Hook, policy_maps, settings};
+
+/// log2 of the ticks that make about a second.
+const SECOND_SHIFT: u32 = 3;
+
+/// The second in which a CPU last made an ICMP error, and how many it made in it.
+#[map]
+static ICMP_ERRORS: PerCpuArray<[u32; 2]> = PerCpuArray::with_max_entries(1, 0);
+
+/// ICMP 3/4, when the packet says that it must not be fragmented.
+#[inline(always)]
+pub fn too_big<H: Hook>(hook: &H, mtu: u16) -> Answer {
+    match hook.load::<Ipv4Header>(IPV4_OFFSET) {
+        Some(header) if header.dont_fragment() => Answer::too_big(mtu),
+        _ => Answer::NONE,
+    }
+}
+
+/// Turns the packet into its answer, if there is one to make; false when it is still to be dropped.
+#[inline(always)]
+pub fn answer<H: Hook>(hook: &mut H, interface: &Interface, answer: Answer) -> bool {
+    answer != Answer::NONE && make(hook, interface, answer.to_raw())
+}
+
+#[inline(never)]
+fn make<H: Hook>(hook: &mut H, interface: &Interface, answer: u32) -> bool {
+    let answer = Answer::from_raw(answer);
+    let Ok(packet) = parse::ipv4(hook) else {
+        return false;
+    };
+    if !answer.is_icmp() {
+        let is_made = reply::reset(hook, &packet).is_some();
+        if is_made {
+            counters::count(Counter::ResetsSent, 1);
+        }
+        return is_made;
+    }
+    // RFC 1122, 3.2.2: none about errors, later fragments, or for senders that are none.
+    let may_be_told = !matches!(
+        packet.transport,
+        Transport::IcmpError | Transport::IcmpOther
+    ) && !packet.is_later_fragment()
+        && !packet.flow.source.is_martian();
+    if !may_be_told || interface.address.is_unspecified() {
+        return false;
+    }
+    if !is_within_limit(settings::now()) {
+        counters::count(Counter::IcmpLimited, 1);
+        return false;
+    }
+    let is_made = reply::icmp_error(hook, &packet, interface.address, answer).is_some();
+    if is_made {
+        counters::count(Counter::IcmpSent, 1);
+    }
+    is_made
+}
+
+/// RFC 1812, 4.3.2.8.
+#[inline(always)]
+fn is_within_limit(now: Tick) -> bool {
+    let Some(slot) = ICMP_ERRORS.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: this CPU's own slot.
+    unsafe {
+        let [second, made] = &mut *slot;
+        if *second != now >> SECOND_SHIFT {
+            *second = now >> SECOND_SHIFT;
+            *made = 0;
+        }
+        *made += 1;
+        *made <= policy_maps::icmp_errors_per_second()
+    }
+}

@@ -1,0 +1,120 @@
+//! How a packet gets its session: the programs leave a claim here and go on as the claim program of
+//! their hook, which has a stack of its own. That makes the session and starts the packet over.
+
+use core::{ffi::c_void, ptr::null_mut};
+
+use aya_ebpf::{helpers::bpf_loop, macros::map, maps::PerCpuArray};
+use nat_common::{
+    claim::{Claim, ROUNDS, claim_round},
+    drop_reason::DropReason,
+};
+
+use crate::{
+    events,
+    kernel_tables::{self, KernelTables},
+};
+
+/// A claim, and what came of it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Ticket {
+    claim: Claim,
+    /// [`NOTHING`], [`WANTED`], [`MADE`], or [`REFUSED`] and a drop reason.
+    outcome: u32,
+    round: u32,
+    /// Room was made in a full table.
+    made_room: u32,
+}
+
+const NOTHING: u32 = 0;
+const WANTED: u32 = 1;
+const MADE: u32 = 2;
+const REFUSED: u32 = 0x100;
+
+#[map]
+static TICKET: PerCpuArray<Ticket> = PerCpuArray::with_max_entries(1, 0);
+
+/// The packet needs this session. `None`: it is yet to be made; otherwise it was tried, and this is
+/// why the session is not there.
+#[inline(always)]
+pub fn redeem(wanted: &Claim) -> Option<DropReason> {
+    let Some(ticket) = TICKET.get_ptr_mut(0) else {
+        return Some(DropReason::Internal);
+    };
+    // SAFETY: this CPU's own slot.
+    let ticket = unsafe { &mut *ticket };
+    if ticket.outcome >= MADE && ticket.claim == *wanted {
+        let outcome = ticket.outcome;
+        ticket.outcome = NOTHING;
+        return Some(reason(outcome));
+    }
+    ticket.claim = *wanted;
+    ticket.outcome = WANTED;
+    ticket.round = 0;
+    ticket.made_room = 0;
+    None
+}
+
+#[inline(always)]
+fn reason(outcome: u32) -> DropReason {
+    match outcome.wrapping_sub(REFUSED) {
+        reason if reason == DropReason::PortExhausted as u32 => DropReason::PortExhausted,
+        reason if reason == DropReason::ClientQuota as u32 => DropReason::ClientQuota,
+        reason if reason == DropReason::TableFull as u32 => DropReason::TableFull,
+        reason if reason == DropReason::Internal as u32 => DropReason::Internal,
+        // Made, and ended or being ended at once.
+        _ => DropReason::ClaimRace,
+    }
+}
+
+/// Does what the ticket asks for.
+#[inline(always)]
+pub fn serve(context: *mut c_void) {
+    // A plain loop would have the verifier walk every round.
+    // SAFETY: the callback has the signature the helper calls it with.
+    unsafe {
+        let step: extern "C" fn(u32, *mut c_void) -> i64 = serve_round;
+        bpf_loop(ROUNDS + 1, step as *mut c_void, null_mut(), 0);
+    }
+    let Some(ticket) = TICKET.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: this CPU's own slot.
+    let ticket = unsafe { &mut *ticket };
+    if ticket.outcome >= REFUSED {
+        events::claim_failed(context, &ticket.claim.flow, reason(ticket.outcome));
+    } else if ticket.outcome == WANTED {
+        ticket.outcome = REFUSED + DropReason::PortExhausted as u32;
+    }
+}
+
+/// One round of the claim; in a full table once more after having made room.
+#[inline(never)]
+extern "C" fn serve_round(_index: u32, _nothing: *mut c_void) -> i64 {
+    const GO_ON: i64 = 0;
+    const STOP: i64 = 1;
+    let Some(ticket) = TICKET.get_ptr_mut(0) else {
+        return STOP;
+    };
+    // SAFETY: this CPU's own slot.
+    let ticket = unsafe { &mut *ticket };
+    if ticket.outcome != WANTED {
+        return STOP;
+    }
+    let claim = ticket.claim;
+    ticket.outcome = match claim_round(&KernelTables, &claim, ticket.round) {
+        Ok(true) => MADE,
+        Ok(false) => {
+            ticket.round += 1;
+            return GO_ON;
+        }
+        Err(DropReason::TableFull)
+            if ticket.made_room == 0 && kernel_tables::make_room(claim.now) =>
+        {
+            ticket.made_room = 1;
+            return GO_ON;
+        }
+        Err(reason) => REFUSED + reason as u32,
+    };
+    STOP
+}

@@ -1,0 +1,232 @@
+//! Fragments on their way through a NAT gateway: the first one has the ports, the
+//! others share its fate.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::check::Choice;
+use super::clock::{is_longer_ago, tick};
+use super::decide::{Arrival, Stop, Way};
+use super::{DropReason, Model, Output, Side};
+use crate::packets::Ipv4;
+
+/// How long a first fragment is remembered, and a later one held.
+const REMEMBERED: Duration = Duration::from_secs(30);
+const LONGEST_HELD: usize = 2048;
+const HELD_PER_DATAGRAM: usize = 64;
+const HELD_IN_ALL: usize = 512;
+
+/// What tells that fragments are of one datagram (RFC 791).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Datagram {
+    from_inside: bool,
+    src: Ipv4Addr,
+    dst: Ipv4Addr,
+    id: u16,
+    protocol: u8,
+}
+
+/// What became of a first fragment.
+#[derive(Clone, Debug)]
+enum Fate {
+    Passed,
+    Dropped,
+    Sent(Way),
+}
+
+/// An IP identification as a receiver of many hidden senders sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct SentId {
+    public: Ipv4Addr,
+    dst: Ipv4Addr,
+    protocol: u8,
+    id: u16,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    datagram: Datagram,
+    since: u64,
+    ingress: Side,
+    frame: Vec<u8>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fragments {
+    /// First fragments, and when they came.
+    seen: HashMap<Datagram, (u64, Fate)>,
+    /// Identifications that were given away, when and for what.
+    ids: HashMap<SentId, (u64, Datagram)>,
+    next_id: u16,
+    /// Oldest first.
+    held: VecDeque<Held>,
+}
+
+impl Datagram {
+    fn of(packet: &Arrival<'_>) -> Self {
+        Self {
+            from_inside: packet.ingress != Side::Uplink,
+            src: packet.ip.src,
+            dst: packet.ip.dst,
+            id: packet.ip.id,
+            protocol: packet.ip.protocol,
+        }
+    }
+}
+
+impl Fragments {
+    /// Forgets what is too old to matter.
+    pub(super) fn forget(&mut self, now: Duration) {
+        let is_recent = |since: u64| !is_longer_ago(now, since, REMEMBERED);
+        self.seen.retain(|_, (since, _)| is_recent(*since));
+        self.ids.retain(|_, (since, _)| is_recent(*since));
+        self.held.retain(|held| is_recent(held.since));
+    }
+}
+
+impl Model {
+    /// Where a later fragment goes: where its first one went.
+    pub(super) fn later_fragment(&self, packet: &Arrival<'_>) -> Result<Way, Stop> {
+        match self.fragments.seen.get(&Datagram::of(packet)) {
+            Some((since, fate)) if !is_longer_ago(packet.now, *since, REMEMBERED) => match fate {
+                Fate::Passed => Err(Stop::Pass),
+                Fate::Dropped => Err(Stop::drop(DropReason::Fragment)),
+                Fate::Sent(way) => Ok(way.clone()),
+            },
+            _ => Err(Stop::Early),
+        }
+    }
+
+    /// Keeps a later fragment until its first one comes, where there is room.
+    pub(super) fn hold(&mut self, packet: &Arrival<'_>) -> Output {
+        if !self.config.holds_fragments {
+            return Output::Pass;
+        }
+        if packet.frame.len() > LONGEST_HELD {
+            return Output::Drop(DropReason::Fragment);
+        }
+        let datagram = Datagram::of(packet);
+        let held = &mut self.fragments.held;
+        let same = held.iter().filter(|held| held.datagram == datagram).count();
+        let lost = if same >= HELD_PER_DATAGRAM {
+            held.iter().position(|held| held.datagram == datagram)
+        } else {
+            (held.len() >= HELD_IN_ALL).then_some(0)
+        };
+        if let Some(oldest) = lost {
+            held.remove(oldest);
+        }
+        held.push_back(Held {
+            datagram,
+            since: tick(packet.now),
+            ingress: packet.ingress,
+            frame: packet.frame.to_vec(),
+        });
+        Output::Hold
+    }
+
+    /// Gives a first fragment on its way out an identification that no other recent
+    /// datagram from its public IP to the same receiver has (RFC 6864, 7857 section 9).
+    pub(super) fn give_id(
+        &mut self,
+        packet: &Arrival<'_>,
+        way: &mut Way,
+        choice: &Choice<'_>,
+    ) -> Result<(), Stop> {
+        let Some(hiding) = way.legs.iter().find(|leg| leg.hides_sender) else {
+            return Ok(());
+        };
+        let datagram = Datagram::of(packet);
+        let sent = |id| SentId {
+            public: hiding.change.address,
+            dst: packet.ip.dst,
+            protocol: packet.ip.protocol,
+            id,
+        };
+        let ids = &self.fragments.ids;
+        let is_free = |id: u16| match ids.get(&sent(id)) {
+            Some((since, other)) => {
+                *other == datagram || is_longer_ago(packet.now, *since, REMEMBERED)
+            }
+            None => true,
+        };
+        let id = match choice.id() {
+            Some(id) if is_free(id) => id,
+            Some(id) => {
+                let same = sent(id);
+                return Err(Stop::Complaint(format!(
+                    "the identification {id:#06x} is another datagram's, too: {same:?}"
+                )));
+            }
+            None => {
+                let next = self.fragments.next_id;
+                let mut ids = (0..=u16::MAX).map(|offset| next.wrapping_add(offset));
+                ids.find(|&id| is_free(id)).unwrap_or(next)
+            }
+        };
+        let entry = sent(id);
+        self.fragments
+            .ids
+            .insert(entry, (tick(packet.now), datagram));
+        self.fragments.next_id = id.wrapping_add(1);
+        way.id = Some(id);
+        Ok(())
+    }
+
+    /// Remembers what became of a first fragment. What a forger sends under another's
+    /// address is not the other's: false.
+    pub(super) fn remember(
+        &mut self,
+        packet: &Arrival<'_>,
+        way: Option<Way>,
+        output: &Output,
+    ) -> bool {
+        if let Side::Inside(interface) = packet.ingress
+            && self
+                .config
+                .subnet_of(packet.ip.src)
+                .is_none_or(|subnet| subnet.interface != interface)
+        {
+            return false;
+        }
+        let fate = match (way, output) {
+            (Some(way), Output::Forward { .. }) => Fate::Sent(way.for_later_fragments()),
+            (_, Output::Pass) => Fate::Passed,
+            _ => Fate::Dropped,
+        };
+        let entry = (tick(packet.now), fate);
+        self.fragments.seen.insert(Datagram::of(packet), entry);
+        true
+    }
+
+    /// Takes out what waited for a first fragment, in the order in which it came.
+    pub(super) fn released(&mut self, packet: &Arrival<'_>) -> Vec<(Side, Vec<u8>)> {
+        let datagram = Datagram::of(packet);
+        let now = packet.now;
+        let held = std::mem::take(&mut self.fragments.held);
+        let (released, held): (VecDeque<_>, _) =
+            held.into_iter().partition(|held| held.datagram == datagram);
+        self.fragments.held = held;
+        let recent = released
+            .into_iter()
+            .filter(|held| !is_longer_ago(now, held.since, REMEMBERED));
+        recent.map(|held| (held.ingress, held.frame)).collect()
+    }
+}
+
+impl Way {
+    /// Addresses alone: later fragments have no ports, and count nowhere.
+    fn for_later_fragments(mut self) -> Self {
+        for leg in &mut self.legs {
+            leg.carried = None;
+            leg.change.port = None;
+        }
+        self
+    }
+}
+
+/// Whether a packet is a first fragment.
+pub(super) fn is_first(ip: &Ipv4) -> bool {
+    ip.more_fragments && ip.fragment_offset == 0
+}
