@@ -45,17 +45,19 @@ fn fits(policy: &Tables, key: &SessionKey, session: &Session) -> bool {
     {
         return false;
     }
-    // A forward's public port serves its inside port alone, and the other way round.
+    // A forward's public port serves its inside port alone.
     let inside = (number, outward.source, outward.source_port);
     let bound = policy.bound.get(&bound_key(&outside_flow(key, session)));
     if bound.is_some_and(|bound| (bound.gateway, bound.address, bound.port) != inside) {
         return false;
     }
+    let is_bound = session.holds().include(Holds::BINDING);
     match policy.bindings.get(&binding_key(number, &outward)) {
-        Some(forward) => (forward.address, forward.port) == (address, port),
-        // A port that is shared is kept from others by its binding alone.
-        None => {
-            !gateway.is(Gateway::ENDPOINT_INDEPENDENT) || session.holds().include(Holds::BINDING)
+        // The forward takes the place of a binding; sessions of an earlier forward need none.
+        Some(forward) if is_bound => (forward.address, forward.port) == (address, port),
+        // Without port overloading, only sessions of forwards have none.
+        _ => {
+            is_bound || gateway.is(Gateway::FORWARDS) || !gateway.is(Gateway::ENDPOINT_INDEPENDENT)
         }
     }
 }
@@ -130,9 +132,8 @@ mod tests {
 
     #[test]
     fn a_forwards_ports_are_taken_from_others() {
-        let fits = |flow, port| fits_as(0, flow, (1, port), Holds::NOTHING);
+        let fits = |flow, port| fits_as(Gateway::FORWARDS, flow, (1, port), Holds::NOTHING);
         assert!(fits(outward(5, 80), 8080));
-        assert!(!fits(outward(5, 80), 80));
         assert!(!fits(outward(6, 80), 8080));
         assert!(!fits(outward(5, 81), 8080));
         let udp = Flow {
@@ -143,11 +144,19 @@ mod tests {
     }
 
     #[test]
+    fn a_forwards_inside_port_gives_up_its_binding_and_keeps_sessions_of_an_earlier_forward() {
+        let flags = Gateway::ENDPOINT_INDEPENDENT | Gateway::FORWARDS;
+        let fits = |port, holds| fits_as(flags, outward(5, 80), (1, port), holds);
+        assert!(fits(8080, Holds::BINDING));
+        assert!(!fits(8000, Holds::BINDING));
+        assert!(fits(8000, Holds::NOTHING));
+    }
+
+    #[test]
     fn sessions_without_a_binding_end_where_ports_are_not_shared() {
         let rfc = Gateway::ENDPOINT_INDEPENDENT;
         let fits = |flow, port, holds| fits_as(rfc, flow, (1, port), holds);
         assert!(!fits(outward(6, 1000), 1000, Holds::CLIENT));
         assert!(fits(outward(6, 1000), 1000, Holds::BINDING));
-        assert!(fits(outward(5, 80), 8080, Holds::NOTHING));
     }
 }
