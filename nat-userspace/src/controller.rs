@@ -26,11 +26,11 @@ use crate::{
     expiry::{self, Sweeper},
     host::{self, HostInterface},
     loader::{self, LoadOptions},
-    misfits,
     pins::Pins,
     policy::{self, Facts, Numbering, Tables},
     reconcile,
     sessions::Names,
+    stale,
 };
 
 /// Sessions are looked at again after this long, or later when a sweep takes long itself: never
@@ -156,7 +156,7 @@ fn bring_up(
     release_others(&existing.names, &before, &planned)?;
     // Before it, so that forwards find the ports free that these hold; behind it, for those that were
     // made meanwhile.
-    end_misfits(&mut ebpf, pins, &planned_tables)?;
+    end_stale(&mut ebpf, pins, &planned_tables)?;
     reconcile::write(&mut ebpf, &planned_tables)?;
     attach::attach_all(&mut ebpf, pins, interfaces, config.node.attach, attached)?;
     for each in attached.iter_mut() {
@@ -170,7 +170,7 @@ fn bring_up(
         .collect();
     let tables = compile(attached, &secrets)?;
     reconcile::write(&mut ebpf, &tables)?;
-    end_misfits(&mut ebpf, pins, &tables)?;
+    end_stale(&mut ebpf, pins, &tables)?;
     for interface in forwarding_set.iter() {
         host::set_forwarding(interface, true)?;
     }
@@ -178,10 +178,10 @@ fn bring_up(
 }
 
 /// Ends the sessions that can't go on under this policy.
-fn end_misfits(ebpf: &mut Ebpf, pins: &Pins, policy: &Tables) -> Result<()> {
-    let ended = expiry::end(ebpf, &misfits::find(pins, policy)?)?;
+fn end_stale(ebpf: &mut Ebpf, pins: &Pins, policy: &Tables) -> Result<()> {
+    let ended = expiry::end(ebpf, &stale::misfits(pins, policy)?)?;
     if ended > 0 {
-        log::info!("{ended} session(s) ended: the policy gives them no such port any more");
+        log::info!("{ended} session(s) ended: their public IP or port is no longer theirs");
     }
     Ok(())
 }

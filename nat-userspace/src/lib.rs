@@ -2,7 +2,7 @@
 //!
 //! [`config`] is parsed into plain data, [`policy`] compiles it into map entries, [`reconcile`]
 //! writes them, [`loader`] and [`attach`] put the programs in place, [`expiry`] ends idle sessions and
-//! those that [`misfits`] finds to have no place under a new policy.
+//! those that [`stale`] finds to have no place under a new policy.
 //! Reading commands go through [`pins`] and work without a controller.
 
 pub mod attach;
@@ -18,7 +18,6 @@ pub mod host;
 pub mod loader;
 pub mod lookup;
 pub mod maps;
-pub mod misfits;
 pub mod nat_instance;
 pub mod pins;
 pub mod policy;
@@ -26,4 +25,5 @@ pub mod ports;
 pub mod qdisc;
 pub mod reconcile;
 pub mod sessions;
+pub mod stale;
 pub mod status;

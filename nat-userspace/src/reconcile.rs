@@ -57,7 +57,7 @@ pub fn existing(ebpf: &Ebpf) -> Result<Existing> {
 }
 
 /// Writes the tables. What others refer to goes first, interfaces last: a packet that is let in
-/// finds everything. Sessions of another policy are for [`crate::misfits`].
+/// finds everything. Sessions of another policy are for [`crate::stale`].
 ///
 /// # Errors
 ///

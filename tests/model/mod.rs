@@ -74,11 +74,21 @@ use rewrite::{Change, End};
 use sessions::{PublicPort, Sessions};
 
 #[cfg(test)]
+mod filtering_tests;
+#[cfg(test)]
+mod fragment_tests;
+#[cfg(test)]
+mod hairpin_tests;
+#[cfg(test)]
 mod icmp_error_corner_tests;
 #[cfg(test)]
 mod icmp_error_tests;
 #[cfg(test)]
+mod made_tests;
+#[cfg(test)]
 mod mapping_tests;
+#[cfg(test)]
+mod steps_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -95,7 +95,8 @@ fn rfc7857_each_tcp_state_has_its_timer() {
     use TcpState::*;
     let timeouts = timeouts();
     let open = [(OUT, SYN), (IN, SYN | ACK), (OUT, ACK)];
-    let rows: [(&[(Side, u8)], TcpState, Duration); 9] = [
+    type Row<'a> = (&'a [(Side, u8)], TcpState, Duration);
+    let rows: [Row<'_>; 9] = [
         (&[], Opening, timeouts.tcp_opening),
         (&[(OUT, ACK), (IN, ACK)], Opening, timeouts.tcp_opening),
         (&[(IN, SYN)], Established, timeouts.tcp),

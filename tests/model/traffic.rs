@@ -147,7 +147,10 @@ impl Traffic {
     pub(super) fn reply(&mut self, skew: bool) -> Option<(Side, PacketBuilder)> {
         let Translation { egress, seen, .. } = self.remembered()?;
         let mut from = seen.destination();
-        if skew && self.random.one_in(2) {
+        if skew && self.random.one_in(10) {
+            // Nobody outside may be.
+            from.set_ip(self.config.subnets.first()?.cidr.nth(101));
+        } else if skew && self.random.one_in(2) {
             from.set_ip(Ipv4Addr::from_bits(from.ip().to_bits() ^ 1));
         } else if skew {
             from.set_port(from.port() ^ 1);
@@ -175,6 +178,20 @@ impl Traffic {
         }
         let index = self.random.below(self.translations.len());
         Some(self.translations[index].clone())
+    }
+
+    /// One of the hairpins among them.
+    pub(super) fn remembered_hairpin(&mut self) -> Option<Translation> {
+        let is_inside = |side| matches!(side, Side::Inside(_));
+        let hairpins: Vec<_> = self
+            .translations
+            .iter()
+            .filter(|one| is_inside(one.ingress) && is_inside(one.egress))
+            .collect();
+        if hairpins.is_empty() {
+            return None;
+        }
+        Some(hairpins[self.random.below(hairpins.len())].clone())
     }
 
     /// A packet of the protocol of `other`. `None` for a fragment of it that

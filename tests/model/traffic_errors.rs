@@ -22,7 +22,11 @@ impl Traffic {
     /// An error about a packet of a connection that was translated before: about
     /// what its receiver saw, or from inside about what came back.
     pub(super) fn icmp_error(&mut self) -> Option<(Side, PacketBuilder)> {
-        let translation = self.remembered()?;
+        let hairpin = self.random.one_in(4).then(|| self.remembered_hairpin());
+        let translation = match hairpin.flatten() {
+            Some(hairpin) => hairpin,
+            None => self.remembered()?,
+        };
         let complaint = if translation.ingress == Side::Uplink || self.random.one_in(2) {
             self.complaint_of_receiver(&translation)?
         } else {

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::{Side, Traffic};
+use super::{Route, Side, Target, Traffic};
 use crate::packets::{
     ETHERNET_LEN, ETHERTYPE_IPV6, Mac, PacketBuilder, arp_request, icmp_type, protocol, put16,
     tcp_flags, with_transport_checksum,
@@ -281,18 +281,22 @@ impl Traffic {
         }
     }
 
-    /// A host in one of the subnets: one of three, or one with an elastic IP.
+    /// A host in one of the subnets: one of three behind a NAT gateway, one of the
+    /// others, one with an elastic IP. Most are of those that get anywhere.
     pub(super) fn inside_host(&mut self) -> Option<(Side, Ipv4Addr)> {
         let config = &self.config;
         let elastic = config.elastic_ips.iter().map(|elastic| elastic.private);
-        let plain = config
-            .subnets
-            .iter()
-            .flat_map(|subnet| [101, 150, 201].map(|offset| subnet.cidr.nth(offset)));
-        let hosts: Vec<_> = elastic
-            .chain(plain)
-            .filter(|&ip| config.subnet_of(ip).is_some())
-            .collect();
+        let elastic = elastic.filter(|&ip| config.subnet_of(ip).is_some());
+        let mut hosts: Vec<_> = elastic.flat_map(|ip| [ip, ip]).collect();
+        for subnet in &config.subnets {
+            let is_nat = |route: &Route| matches!(route.target, Target::NatGateway(_));
+            let offsets: &[u32] = if subnet.routes.iter().any(is_nat) {
+                &[101, 150, 201, 101, 150, 201]
+            } else {
+                &[101]
+            };
+            hosts.extend(offsets.iter().map(|&offset| subnet.cidr.nth(offset)));
+        }
         if hosts.is_empty() {
             return None;
         }

@@ -155,7 +155,7 @@ fn traffic_meets_every_verdict_and_every_drop_reason() {
     }
     let wanted = [
         ("pass", 2_000),
-        ("reply", 200),
+        ("reply", 100),
         ("out", 8_000),
         ("in", 2_000),
         ("hairpin", 300),

@@ -1,9 +1,9 @@
 //! What a new policy leaves of the sessions that were made under another one. Sessions survive a
-//! change of policy, except those that can't go on: their answers would go to nobody, or to somebody
-//! else, or their port is not theirs alone where it has to be.
+//! change of policy; those whose public address is no longer their gateway's, or whose ports are a
+//! forward's now, end: their answers would go to nobody, or to somebody else.
 
 use nat_common::{
-    map_types::{Gateway, Holds, Session, SessionKey, binding_key, bound_key, names},
+    map_types::{Holds, Session, SessionKey, binding_key, bound_key, names},
     sessions::outside_flow,
 };
 
@@ -14,35 +14,33 @@ use crate::{
     policy::Tables,
 };
 
-/// The forward keys of sessions that can't go on under this policy.
+/// The sessions that do not fit the policy.
 ///
 /// # Errors
 ///
 /// When the table can't be read.
-pub fn find(pins: &Pins, policy: &Tables) -> Result<Vec<SessionKey>> {
-    let mut found = Vec::new();
+pub fn misfits(pins: &Pins, policy: &Tables) -> Result<Vec<SessionKey>> {
+    let mut misfits = Vec::new();
     bpf_batch::for_each::<SessionKey, Session>(&pins.open(names::SESSIONS)?, |key, session| {
         if !fits(policy, key, session) {
-            found.push(*key);
+            misfits.push(*key);
         }
     })
     .map_err(Error::io("reading the sessions"))?;
-    Ok(found)
+    Ok(misfits)
 }
 
+/// The gateway still has the public address, and no forward stands against it. A session from before a
+/// change of profile, or of a forward that is gone, goes on.
 fn fits(policy: &Tables, key: &SessionKey, session: &Session) -> bool {
+    let public = (session.mapped_address(), session.mapped_port());
     let (outward, number) = (key.flow(), session.owner());
-    let (address, port) = (session.mapped_address(), session.mapped_port());
     let Some(gateway) = policy.gateways.get(&u32::from(number)) else {
         return false;
     };
-    let count = gateway.address_count as usize;
-    if !gateway
-        .addresses
-        .iter()
-        .take(count)
-        .any(|own| *own == address)
-    {
+    let count = (gateway.address_count as usize).min(gateway.addresses.len());
+    let addresses = gateway.addresses.get(..count).unwrap_or_default();
+    if !addresses.contains(&public.0) {
         return false;
     }
     // A forward's public port serves its inside port alone.
@@ -51,15 +49,10 @@ fn fits(policy: &Tables, key: &SessionKey, session: &Session) -> bool {
     if bound.is_some_and(|bound| (bound.gateway, bound.address, bound.port) != inside) {
         return false;
     }
-    let is_bound = session.holds().include(Holds::BINDING);
-    match policy.bindings.get(&binding_key(number, &outward)) {
-        // The forward takes the place of a binding; sessions of an earlier forward need none.
-        Some(forward) if is_bound => (forward.address, forward.port) == (address, port),
-        // Without port overloading, only sessions of forwards have none.
-        _ => {
-            is_bound || gateway.is(Gateway::FORWARDS) || !gateway.is(Gateway::ENDPOINT_INDEPENDENT)
-        }
-    }
+    // A forward takes the place of its inside port's binding. Sessions of an earlier forward have none.
+    let binding = policy.bindings.get(&binding_key(number, &outward));
+    !session.holds().include(Holds::BINDING)
+        || binding.is_none_or(|binding| (binding.address, binding.port) == public)
 }
 
 #[cfg(test)]
@@ -69,7 +62,7 @@ mod tests {
     use nat_common::{
         address::{Address, Port},
         flow::{Flow, protocol},
-        map_types::Binding,
+        map_types::{Binding, Gateway},
     };
 
     use super::*;
@@ -93,10 +86,9 @@ mod tests {
     }
 
     /// Of a gateway with the public address 1, and a forward of its port 8080 to port 80 of host 5.
-    fn policy(flags: u32) -> Tables {
+    fn policy() -> Tables {
         let mut gateway = Gateway {
             address_count: 1,
-            flags,
             ..Gateway::default()
         };
         gateway.addresses[0] = ip(1);
@@ -114,25 +106,25 @@ mod tests {
         tables
     }
 
-    fn fits_as(flags: u32, flow: Flow, public: (u8, u16), holds: Holds) -> bool {
+    fn fits_as(flow: Flow, public: (u8, u16), holds: Holds) -> bool {
         let key = SessionKey::forward(&flow, VPC);
         let session =
             Session::new(&key, ip(public.0), Port::new(public.1), GATEWAY, 0).holding(holds);
-        fits(&policy(flags), &key, &session)
+        fits(&policy(), &key, &session)
     }
 
     #[test]
     fn sessions_of_an_address_or_a_gateway_that_is_gone_end() {
-        assert!(fits_as(0, outward(6, 1000), (1, 4000), Holds::NOTHING));
-        assert!(!fits_as(0, outward(6, 1000), (2, 4000), Holds::NOTHING));
+        assert!(fits_as(outward(6, 1000), (1, 4000), Holds::NOTHING));
+        assert!(!fits_as(outward(6, 1000), (2, 4000), Holds::NOTHING));
         let key = SessionKey::forward(&outward(6, 1000), VPC);
         let session = Session::new(&key, ip(1), Port::new(4000), GATEWAY + 1, 0);
-        assert!(!fits(&policy(0), &key, &session));
+        assert!(!fits(&policy(), &key, &session));
     }
 
     #[test]
     fn a_forwards_ports_are_taken_from_others() {
-        let fits = |flow, port| fits_as(Gateway::FORWARDS, flow, (1, port), Holds::NOTHING);
+        let fits = |flow, port| fits_as(flow, (1, port), Holds::NOTHING);
         assert!(fits(outward(5, 80), 8080));
         assert!(!fits(outward(6, 80), 8080));
         assert!(!fits(outward(5, 81), 8080));
@@ -145,18 +137,9 @@ mod tests {
 
     #[test]
     fn a_forwards_inside_port_gives_up_its_binding_and_keeps_sessions_of_an_earlier_forward() {
-        let flags = Gateway::ENDPOINT_INDEPENDENT | Gateway::FORWARDS;
-        let fits = |port, holds| fits_as(flags, outward(5, 80), (1, port), holds);
+        let fits = |port, holds| fits_as(outward(5, 80), (1, port), holds);
         assert!(fits(8080, Holds::BINDING));
         assert!(!fits(8000, Holds::BINDING));
         assert!(fits(8000, Holds::NOTHING));
-    }
-
-    #[test]
-    fn sessions_without_a_binding_end_where_ports_are_not_shared() {
-        let rfc = Gateway::ENDPOINT_INDEPENDENT;
-        let fits = |flow, port, holds| fits_as(rfc, flow, (1, port), holds);
-        assert!(!fits(outward(6, 1000), 1000, Holds::CLIENT));
-        assert!(fits(outward(6, 1000), 1000, Holds::BINDING));
     }
 }
