@@ -27,7 +27,7 @@ use crate::{
     host::{self, HostInterface},
     loader::{self, LoadOptions},
     pins::Pins,
-    policy::{self, Facts, Numbering},
+    policy::{self, Facts, Numbering, Tables},
     reconcile,
     sessions::Names,
     stale,
@@ -154,6 +154,9 @@ fn bring_up(
     let planned = attach::plan(interfaces, config.node.attach);
     let planned_tables = compile(&planned, &existing.secrets)?;
     release_others(&existing.names, &before, &planned)?;
+    // Before it, so that forwards find the ports free that these hold; behind it, for those that were
+    // made meanwhile.
+    end_stale(&mut ebpf, pins, &planned_tables)?;
     reconcile::write(&mut ebpf, &planned_tables)?;
     attach::attach_all(&mut ebpf, pins, interfaces, config.node.attach, attached)?;
     for each in attached.iter_mut() {
@@ -167,15 +170,20 @@ fn bring_up(
         .collect();
     let tables = compile(attached, &secrets)?;
     reconcile::write(&mut ebpf, &tables)?;
-    let misfits = stale::misfits(pins, &tables)?;
-    let ended = expiry::end(&mut ebpf, &misfits)?;
-    if ended > 0 {
-        log::info!("{ended} session(s) ended: their public IP or port is no longer theirs");
-    }
+    end_stale(&mut ebpf, pins, &tables)?;
     for interface in forwarding_set.iter() {
         host::set_forwarding(interface, true)?;
     }
     Ok(ebpf)
+}
+
+/// Ends the sessions that can't go on under this policy.
+fn end_stale(ebpf: &mut Ebpf, pins: &Pins, policy: &Tables) -> Result<()> {
+    let ended = expiry::end(ebpf, &stale::misfits(pins, policy)?)?;
+    if ended > 0 {
+        log::info!("{ended} session(s) ended: their public IP or port is no longer theirs");
+    }
+    Ok(())
 }
 
 /// Takes from interfaces that are no longer configured what an earlier configuration gave them.

@@ -2,7 +2,7 @@
 //!
 //! [`config`] is parsed into plain data, [`policy`] compiles it into map entries, [`reconcile`]
 //! writes them, [`loader`] and [`attach`] put the programs in place, [`expiry`] ends idle sessions and
-//! [`stale`] those that a new policy leaves no place for.
+//! those that [`stale`] finds to have no place under a new policy.
 //! Reading commands go through [`pins`] and work without a controller.
 
 pub mod attach;

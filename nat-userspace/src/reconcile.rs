@@ -57,7 +57,7 @@ pub fn existing(ebpf: &Ebpf) -> Result<Existing> {
 }
 
 /// Writes the tables. What others refer to goes first, interfaces last: a packet that is let in
-/// finds everything. What sessions made under another policy is left to [`crate::stale`].
+/// finds everything. Sessions of another policy are for [`crate::stale`].
 ///
 /// # Errors
 ///

@@ -3,7 +3,7 @@
 //! forward's now, end: their answers would go to nobody, or to somebody else.
 
 use nat_common::{
-    map_types::{Session, SessionKey, binding_key, bound_key, names},
+    map_types::{Holds, Session, SessionKey, binding_key, bound_key, names},
     sessions::outside_flow,
 };
 
@@ -34,7 +34,8 @@ pub fn misfits(pins: &Pins, policy: &Tables) -> Result<Vec<SessionKey>> {
 /// change of profile, or of a forward that is gone, goes on.
 fn fits(policy: &Tables, key: &SessionKey, session: &Session) -> bool {
     let public = (session.mapped_address(), session.mapped_port());
-    let Some(gateway) = policy.gateways.get(&u32::from(session.owner())) else {
+    let (outward, number) = (key.flow(), session.owner());
+    let Some(gateway) = policy.gateways.get(&u32::from(number)) else {
         return false;
     };
     let count = (gateway.address_count as usize).min(gateway.addresses.len());
@@ -42,12 +43,103 @@ fn fits(policy: &Tables, key: &SessionKey, session: &Session) -> bool {
     if !addresses.contains(&public.0) {
         return false;
     }
-    let outward = key.flow();
-    let forward = policy.bindings.get(&binding_key(session.owner(), &outward));
-    if let Some(forward) = forward {
-        return (forward.address, forward.port) == public;
+    // A forward's public port serves its inside port alone.
+    let inside = (number, outward.source, outward.source_port);
+    let bound = policy.bound.get(&bound_key(&outside_flow(key, session)));
+    if bound.is_some_and(|bound| (bound.gateway, bound.address, bound.port) != inside) {
+        return false;
     }
-    !policy
-        .bound
-        .contains_key(&bound_key(&outside_flow(key, session)))
+    // A forward takes the place of its inside port's binding. Sessions of an earlier forward have none.
+    let binding = policy.bindings.get(&binding_key(number, &outward));
+    !session.holds().include(Holds::BINDING)
+        || binding.is_none_or(|binding| (binding.address, binding.port) == public)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use nat_common::{
+        address::{Address, Port},
+        flow::{Flow, protocol},
+        map_types::{Binding, Gateway},
+    };
+
+    use super::*;
+
+    const GATEWAY: u16 = 3;
+    const VPC: u16 = 1;
+
+    fn ip(last: u8) -> Address {
+        Ipv4Addr::new(198, 51, 100, last).into()
+    }
+
+    /// From an inside host's port.
+    fn outward(host: u8, port: u16) -> Flow {
+        Flow {
+            source: Ipv4Addr::new(10, 0, 0, host).into(),
+            source_port: Port::new(port),
+            destination: Ipv4Addr::new(203, 0, 113, 80).into(),
+            destination_port: Port::new(443),
+            protocol: protocol::TCP,
+        }
+    }
+
+    /// Of a gateway with the public address 1, and a forward of its port 8080 to port 80 of host 5.
+    fn policy() -> Tables {
+        let mut gateway = Gateway {
+            address_count: 1,
+            ..Gateway::default()
+        };
+        gateway.addresses[0] = ip(1);
+        // Not used any more.
+        gateway.addresses[1] = ip(2);
+        let mut tables = Tables::default();
+        tables.gateways.insert(u32::from(GATEWAY), gateway);
+        let (flow, public) = (outward(5, 80), Port::new(8080));
+        let key = binding_key(GATEWAY, &flow);
+        let binding = Binding::fixed(&key, ip(1), public, GATEWAY, VPC);
+        tables.bindings.insert(key, binding);
+        let key = bound_key(&flow.with_source(ip(1), public).reversed());
+        let bound = Binding::fixed(&key, flow.source, flow.source_port, GATEWAY, VPC);
+        tables.bound.insert(key, bound);
+        tables
+    }
+
+    fn fits_as(flow: Flow, public: (u8, u16), holds: Holds) -> bool {
+        let key = SessionKey::forward(&flow, VPC);
+        let session =
+            Session::new(&key, ip(public.0), Port::new(public.1), GATEWAY, 0).holding(holds);
+        fits(&policy(), &key, &session)
+    }
+
+    #[test]
+    fn sessions_of_an_address_or_a_gateway_that_is_gone_end() {
+        assert!(fits_as(outward(6, 1000), (1, 4000), Holds::NOTHING));
+        assert!(!fits_as(outward(6, 1000), (2, 4000), Holds::NOTHING));
+        let key = SessionKey::forward(&outward(6, 1000), VPC);
+        let session = Session::new(&key, ip(1), Port::new(4000), GATEWAY + 1, 0);
+        assert!(!fits(&policy(), &key, &session));
+    }
+
+    #[test]
+    fn a_forwards_ports_are_taken_from_others() {
+        let fits = |flow, port| fits_as(flow, (1, port), Holds::NOTHING);
+        assert!(fits(outward(5, 80), 8080));
+        assert!(!fits(outward(6, 80), 8080));
+        assert!(!fits(outward(5, 81), 8080));
+        let udp = Flow {
+            protocol: protocol::UDP,
+            ..outward(6, 80)
+        };
+        assert!(fits(udp, 8080));
+    }
+
+    #[test]
+    fn a_forwards_inside_port_gives_up_its_binding_and_keeps_sessions_of_an_earlier_forward() {
+        let fits = |port, holds| fits_as(outward(5, 80), (1, port), holds);
+        assert!(fits(8080, Holds::BINDING));
+        assert!(!fits(8000, Holds::BINDING));
+        assert!(fits(8000, Holds::NOTHING));
+    }
 }
