@@ -40,7 +40,9 @@ pub fn translate_destination(
         PublicUse::NatGateway if packet.is_later_fragment() => Ok(Step::Wait),
         PublicUse::NatGateway => {
             plan.is_stateless = false;
-            match to_gateway(packet, public.owner(), plan) {
+            // Nobody is let in without a session who can't be where the packet comes from.
+            let may_open = from_inside || may_come_from_outside(interface, &packet.flow);
+            match to_gateway(packet, public.owner(), may_open, plan) {
                 Err(DropReason::NoSession) if public.is_shared() && !from_inside => Ok(Step::Pass),
                 other => other,
             }
@@ -57,7 +59,12 @@ pub fn may_come_from_outside(interface: &Interface, flow: &Flow) -> bool {
 
 /// To a NAT gateway's public IP.
 #[inline(always)]
-fn to_gateway(packet: &Ipv4Packet, gateway: u32, plan: &mut Plan) -> Result<Step, DropReason> {
+fn to_gateway(
+    packet: &Ipv4Packet,
+    gateway: u32,
+    may_open: bool,
+    plan: &mut Plan,
+) -> Result<Step, DropReason> {
     if !matches!(
         packet.transport,
         Transport::Tcp(_) | Transport::Udp | Transport::IcmpEchoReply
@@ -67,6 +74,9 @@ fn to_gateway(packet: &Ipv4Packet, gateway: u32, plan: &mut Plan) -> Result<Step
     let (key, now) = (SessionKey::reverse(&plan.to), settings::now());
     let opens = matches!(packet.transport, Transport::Tcp(flags) if flags.opens());
     if !sessions::find(&KernelTables, Side::Outside, &key, now, &mut plan.reverse) {
+        if !may_open {
+            return Err(DropReason::NoSession);
+        }
         let gateway = policy_maps::gateway(gateway).ok_or(DropReason::Internal)?;
         let Some(inside) = shared::admitted(&KernelTables, &plan.to, gateway) else {
             return Err(DropReason::NoSession);
@@ -97,9 +107,5 @@ fn to_gateway(packet: &Ipv4Packet, gateway: u32, plan: &mut Plan) -> Result<Step
     plan.to = plan
         .to
         .with_destination(plan.reverse.address, plan.reverse.port);
-    if opens {
-        let forward = SessionKey::forward(&plan.to.reversed(), plan.reverse.owner);
-        sessions::reopen_if_closing(&KernelTables, &forward, now);
-    }
     Ok(Step::GoOn)
 }

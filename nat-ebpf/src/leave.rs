@@ -6,7 +6,7 @@ use nat_common::{
     drop_reason::DropReason,
     flow::Flow,
     map_types::{Gateway, Interface, PublicAddress, PublicUse, SessionKey, Target, bound_key},
-    parse::{Ipv4Packet, Transport},
+    parse::Ipv4Packet,
     policy,
     reply::Answer,
     sessions, shared,
@@ -61,11 +61,6 @@ pub fn translate_source<H: Hook>(
                 Err(reason)
             }
         };
-    }
-    if let Transport::Tcp(flags) = packet.transport
-        && flags.opens()
-    {
-        sessions::reopen_if_closing(&KernelTables, &key, now);
     }
     plan.to = flow.with_source(plan.forward.address, plan.forward.port);
     plan.is_stateless = false;
@@ -200,7 +195,11 @@ fn first_packet<H: Hook>(
             _ => return local(hook, flow).map(|()| None),
         }
     }
-    if public.is_some_and(|public| public.is_shared()) && !packet.is_error() && !is_bound(flow) {
+    if let Some(public) = public
+        && !packet.is_error()
+        && !packet.is_later_fragment()
+        && !reaches_somebody(flow, &public)?
+    {
         return Ok(None);
     }
     if public.is_none() {
@@ -232,11 +231,6 @@ fn first_packet<H: Hook>(
     policy::translatable(packet)?;
     if packet.is_error() {
         return Ok(Some(number));
-    }
-    if let Some(public) = public
-        && !reaches_somebody(flow, &public)?
-    {
-        return Ok(None);
     }
     // Before a port is taken for a packet that goes nowhere.
     if packet.ttl <= 1 {

@@ -3,12 +3,13 @@
 //! both. ICMP errors and fragments have programs of their own, which keeps the main one small.
 
 use nat_common::{
+    clock::Tick,
     drop_reason::DropReason,
     flow::Flow,
-    map_types::{ERROR_STAGE, FRAGMENT_STAGE, Interface, MAIN_STAGE, PublicUse},
+    map_types::{ERROR_STAGE, FRAGMENT_STAGE, Interface, MAIN_STAGE, PublicUse, SessionKey},
     parse::{self, Frame, Ipv4Packet, Transport},
     reply::Answer,
-    translate,
+    sessions, translate,
     wire::TcpFlags,
 };
 
@@ -17,6 +18,7 @@ use crate::{
     forward::{self, Hook, Leads, NextHop},
     fragments,
     icmp_error::{self, Way},
+    kernel_tables::KernelTables,
     leave,
     plan::{Plan, Step},
     policy_maps, refuse, settings,
@@ -95,7 +97,7 @@ fn whole<H: Hook>(
     next: &mut NextHop,
 ) -> Result<(), DropReason> {
     match decide(hook, interface, packet, plan)? {
-        Step::GoOn => send(hook, packet, plan, next),
+        Step::GoOn => send(hook, interface, packet, plan, next),
         Step::Claim => {
             next.verdict = Verdict::Claim;
             Ok(())
@@ -138,7 +140,7 @@ fn fragment<H: Hook>(
         }
     }
     match step {
-        Step::GoOn => send(hook, packet, plan, next),
+        Step::GoOn => send(hook, interface, packet, plan, next),
         Step::Pass | Step::Undecided => Ok(()),
         Step::Drop => Err(reason),
         Step::HandUp => {
@@ -298,6 +300,7 @@ fn foreign_source<H: Hook>(hook: &H, interface: &Interface, flow: &Flow) -> Resu
 #[inline(always)]
 fn send<H: Hook>(
     hook: &mut H,
+    interface: &Interface,
     packet: &Ipv4Packet,
     plan: &mut Plan,
     next: &mut NextHop,
@@ -321,6 +324,9 @@ fn send<H: Hook>(
         return Ok(());
     }
     let (now, flags) = (settings::now(), tcp_flags(packet));
+    if flags.opens() {
+        reopen(interface, packet, plan, now);
+    }
     let (packets, bytes) = (hook.segments(), hook.bytes(packet));
     plan.forward.carry(now, packets, bytes, flags);
     plan.reverse.carry(now, packets, bytes, flags);
@@ -329,6 +335,19 @@ fn send<H: Hook>(
     }
     translate::apply(hook, packet, &plan.to).ok_or(DropReason::Malformed)?;
     hook.complete(next).ok_or(DropReason::Malformed)
+}
+
+/// A SYN in either direction starts a session over that is closing.
+#[inline(always)]
+fn reopen(interface: &Interface, packet: &Ipv4Packet, plan: &Plan, now: Tick) {
+    if !plan.forward.is_none() {
+        let key = SessionKey::forward(&packet.flow, interface.vpc);
+        sessions::reopen_if_closing(&KernelTables, &key, now);
+    }
+    if !plan.reverse.is_none() {
+        let key = SessionKey::forward(&plan.to.reversed(), plan.reverse.owner);
+        sessions::reopen_if_closing(&KernelTables, &key, now);
+    }
 }
 
 #[inline(always)]
