@@ -15,7 +15,7 @@ use crate::{
         bound_key,
     },
     port_pool::{Candidates, PROBES, Part, RANKS, unguessable},
-    sessions::{end_if_expired, expired_holder},
+    sessions::expired_holder,
     shared::{
         bind, client_key, count_port, hold_binding, hold_client, live, move_client, permit,
         release_binding, release_client, revoke, uncount_port, wake,
@@ -136,7 +136,7 @@ pub fn claim_round<T: Tables>(tables: &T, claim: &Claim, round: u32) -> Result<b
 
 #[inline(always)]
 fn reclaim<T: Tables>(tables: &T, key: &SessionKey, now: Tick) {
-    if end_if_expired(tables, key, now) {
+    if tables.end_if_expired(key, now) {
         tables.count(Counter::SessionsReclaimed);
     }
 }

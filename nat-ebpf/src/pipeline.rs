@@ -9,7 +9,7 @@ use nat_common::{
     map_types::{ERROR_STAGE, FRAGMENT_STAGE, Interface, MAIN_STAGE, PublicUse, SessionKey},
     parse::{self, Frame, Ipv4Packet, Transport},
     reply::Answer,
-    sessions, translate,
+    translate,
     wire::TcpFlags,
 };
 
@@ -18,7 +18,7 @@ use crate::{
     forward::{self, Hook, Leads, NextHop},
     fragments,
     icmp_error::{self, Way},
-    kernel_tables::KernelTables,
+    kernel_tables::reopen_if_closing,
     leave,
     plan::{Plan, Step},
     policy_maps, refuse, settings,
@@ -342,11 +342,11 @@ fn send<H: Hook>(
 fn reopen(interface: &Interface, packet: &Ipv4Packet, plan: &Plan, now: Tick) {
     if !plan.forward.is_none() {
         let key = SessionKey::forward(&packet.flow, interface.vpc);
-        sessions::reopen_if_closing(&KernelTables, &key, now);
+        reopen_if_closing(&raw const key, now);
     }
     if !plan.reverse.is_none() {
         let key = SessionKey::forward(&plan.to.reversed(), plan.reverse.owner);
-        sessions::reopen_if_closing(&KernelTables, &key, now);
+        reopen_if_closing(&raw const key, now);
     }
 }
 

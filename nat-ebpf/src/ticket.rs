@@ -101,15 +101,14 @@ extern "C" fn serve_round(_index: u32, _nothing: *mut c_void) -> i64 {
     if ticket.outcome != WANTED {
         return STOP;
     }
-    let claim = ticket.claim;
-    ticket.outcome = match claim_round(&KernelTables, &claim, ticket.round) {
+    ticket.outcome = match claim_round(&KernelTables, &ticket.claim, ticket.round) {
         Ok(true) => MADE,
         Ok(false) => {
             ticket.round += 1;
             return GO_ON;
         }
         Err(DropReason::TableFull)
-            if ticket.made_room == 0 && kernel_tables::make_room(claim.now) =>
+            if ticket.made_room == 0 && kernel_tables::make_room(ticket.claim.now) =>
         {
             ticket.made_room = 1;
             return GO_ON;
