@@ -4,7 +4,7 @@
 use nat_common::{
     claim::Claim,
     drop_reason::DropReason,
-    flow::Flow,
+    flow::{Flow, protocol},
     map_types::{Gateway, Interface, PublicAddress, PublicUse, SessionKey, Target, bound_key},
     parse::Ipv4Packet,
     policy,
@@ -130,11 +130,10 @@ fn one_to_one<H: Hook>(
     else {
         return Ok(OneToOne::NotOurs);
     };
-    let is_hosts = match policy_maps::public_address(flow.destination) {
-        Some(public) => !reaches_somebody(flow, &public)?,
-        None => forward::leads(hook, flow) == Leads::ToHost,
-    };
-    if is_hosts {
+    // Who is there at a public IP of ours, `arrive.rs` sees.
+    if policy_maps::public_address(flow.destination).is_none()
+        && forward::leads(hook, flow) == Leads::ToHost
+    {
         return Ok(OneToOne::Pass);
     }
     plan.to = flow.with_source(elastic.public, flow.source_port);
@@ -195,11 +194,18 @@ fn first_packet<H: Hook>(
             _ => return local(hook, flow).map(|()| None),
         }
     }
+    let awaits_ports = packet.is_later_fragment() && protocol::is_translated(flow.protocol);
+    if let Some(public) = public
+        && matches!(public.purpose(), PublicUse::NatGateway)
+        && awaits_ports
+    {
+        return Ok(Some(public.owner()));
+    }
     if let Some(public) = public
         && !packet.is_error()
-        && !packet.is_later_fragment()
-        && !reaches_somebody(flow, &public)?
+        && !reaches_somebody(flow, &public).inspect_err(|_| plan.is_stateless = false)?
     {
+        plan.is_stateless = false;
         return Ok(None);
     }
     if public.is_none() {
@@ -225,7 +231,7 @@ fn first_packet<H: Hook>(
     {
         return Ok(None);
     }
-    if packet.is_later_fragment() {
+    if awaits_ports {
         return Ok(Some(number));
     }
     policy::translatable(packet)?;

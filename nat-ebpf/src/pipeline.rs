@@ -5,12 +5,11 @@
 use nat_common::{
     clock::Tick,
     drop_reason::DropReason,
-    flow::Flow,
+    flow::{Flow, protocol},
     map_types::{ERROR_STAGE, FRAGMENT_STAGE, Interface, MAIN_STAGE, PublicUse, SessionKey},
-    parse::{self, Frame, Ipv4Packet, Transport},
+    parse::{self, Frame, Ipv4Packet},
     reply::Answer,
     translate,
-    wire::TcpFlags,
 };
 
 use crate::{
@@ -131,6 +130,7 @@ fn fragment<H: Hook>(
         };
         if packet.is_first_fragment()
             && !plan.is_stateless
+            && protocol::is_translated(packet.flow.protocol)
             && step != Step::Claim
             && fragments::remember(&datagram, step, plan)
             && hook.release(&datagram, true)
@@ -140,7 +140,14 @@ fn fragment<H: Hook>(
         }
     }
     match step {
-        Step::GoOn => send(hook, interface, packet, plan, next),
+        Step::GoOn => {
+            let sent = send(hook, interface, packet, plan, next);
+            // The rest is of no use to anybody.
+            if sent.is_err() && packet.is_first_fragment() {
+                fragments::give_up(&datagram);
+            }
+            sent
+        }
         Step::Pass | Step::Undecided => Ok(()),
         Step::Drop => Err(reason),
         Step::HandUp => {
@@ -323,7 +330,7 @@ fn send<H: Hook>(
     if !matches!(next.verdict, Verdict::Forward) {
         return Ok(());
     }
-    let (now, flags) = (settings::now(), tcp_flags(packet));
+    let (now, flags) = (settings::now(), packet.flags);
     if flags.opens() {
         reopen(interface, packet, plan, now);
     }
@@ -347,13 +354,5 @@ fn reopen(interface: &Interface, packet: &Ipv4Packet, plan: &Plan, now: Tick) {
     if !plan.reverse.is_none() {
         let key = SessionKey::forward(&plan.to.reversed(), plan.reverse.owner);
         reopen_if_closing(&raw const key, now);
-    }
-}
-
-#[inline(always)]
-fn tcp_flags(packet: &Ipv4Packet) -> TcpFlags {
-    match packet.transport {
-        Transport::Tcp(flags) => flags,
-        _ => TcpFlags::NONE,
     }
 }

@@ -517,9 +517,9 @@ impl Bench {
             .unwrap()
     }
 
-    /// What other packets did to the counters does not count.
-    pub fn settle(&mut self) {
-        self.counts.settle();
+    /// Waits until so many more packets were dropped, which then do not count for the next one.
+    pub fn settle(&mut self, dropped: usize) {
+        self.counts.settle(dropped as u64);
     }
 
     pub fn drops(&self, reason: &str) -> u64 {
