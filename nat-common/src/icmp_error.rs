@@ -8,6 +8,7 @@ use crate::{
     flow::{Flow, protocol},
     packet::{Packet, TransportEdit},
     parse::{IPV4_OFFSET, Ipv4Packet},
+    translate::{address_change, port_change},
     wire::{
         Fragment, IcmpHeader, IcmpType, Ipv4Addresses, Ipv4Header, Ipv4Rewrite, TcpHeader,
         UdpHeader,
@@ -227,15 +228,8 @@ pub fn apply<P: Packet + ?Sized>(
 ) -> Option<()> {
     // The error's checksum covers all that changes in the quote.
     let mut change = Delta::NONE;
-    let addresses = Delta::NONE
-        .replace32(quote.flow.source.raw(), to.quoted.source.raw())
-        .replace32(quote.flow.destination.raw(), to.quoted.destination.raw());
-    let ports = Delta::NONE
-        .replace16(quote.flow.source_port.raw(), to.quoted.source_port.raw())
-        .replace16(
-            quote.flow.destination_port.raw(),
-            to.quoted.destination_port.raw(),
-        );
+    let addresses = address_change(&quote.flow, &to.quoted);
+    let ports = port_change(&quote.flow, &to.quoted);
 
     let at = quote.ip_offset + Ipv4Header::CHECKSUM;
     change = change
@@ -274,16 +268,16 @@ pub fn apply<P: Packet + ?Sized>(
         Quoted::CutShort | Quoted::Nested | Quoted::Opaque => {}
     }
 
-    packet.edit_transport_checksum(
-        error.transport_offset + IcmpHeader::CHECKSUM,
-        TransportEdit {
-            header: change,
-            ..TransportEdit::default()
-        },
-    )?;
-    let outer = Delta::NONE
-        .replace32(error.flow.source.raw(), to.source.raw())
-        .replace32(error.flow.destination.raw(), to.destination.raw());
+    if !change.is_none() {
+        packet.edit_transport_checksum(
+            error.transport_offset + IcmpHeader::CHECKSUM,
+            TransportEdit {
+                header: change,
+                ..TransportEdit::default()
+            },
+        )?;
+    }
+    let outer = address_change(&error.flow, &to.flow());
     let header = packet.load::<Ipv4Header>(IPV4_OFFSET)?.rewritable();
     packet.store(
         IPV4_OFFSET + Ipv4Rewrite::OFFSET,
@@ -299,6 +293,9 @@ fn edit<P: Packet + ?Sized>(
     delta: Delta,
     zero_is_none: bool,
 ) -> Option<Delta> {
+    if delta.is_none() {
+        return Some(Delta::NONE);
+    }
     let old = packet.load::<u16>(at)?;
     let new = if zero_is_none {
         delta.apply_udp(old)

@@ -20,14 +20,20 @@ pub fn apply<P: Packet + ?Sized>(packet: &mut P, parsed: &Ipv4Packet, to: &Flow)
     match parsed.transport {
         Transport::Tcp => {
             edit(packet, at + TcpHeader::CHECKSUM, addresses, ports, false)?;
-            store_ports(packet, at, ports, to)?;
+            store_ports(packet, at, &parsed.flow, to)?;
         }
         Transport::Udp => {
             edit(packet, at + UdpHeader::CHECKSUM, addresses, ports, true)?;
-            store_ports(packet, at, ports, to)?;
+            store_ports(packet, at, &parsed.flow, to)?;
         }
-        Transport::IcmpEchoRequest => store_identifier(packet, at, ports, to.source_port)?,
-        Transport::IcmpEchoReply => store_identifier(packet, at, ports, to.destination_port)?,
+        Transport::IcmpEchoRequest => {
+            let identifier = (parsed.flow.source_port, to.source_port);
+            store_identifier(packet, at, ports, identifier)?;
+        }
+        Transport::IcmpEchoReply => {
+            let identifier = (parsed.flow.destination_port, to.destination_port);
+            store_identifier(packet, at, ports, identifier)?;
+        }
         Transport::IcmpError | Transport::IcmpOther | Transport::Opaque => {}
     }
     let header = packet.load::<Ipv4Header>(IPV4_OFFSET)?.rewritable();
@@ -47,8 +53,9 @@ pub fn renumber<P: Packet + ?Sized>(packet: &mut P, identification: u16) -> Opti
     packet.store(IPV4_OFFSET + Ipv4Header::IDENTIFICATION, identification)
 }
 
+/// The change that other addresses make to a checksum; none where they stay the same.
 #[inline(always)]
-fn address_change(from: &Flow, to: &Flow) -> Delta {
+pub(crate) fn address_change(from: &Flow, to: &Flow) -> Delta {
     let mut change = Delta::NONE;
     if from.source != to.source {
         change = change.replace32(from.source.raw(), to.source.raw());
@@ -59,8 +66,10 @@ fn address_change(from: &Flow, to: &Flow) -> Delta {
     change
 }
 
+/// The change that other ports make to a checksum. None where they stay the same, and where 65,535
+/// becomes 0, which is the same to a checksum.
 #[inline(always)]
-fn port_change(from: &Flow, to: &Flow) -> Delta {
+pub(crate) fn port_change(from: &Flow, to: &Flow) -> Delta {
     let mut change = Delta::NONE;
     if from.source_port != to.source_port {
         change = change.replace16(from.source_port.raw(), to.source_port.raw());
@@ -96,10 +105,10 @@ fn edit<P: Packet + ?Sized>(
 fn store_ports<P: Packet + ?Sized>(
     packet: &mut P,
     offset: usize,
-    change: Delta,
+    from: &Flow,
     to: &Flow,
 ) -> Option<()> {
-    if change.is_none() {
+    if from.source_port == to.source_port && from.destination_port == to.destination_port {
         return Some(());
     }
     packet.store(offset, to.source_port.raw())?;
@@ -112,9 +121,9 @@ fn store_identifier<P: Packet + ?Sized>(
     packet: &mut P,
     offset: usize,
     change: Delta,
-    identifier: Port,
+    (from, to): (Port, Port),
 ) -> Option<()> {
-    if change.is_none() {
+    if from == to {
         return Some(());
     }
     edit(
@@ -124,5 +133,5 @@ fn store_identifier<P: Packet + ?Sized>(
         change,
         false,
     )?;
-    packet.store(offset + IcmpHeader::IDENTIFIER, identifier.raw())
+    packet.store(offset + IcmpHeader::IDENTIFIER, to.raw())
 }

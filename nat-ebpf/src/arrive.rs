@@ -5,7 +5,7 @@ use nat_common::{
     claim::Claim,
     drop_reason::DropReason,
     flow::{Flow, protocol},
-    map_types::{Interface, PublicAddress, PublicUse, SessionKey},
+    map_types::{Interface, PublicAddress, PublicUse, SessionKey, bound_key},
     parse::{Ipv4Packet, Transport},
     sessions, shared,
     tables::Side,
@@ -47,14 +47,23 @@ pub fn translate_destination(
             // Nobody is let in without a session who can't be where the packet comes from.
             let may_open = from_inside || may_come_from_outside(interface, &packet.flow);
             match to_gateway(packet, public.owner(), may_open, plan) {
-                // The host's own, unless a session was made for it on the way here.
-                Err(DropReason::NoSession) if public.is_shared() && plan.forward.is_none() => {
+                // The host's own; from inside, if nobody there has the port either.
+                Err(DropReason::NoSession)
+                    if public.is_shared()
+                        && (!from_inside || (plan.forward.is_none() && !is_bound(&plan.to))) =>
+                {
                     Ok(Step::Pass)
                 }
                 other => other,
             }
         }
     }
+}
+
+/// Somebody inside has the public address and port that a flow is addressed to.
+#[inline(always)]
+pub fn is_bound(flow: &Flow) -> bool {
+    shared::live(&KernelTables, &bound_key(flow)).is_some()
 }
 
 /// A sender that claims to be inside, or that nobody can be, is not let in to an instance.
@@ -108,6 +117,8 @@ fn to_gateway(
         };
         return match ticket::redeem(&claim) {
             None => Ok(Step::Claim),
+            // The two have a session by another public port.
+            Some(DropReason::ClaimRace) => Err(DropReason::NoSession),
             Some(reason) => Err(reason),
         };
     }

@@ -53,7 +53,7 @@ fn find(key: &DatagramKey) -> Option<*mut Fate> {
     let fate = FRAGMENTS.get_ptr_mut(key)?;
     // SAFETY: an entry's memory stays valid.
     let seen = unsafe { (*fate).seen };
-    (elapsed(settings::now(), seen) < Fate::LIFETIME).then_some(fate)
+    (elapsed(settings::now(), seen) <= Fate::LIFETIME).then_some(fate)
 }
 
 #[inline(always)]

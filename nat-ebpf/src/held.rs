@@ -137,7 +137,7 @@ extern "C" fn release_one(index: u32, release: *mut c_void) -> i64 {
         {
             return 0;
         }
-        let is_fresh = elapsed(release.now, (*place).seen) < Fate::LIFETIME;
+        let is_fresh = elapsed(release.now, (*place).seen) <= Fate::LIFETIME;
         if is_fresh && (*place).key == release.key {
             let length = within_bounds(&raw const (*place).length);
             let bytes = (&raw const (*place).bytes).cast();

@@ -5,15 +5,16 @@ use nat_common::{
     claim::Claim,
     drop_reason::DropReason,
     flow::{Flow, protocol},
-    map_types::{Gateway, Interface, PublicAddress, PublicUse, SessionKey, Target, bound_key},
+    map_types::{Gateway, Interface, PublicAddress, PublicUse, SessionKey, Target},
     parse::Ipv4Packet,
     policy,
     reply::Answer,
-    sessions, shared,
+    sessions,
     tables::{Side, Tables as _},
 };
 
 use crate::{
+    arrive::is_bound,
     forward::{self, Hook, Leads},
     kernel_tables::KernelTables,
     plan::{Plan, Step},
@@ -164,12 +165,6 @@ fn reaches_somebody(flow: &Flow, public: &PublicAddress) -> Result<bool, DropRea
     }
 }
 
-/// Somebody inside has the public address and port that a flow is addressed to.
-#[inline(always)]
-fn is_bound(flow: &Flow) -> bool {
-    shared::live(&KernelTables, &bound_key(flow)).is_some()
-}
-
 /// Decides about a packet without a session: the NAT gateway that is to make one, or `None` for a
 /// packet that is the host's.
 // Inlined, as everything that branches on what `parse` found: before 6.9 the verifier loses track of
@@ -197,16 +192,25 @@ fn first_packet<H: Hook>(
     let awaits_ports = packet.is_later_fragment() && protocol::is_translated(flow.protocol);
     if let Some(public) = public
         && matches!(public.purpose(), PublicUse::NatGateway)
-        && awaits_ports
     {
-        return Ok(Some(public.owner()));
+        if awaits_ports {
+            return Ok(Some(public.owner()));
+        }
+        if public.is_shared() && packet.is_error() {
+            return Ok(match target {
+                Some(Target::NatGateway(number)) => Some(number),
+                _ => None,
+            });
+        }
     }
     if let Some(public) = public
         && !packet.is_error()
-        && !reaches_somebody(flow, &public).inspect_err(|_| plan.is_stateless = false)?
     {
-        plan.is_stateless = false;
-        return Ok(None);
+        // Ports decide, even where the route does in the end.
+        plan.is_stateless &= matches!(public.purpose(), PublicUse::Elastic(_));
+        if !reaches_somebody(flow, &public)? {
+            return Ok(None);
+        }
     }
     if public.is_none() {
         match forward::leads(hook, flow) {

@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone, Copy)]
 struct Ticket {
     claim: Claim,
-    /// [`NOTHING`], [`WANTED`], or [`REFUSED`] and a drop reason.
+    /// [`NOTHING`], [`WANTED`], [`MADE`], or [`REFUSED`] and a drop reason.
     outcome: u32,
     round: u32,
     /// Room was made in a full table.
@@ -28,13 +28,14 @@ struct Ticket {
 
 const NOTHING: u32 = 0;
 const WANTED: u32 = 1;
+const MADE: u32 = 2;
 const REFUSED: u32 = 0x100;
 
 #[map]
 static TICKET: PerCpuArray<Ticket> = PerCpuArray::with_max_entries(1, 0);
 
-/// The packet needs this session. `None`: it is yet to be made, or was made and has ended at once;
-/// otherwise it was tried, and this is why it is not there.
+/// The packet needs this session. `None`: it is yet to be made; otherwise it was tried, and this is
+/// why the session is not there.
 #[inline(always)]
 pub fn redeem(wanted: &Claim) -> Option<DropReason> {
     let Some(ticket) = TICKET.get_ptr_mut(0) else {
@@ -42,7 +43,7 @@ pub fn redeem(wanted: &Claim) -> Option<DropReason> {
     };
     // SAFETY: this CPU's own slot.
     let ticket = unsafe { &mut *ticket };
-    if ticket.outcome >= REFUSED && ticket.claim == *wanted {
+    if ticket.outcome >= MADE && ticket.claim == *wanted {
         let outcome = ticket.outcome;
         ticket.outcome = NOTHING;
         return Some(reason(outcome));
@@ -61,6 +62,7 @@ fn reason(outcome: u32) -> DropReason {
         reason if reason == DropReason::ClientQuota as u32 => DropReason::ClientQuota,
         reason if reason == DropReason::TableFull as u32 => DropReason::TableFull,
         reason if reason == DropReason::Internal as u32 => DropReason::Internal,
+        // Made, but for another public port, or it is being ended already.
         _ => DropReason::ClaimRace,
     }
 }
@@ -100,7 +102,7 @@ extern "C" fn serve_round(_index: u32, _nothing: *mut c_void) -> i64 {
         return STOP;
     }
     ticket.outcome = match claim_round(&KernelTables, &ticket.claim, ticket.round) {
-        Ok(true) => NOTHING,
+        Ok(true) => MADE,
         Ok(false) => {
             ticket.round += 1;
             return GO_ON;

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use aya::{
     Pod, TestRun as _,
-    maps::{Array, HashMap, Map, MapError},
+    maps::{Array, HashMap, Map, MapError, PerCpuArray, PerCpuValues},
     programs::{Program, TestRunOptions},
+    util::nr_cpus,
 };
 use nat_common::{
     address::{Address, Port},
     clock::{Tick, tick},
     icmp_error::{self, Translated},
-    map_types::{Binding, Client, ClientKey, Gateway, Session, SessionKey, names},
+    map_types::{Binding, Client, ClientKey, Gateway, HeldFrame, Session, SessionKey, names},
     parse, translate,
 };
 use nat_tests::{
@@ -350,6 +351,15 @@ impl Bench {
             self.clear::<ClientKey, Client>(names::CLIENTS, |_| true);
             self.clear::<[u8; 16], u32>("EXHAUSTED", |_| true);
             self.clear::<[u8; 16], [u8; 24]>("FRAGMENTS", |_| true);
+            let mut ticket = self.map::<PerCpuArray<_, [u8; 36]>>("TICKET");
+            let empty = vec![[0; 36]; nr_cpus().map_err(|(_, error)| error)?];
+            ticket.set(0, PerCpuValues::try_from(empty)?, 0)?;
+            let mut held = self.map::<Array<_, [u8; size_of::<HeldFrame>()]>>("HELD");
+            for index in 0..held.len() {
+                if held.get(&index, 0)?[0] != 0 {
+                    held.set(index, [0; size_of::<HeldFrame>()], 0)?;
+                }
+            }
             let mut identifications = self.map::<Array<_, u64>>("IDENTIFICATIONS");
             for index in 0..identifications.len() {
                 identifications.set(index, 0, 0)?;
@@ -601,7 +611,8 @@ fn test_run(
     ingress: u32,
     frame: &[u8],
 ) -> anyhow::Result<(u32, Vec<u8>)> {
-    let mut out = vec![0; frame.len() + 64];
+    // A program may make another packet of it.
+    let mut out = vec![0; frame.len() + 4096];
     let context = match hook {
         Hook::Xdp => xdp_context(ingress, frame.len()),
         Hook::Tc => tc_context(ingress),

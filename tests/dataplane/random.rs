@@ -92,7 +92,9 @@ const SHRINKING: Duration = Duration::from_secs(60);
 fn explain(bench: &mut Bench, seed: u64, failure: &Failure) -> ! {
     let start = Instant::now();
     let mut last = failure.complaint.clone();
+    let mut runs = 0;
     let steps = shrink(&failure.steps, |steps| {
+        runs += 1;
         if start.elapsed() > SHRINKING {
             return false;
         }
@@ -110,7 +112,7 @@ fn explain(bench: &mut Bench, seed: u64, failure: &Failure) -> ! {
         .map(|step| format!("  {}", show(step)))
         .collect();
     panic!(
-        "NAT_TEST_SEED={seed}: {last}\nafter {} steps:\n{}\nwith the gateway\n{}",
+        "NAT_TEST_SEED={seed}: {last}\nafter {} steps ({runs} runs to find them):\n{}\nwith the gateway\n{}",
         steps.len(),
         shown.join("\n"),
         bench.model().config().gateway_toml()

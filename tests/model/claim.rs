@@ -17,18 +17,16 @@ use super::{
 use crate::packets::protocol;
 
 impl Model {
-    /// The session of `flow`, unless it has expired: then it is removed.
-    pub(super) fn live(&mut self, now: Duration, flow: &Flow) -> Option<Session> {
+    /// The session of `flow`, unless it has expired: it stays in the table until
+    /// another one takes its place, or a sweep comes.
+    pub(super) fn live(&self, now: Duration, flow: &Flow) -> Option<Session> {
         let session = *self.sessions.find(flow)?;
-        if session.is_expired(now, &self.config.gateways[session.gateway]) {
-            self.remove(now, flow);
-            return None;
-        }
-        Some(session)
+        let gateway = &self.config.gateways[session.gateway];
+        (!session.is_expired(now, gateway)).then_some(session)
     }
 
     /// The session that a remote end reaches at a public one, unless it has expired.
-    pub(super) fn live_outside(&mut self, now: Duration, outside: &Outside) -> Option<Session> {
+    pub(super) fn live_outside(&self, now: Duration, outside: &Outside) -> Option<Session> {
         let flow = self.sessions.find_outside(outside)?.flow;
         self.live(now, &flow)
     }
@@ -50,7 +48,7 @@ impl Model {
         }
     }
 
-    /// Opens a session from inside for `flow`, which has none.
+    /// Opens a session from inside for `flow`, which has none but an expired one.
     pub(super) fn claim(
         &mut self,
         now: Duration,
@@ -58,6 +56,7 @@ impl Model {
         flow: Flow,
         choice: &mut Choice<'_>,
     ) -> Result<Session, Stop> {
+        self.remove(now, &flow);
         let client = *flow.inside.ip();
         self.session_quota(gateway, client)?;
         let settings = &self.config.gateways[gateway];

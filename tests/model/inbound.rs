@@ -140,6 +140,7 @@ impl Model {
         if self.live(now, &flow).is_some() {
             return Err(no_session());
         }
+        self.remove(now, &flow);
         if self.session_quota(gateway, *inside.ip()).is_err() {
             return Err(Stop::drop(DropReason::ClientQuota));
         }

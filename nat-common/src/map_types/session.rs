@@ -230,7 +230,7 @@ impl Session {
     #[inline(always)]
     pub const fn carry(&mut self, now: Tick, packets: u64, bytes: u64, flags: TcpFlags) {
         let seen = tcp_state::after(self.tcp_seen(), flags).bits();
-        let repeated_reset = flags.any(TcpFlags::RST) && seen == self.tcp_seen;
+        let repeated_reset = flags.any(TcpFlags::RST) && self.tcp_seen().any(TcpFlags::RST);
         if self.last_seen != now && !repeated_reset {
             self.last_seen = now;
         }
