@@ -76,6 +76,7 @@ on_both_hooks! {
     a_private_sender_outside_reaches_no_instance => super::spoofed_outside;
     an_answer_whose_subnet_is_gone_never_leaves_by_the_uplink => super::subnet_gone;
     a_pool_fills_to_its_last_port_and_the_next_session_is_told_why => super::full_pool;
+    profile_rfc_fills_its_pool_to_the_last_port => super::rfc::limits::profile_rfc_fills_its_pool_to_the_last_port;
     a_port_that_is_freed_is_found_at_once => super::freed_port;
     two_cpus_racing_on_a_new_flow_end_with_one_mapping => super::race;
     an_idle_session_ends_in_two_steps_and_a_packet_between_them_keeps_it => super::expiry;

@@ -156,3 +156,27 @@ pub fn rfc6888_req8_a_freed_port_rests_for_120_seconds(hook: Hook) {
     assert_eq!(swept(&mut bench), 1);
     public(&mut bench, &syn(neighbour(), server()));
 }
+
+/// Every port has its binding, and then there is none, whatever the destination.
+pub fn profile_rfc_fills_its_pool_to_the_last_port(hook: Hook) {
+    const POOL: u16 = 65_535 - 1024 + 1;
+    let mut bench = Bench::with_gateway(hook, Kind::Rfc.gateway());
+    let hosts = [7, 8, 9].map(|last| [10, 40, 2, last]);
+    let packets: Vec<_> = hosts
+        .iter()
+        .flat_map(|host| (0..POOL / 3).map(|port| SocketAddrV4::new((*host).into(), 1024 + port)))
+        .map(|from| syn(from, server()).build())
+        .collect();
+    let seen = bench.run_on_cpus(1, PRIVATE, &packets);
+    let mut ports: Vec<_> = seen[0]
+        .iter()
+        .map(|frame| parsed(frame).source().port())
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!(ports.len(), usize::from(POOL), "each port once");
+    for to in [server(), other_server()] {
+        let late = syn(host(), to);
+        assert_eq!(verdict(&mut bench, PRIVATE, &late), "port_exhausted");
+    }
+}

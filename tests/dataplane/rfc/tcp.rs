@@ -245,12 +245,7 @@ pub fn rfc7857_rsts_and_errors_that_answer_do_not_refresh(hook: Hook) {
         for _ in 0..3 {
             bench.advance(seconds(60));
             connection.carry(&mut bench, &[(OUT, RST)]);
-            let quoted = connection
-                .packet(IN, ACK)
-                .destination(*connection.inside.ip());
-            let quoted = PacketBuilder::tcp(connection.outside, connection.inside)
-                .flags(ACK)
-                .payload_len(quoted.build().len() % 8);
+            let quoted = segment(connection.outside, connection.inside, ACK);
             let error = PacketBuilder::icmp(
                 *connection.inside.ip(),
                 *connection.outside.ip(),
