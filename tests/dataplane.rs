@@ -13,6 +13,8 @@ mod capture;
 mod counts;
 #[path = "dataplane/random.rs"]
 mod random;
+#[path = "dataplane/rfc.rs"]
+mod rfc;
 
 use std::time::Duration;
 
@@ -74,11 +76,56 @@ on_both_hooks! {
     a_private_sender_outside_reaches_no_instance => super::spoofed_outside;
     an_answer_whose_subnet_is_gone_never_leaves_by_the_uplink => super::subnet_gone;
     a_pool_fills_to_its_last_port_and_the_next_session_is_told_why => super::full_pool;
+    profile_rfc_fills_its_pool_to_the_last_port => super::rfc::limits::profile_rfc_fills_its_pool_to_the_last_port;
     a_port_that_is_freed_is_found_at_once => super::freed_port;
     two_cpus_racing_on_a_new_flow_end_with_one_mapping => super::race;
     an_idle_session_ends_in_two_steps_and_a_packet_between_them_keeps_it => super::expiry;
     a_vpc_address_without_a_subnet_never_leaves_by_the_uplink => super::no_subnet;
     a_table_that_is_full_drops_with_its_reason_and_keeps_what_it_has => super::full_table;
+    rfc4787_req5_a_mapping_outlives_its_timer_by_nothing => super::rfc::udp::rfc4787_req5_a_mapping_outlives_its_timer_by_nothing;
+    rfc4787_req5_an_expired_mapping_lets_nobody_in => super::rfc::udp::rfc4787_req5_an_expired_mapping_lets_nobody_in;
+    rfc4787_req6_packets_from_inside_keep_a_mapping => super::rfc::udp::rfc4787_req6_packets_from_inside_keep_a_mapping;
+    rfc4787_req7_an_outside_host_with_an_inside_address_is_refused => super::rfc::udp::rfc4787_req7_an_outside_host_with_an_inside_address_is_refused;
+    rfc4787_req10_payloads_are_left_alone => super::rfc::udp::rfc4787_req10_payloads_are_left_alone;
+    rfc4787_req11_exhaustion_changes_neither_mapping_nor_filtering => super::rfc::udp::rfc4787_req11_exhaustion_changes_neither_mapping_nor_filtering;
+    rfc4787_req13_too_big_with_df_is_told_the_mtu => super::rfc::udp::rfc4787_req13_too_big_with_df_is_told_the_mtu;
+    rfc3022_no_private_address_leaves_by_the_uplink => super::rfc::udp::rfc3022_no_private_address_leaves_by_the_uplink;
+    rfc6864_a_whole_datagram_keeps_its_identification => super::rfc::udp::rfc6864_a_whole_datagram_keeps_its_identification;
+    rfc6864_first_fragments_of_two_hosts_get_different_identifications => super::rfc::udp::rfc6864_first_fragments_of_two_hosts_get_different_identifications;
+    rfc5382_req2_every_valid_sequence_passes => super::rfc::tcp::rfc5382_req2_every_valid_sequence_passes;
+    rfc5382_req2_a_connection_opened_from_outside_passes => super::rfc::tcp::rfc5382_req2_a_connection_opened_from_outside_passes;
+    rfc5382_req4_an_unsolicited_syn_is_dropped_in_silence => super::rfc::tcp::rfc5382_req4_an_unsolicited_syn_is_dropped_in_silence;
+    rfc5382_req5_an_established_connection_may_be_idle_for_2_h_4_min => super::rfc::tcp::rfc5382_req5_an_established_connection_may_be_idle_for_2_h_4_min;
+    rfc7857_partial_open_lasts_for_4_minutes => super::rfc::tcp::rfc7857_partial_open_lasts_for_4_minutes;
+    rfc7857_closing_lasts_for_4_minutes => super::rfc::tcp::rfc7857_closing_lasts_for_4_minutes;
+    rfc7857_a_rst_is_translated_and_its_session_lasts_for_4_more_minutes => super::rfc::tcp::rfc7857_a_rst_is_translated_and_its_session_lasts_for_4_more_minutes;
+    rfc7857_a_rst_from_off_the_path_does_not_kill_a_connection => super::rfc::tcp::rfc7857_a_rst_from_off_the_path_does_not_kill_a_connection;
+    rfc7857_rsts_and_errors_that_answer_do_not_refresh => super::rfc::tcp::rfc7857_rsts_and_errors_that_answer_do_not_refresh;
+    rfc5382_req8_two_hosts_connect_by_their_public_ends => super::rfc::tcp::rfc5382_req8_two_hosts_connect_by_their_public_ends;
+    rfc5382_req8a_a_hairpins_receiver_sees_the_public_end => super::rfc::tcp::rfc5382_req8a_a_hairpins_receiver_sees_the_public_end;
+    rfc5382_req9_and_rfc5382_req10_errors_are_translated_and_end_no_connection => super::rfc::tcp::rfc5382_req9_and_rfc5382_req10_errors_are_translated_and_end_no_connection;
+    a_syn_reopens_a_session_that_is_closing => super::rfc::tcp::a_syn_reopens_a_session_that_is_closing;
+    an_unknown_segment_from_inside_is_reset_in_profile_aws => super::rfc::tcp::an_unknown_segment_from_inside_is_reset_in_profile_aws;
+    rfc4787_req12_icmp_never_removes_a_mapping => super::rfc::icmp::rfc4787_req12_icmp_never_removes_a_mapping;
+    rfc5508_req1_a_ping_and_its_answer_pass => super::rfc::icmp::rfc5508_req1_a_ping_and_its_answer_pass;
+    rfc5508_req2_a_query_session_lives_for_60_seconds => super::rfc::icmp::rfc5508_req2_a_query_session_lives_for_60_seconds;
+    rfc5508_req3_an_error_with_a_wrong_checksum_stays_wrong => super::rfc::icmp::rfc5508_req3_an_error_with_a_wrong_checksum_stays_wrong;
+    rfc5508_req3a_a_quote_with_a_wrong_ip_checksum_is_dropped => super::rfc::icmp::rfc5508_req3a_a_quote_with_a_wrong_ip_checksum_is_dropped;
+    rfc5508_req3b_ip_options_in_a_quote_are_skipped => super::rfc::icmp::rfc5508_req3b_ip_options_in_a_quote_are_skipped;
+    rfc5508_req3c_a_quoted_transport_checksum_is_not_validated => super::rfc::icmp::rfc5508_req3c_a_quoted_transport_checksum_is_not_validated;
+    rfc4884_and_rfc5508_req3d_extensions_are_no_part_of_the_quote => super::rfc::icmp::rfc4884_and_rfc5508_req3d_extensions_are_no_part_of_the_quote;
+    rfc5508_req4_an_error_from_outside_is_about_the_inside_packet => super::rfc::icmp::rfc5508_req4_an_error_from_outside_is_about_the_inside_packet;
+    rfc5508_req5_and_rfc5508_req5c_an_error_from_inside_shows_the_public_end => super::rfc::icmp::rfc5508_req5_and_rfc5508_req5c_an_error_from_inside_shows_the_public_end;
+    rfc5508_req6_errors_neither_refresh_nor_end_a_session => super::rfc::icmp::rfc5508_req6_errors_neither_refresh_nor_end_a_session;
+    rfc5508_req7_pings_and_errors_are_hairpinned => super::rfc::icmp::rfc5508_req7_pings_and_errors_are_hairpinned;
+    rfc5508_req10_unreachable_time_exceeded_and_echo_are_handled => super::rfc::icmp::rfc5508_req10_unreachable_time_exceeded_and_echo_are_handled;
+    rfc5508_req11_other_icmp_is_dropped => super::rfc::icmp::rfc5508_req11_other_icmp_is_dropped;
+    rfc768_a_quoted_datagram_without_checksum_stays_without => super::rfc::icmp::rfc768_a_quoted_datagram_without_checksum_stays_without;
+    rfc6888_req11d_exhaustion_evicts_no_mapping => super::rfc::limits::rfc6888_req11d_exhaustion_evicts_no_mapping;
+    rfc5508_req8_and_rfc6888_req11_exhaustion_is_dropped_told_and_counted => super::rfc::limits::rfc5508_req8_and_rfc6888_req11_exhaustion_is_dropped_told_and_counted;
+    rfc6888_req4_and_rfc6888_req5_quotas_hold_for_each_client => super::rfc::limits::rfc6888_req4_and_rfc6888_req5_quotas_hold_for_each_client;
+    rfc6888_req6_translation_is_off_where_rules_say_so => super::rfc::limits::rfc6888_req6_translation_is_off_where_rules_say_so;
+    rfc6888_req8_a_freed_port_rests_for_120_seconds => super::rfc::limits::rfc6888_req8_a_freed_port_rests_for_120_seconds;
 }
 
 fn syn(host: std::net::Ipv4Addr, port: u16, server: std::net::Ipv4Addr) -> Vec<u8> {

@@ -351,6 +351,7 @@ const fn round(v: [u64; 4]) -> [u64; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::Address;
     use proptest::prelude::*;
 
     fn pool(ranges: &[(u16, u16)]) -> PortPool {
@@ -421,6 +422,64 @@ mod tests {
             standard.write(&word.to_le_bytes());
         }
         assert_eq!(sip_hash([0, 0], words), standard.finish());
+    }
+
+    const FLOW: Flow = Flow {
+        source: Address::from_raw(1),
+        destination: Address::from_raw(2),
+        source_port: Port::new(3),
+        destination_port: Port::new(4),
+        protocol: 6,
+    };
+
+    #[test]
+    fn rfc6056_the_choice_depends_on_the_secret_and_on_all_of_the_flow() {
+        let chosen = |secret, flow: Flow, salt| unguessable(secret, &flow, 1, salt);
+        let (address, port) = (Address::from_raw(9), Port::new(9));
+        let mut all = std::collections::HashSet::from([chosen([1, 2], FLOW, 0)]);
+        for (secret, flow, salt) in [
+            ([3, 2], FLOW, 0),
+            ([1, 3], FLOW, 0),
+            ([1, 2], FLOW, 1),
+            ([1, 2], FLOW.with_source(address, FLOW.source_port), 0),
+            ([1, 2], FLOW.with_source(FLOW.source, port), 0),
+            (
+                [1, 2],
+                FLOW.with_destination(address, FLOW.destination_port),
+                0,
+            ),
+            ([1, 2], FLOW.with_destination(FLOW.destination, port), 0),
+            (
+                [1, 2],
+                Flow {
+                    protocol: 17,
+                    ..FLOW
+                },
+                0,
+            ),
+        ] {
+            assert!(all.insert(chosen(secret, flow, salt)), "{flow:?}, {salt}");
+        }
+    }
+
+    #[test]
+    fn rfc6056_first_candidates_are_spread_evenly_over_the_pool() {
+        const PARTS: u32 = 16;
+        const EACH: u32 = 1000;
+        let pool = pool(&[(1024, 65_535)]);
+        let mut counts = [0; PARTS as usize];
+        // One flow again and again, as somebody would who wants to guess the next one.
+        for salt in 0..PARTS * EACH {
+            let random = unguessable([1, 2], &FLOW, 1, salt);
+            let candidates = Candidates::new(Part::all(&pool), random);
+            let index = pool.index_of(candidates.port(&pool, Port::NONE, 0));
+            counts[(index * PARTS / pool.size()) as usize] += 1;
+        }
+        // Five standard deviations.
+        assert!(
+            counts.iter().all(|&count: &u32| count.abs_diff(EACH) < 160),
+            "{counts:?}"
+        );
     }
 
     proptest! {

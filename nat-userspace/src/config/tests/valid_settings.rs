@@ -77,6 +77,31 @@ fn rfc_has_the_timers_and_the_filtering_of_the_rfcs() {
 }
 
 #[test]
+fn rfc4787_req5_and_rfc5382_req5_and_rfc5508_req2_timers_by_default() {
+    let seconds = |profile: &str| {
+        let text = format!("profile = \"{profile}\"\n  public_ips = [\"198.51.100.10\"]");
+        let timeouts = gateway(&text).timeouts;
+        [timeouts.udp, timeouts.tcp_established, timeouts.icmp].map(|timer| timer.as_secs())
+    };
+    assert_eq!(seconds("rfc"), [300, 7440, 60]);
+    assert_eq!(seconds("aws"), [350, 350, 60], "as AWS has it");
+}
+
+#[test]
+fn rfc7857_partial_open_and_closing_have_4_minutes_by_default_and_timers_of_their_own() {
+    for profile in ["aws", "rfc"] {
+        let text = format!("profile = \"{profile}\"\n  public_ips = [\"198.51.100.10\"]");
+        let of = |more: &str| {
+            let timeouts = gateway(&format!("{text}\n  {more}")).timeouts;
+            [timeouts.tcp_opening, timeouts.tcp_closing].map(|timer| timer.as_secs())
+        };
+        assert_eq!(of(""), [240, 240]);
+        assert_eq!(of("timeouts = { tcp_opening = 60 }"), [60, 240]);
+        assert_eq!(of("timeouts = { tcp_closing = 60 }"), [240, 60]);
+    }
+}
+
+#[test]
 fn the_only_address_need_not_be_named_in_a_forward() {
     let forward = "forward = [{ protocol = \"tcp\", port = \"80\", to = \"10.40.2.101:80\" }]";
     let public = gateway(&format!(
