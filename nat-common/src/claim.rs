@@ -15,7 +15,7 @@ use crate::{
         bound_key,
     },
     port_pool::{Candidates, PROBES, Part, RANKS, unguessable},
-    sessions::{end_if_expired, expired_holder},
+    sessions::expired_holder,
     shared::{
         bind, client_key, count_port, hold_binding, hold_client, live, move_client, permit,
         release_binding, release_client, revoke, uncount_port, wake,
@@ -136,7 +136,7 @@ pub fn claim_round<T: Tables>(tables: &T, claim: &Claim, round: u32) -> Result<b
 
 #[inline(always)]
 fn reclaim<T: Tables>(tables: &T, key: &SessionKey, now: Tick) {
-    if end_if_expired(tables, key, now) {
+    if tables.end_if_expired(key, now) {
         tables.count(Counter::SessionsReclaimed);
     }
 }
@@ -159,11 +159,13 @@ fn make<T: Tables>(tables: &T, claim: &Claim, reclaims: bool) -> Result<(), Drop
     let mut holds = Holds::NOTHING;
     if gateway.is(Gateway::COUNTS_CLIENTS) {
         let limit = gateway.max_sessions_per_client;
-        let (slot, is_new) = hold_client(tables, &client, place.slot, limit)?;
-        // Paired pooling (RFC 4787 REQ-2): only who has no sessions yet may go to another address.
-        if gateway.is(Gateway::ENDPOINT_INDEPENDENT) && !place.has_block {
+        let (slot, has_ports) = hold_client(tables, &client, place.slot, limit)?;
+        // Paired pooling (RFC 4787 REQ-2): who has ports on an address goes to no other one.
+        place.recorded = slot;
+        let is_paired = gateway.is(Gateway::ENDPOINT_INDEPENDENT) && !place.has_block;
+        if is_paired && has_ports && slot < gateway.address_count {
             place.slot = slot;
-            place.may_move = is_new;
+            place.may_move = false;
         }
         holds = Holds::CLIENT;
     }
@@ -184,6 +186,8 @@ fn make<T: Tables>(tables: &T, claim: &Claim, reclaims: bool) -> Result<(), Drop
 #[derive(Clone, Copy)]
 struct Place {
     slot: u32,
+    /// What the client's entry says.
+    recorded: u32,
     may_move: bool,
     /// The client of a deterministic gateway has the ports of `block` only.
     has_block: bool,
@@ -199,6 +203,7 @@ fn first_place(gateway: &Gateway, claim: &Claim) -> Result<Place, DropReason> {
             deterministic_block(gateway, claim.flow.source).ok_or(DropReason::PortExhausted)?;
         return Ok(Place {
             slot: block.slot,
+            recorded: block.slot,
             may_move: false,
             has_block: true,
             block: Part::block(block.first, block.size),
@@ -209,8 +214,10 @@ fn first_place(gateway: &Gateway, claim: &Claim) -> Result<Place, DropReason> {
         ..Flow::default()
     };
     let hash = unguessable(gateway.secret, &client, claim.vpc, 0) as u32;
+    let slot = ((u64::from(hash) * u64::from(gateway.address_count)) >> 32) as u32;
     Ok(Place {
-        slot: ((u64::from(hash) * u64::from(gateway.address_count)) >> 32) as u32,
+        slot,
+        recorded: slot,
         may_move: true,
         has_block: false,
         block: Part::block(0, 0),
@@ -357,7 +364,7 @@ fn search<T: Tables>(
     tables.search();
     match search.outcome {
         Outcome::Claimed => {
-            if binds && search.slot != place.slot {
+            if binds && !place.has_block && search.slot != place.recorded {
                 move_client(tables, &client_key(claim.gateway, &claim.flow), search.slot);
             }
             Ok(search.public)
@@ -500,9 +507,7 @@ impl Search {
         } = self.claim;
         self.bound = Binding::held(&self.key, flow.source, flow.source_port, number, vpc);
         match tables.insert_binding(Side::Outside, &self.key, &self.bound) {
-            Err(Refused::Exists)
-                if gateway.port_rest != 0 && wake(tables, &self.key, gateway.port_rest) =>
-            {
+            Err(Refused::Exists) if wake(tables, &self.key, gateway.port_rest) => {
                 tables.insert_binding(Side::Outside, &self.key, &self.bound)
             }
             other => other,

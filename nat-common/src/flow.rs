@@ -13,6 +13,12 @@ pub mod protocol {
     /// UDP.
     pub const UDP: u8 = IpProto::Udp as u8;
 
+    /// A NAT gateway translates it: it has ports, or identifiers for them.
+    #[inline(always)]
+    pub const fn is_translated(protocol: u8) -> bool {
+        matches!(protocol, ICMP | TCP | UDP)
+    }
+
     /// The name in the CLI.
     pub const fn name(protocol: u8) -> &'static str {
         match protocol {

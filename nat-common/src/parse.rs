@@ -32,7 +32,7 @@ pub enum Frame {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Transport {
     /// A TCP segment.
-    Tcp(TcpFlags),
+    Tcp,
     /// A UDP datagram.
     Udp,
     /// A ping; the flow's source port is its identifier.
@@ -54,6 +54,9 @@ pub struct Ipv4Packet {
     pub flow: Flow,
     /// What its transport header says.
     pub transport: Transport,
+    /// Those of a TCP segment. Not in [`Transport`], where they would be uninitialised for other
+    /// protocols, which the compiler may fill with what the verifier does not let it copy.
+    pub flags: TcpFlags,
     /// Where its transport header starts in the frame, in bytes.
     pub transport_offset: usize,
     /// Length of header and payload, in bytes.
@@ -75,7 +78,7 @@ impl Ipv4Packet {
     #[inline(always)]
     pub const fn remote_port(&self) -> Option<Port> {
         match self.transport {
-            Transport::Tcp(_) | Transport::Udp => Some(self.flow.destination_port),
+            Transport::Tcp | Transport::Udp => Some(self.flow.destination_port),
             _ => None,
         }
     }
@@ -84,7 +87,7 @@ impl Ipv4Packet {
     #[inline(always)]
     pub const fn source_port(&self) -> Option<Port> {
         match self.transport {
-            Transport::Tcp(_) | Transport::Udp => Some(self.flow.source_port),
+            Transport::Tcp | Transport::Udp => Some(self.flow.source_port),
             _ => None,
         }
     }
@@ -159,6 +162,7 @@ pub fn ipv4<P: Packet + ?Sized>(packet: &P) -> Result<Ipv4Packet, DropReason> {
             protocol: header.protocol(),
         },
         transport: Transport::Opaque,
+        flags: TcpFlags::NONE,
         transport_offset: IPV4_OFFSET + header_length,
         total_length,
         fragment: header.fragment(),
@@ -182,7 +186,8 @@ fn transport<P: Packet + ?Sized>(
             let tcp = packet.load::<TcpHeader>(at).ok_or(DropReason::Malformed)?;
             parsed.flow.source_port = tcp.source();
             parsed.flow.destination_port = tcp.destination();
-            parsed.transport = Transport::Tcp(tcp.flags());
+            parsed.transport = Transport::Tcp;
+            parsed.flags = tcp.flags();
         }
         protocol::UDP if payload_length >= UdpHeader::LEN => {
             let udp = packet.load::<UdpHeader>(at).ok_or(DropReason::Malformed)?;

@@ -15,7 +15,7 @@ use crate::{
 #[inline(always)]
 pub const fn translatable(packet: &Ipv4Packet) -> Result<(), DropReason> {
     match packet.transport {
-        Transport::Tcp(_) | Transport::Udp | Transport::IcmpEchoRequest => Ok(()),
+        Transport::Tcp | Transport::Udp | Transport::IcmpEchoRequest => Ok(()),
         Transport::IcmpError if matches!(packet.fragment, Fragment::Whole) => Ok(()),
         Transport::IcmpError => Err(DropReason::Fragment),
         Transport::IcmpEchoReply | Transport::IcmpOther => Err(DropReason::UnsupportedIcmp),
@@ -31,7 +31,7 @@ pub const fn translatable(packet: &Ipv4Packet) -> Result<(), DropReason> {
 #[inline(always)]
 pub const fn may_open(packet: &Ipv4Packet) -> Result<(), DropReason> {
     match packet.transport {
-        Transport::Tcp(flags) if !flags.opens() => Err(DropReason::NoSession),
+        Transport::Tcp if !packet.flags.opens() => Err(DropReason::NoSession),
         _ => Ok(()),
     }
 }

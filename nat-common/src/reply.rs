@@ -86,10 +86,8 @@ const INTERNETWORK_CONTROL: u8 = 0xc0;
 #[inline(always)]
 pub fn reset<P: Reshape + ?Sized>(packet: &mut P, parsed: &Ipv4Packet) -> Option<()> {
     const AT: usize = IPV4_OFFSET + Ipv4Header::LEN;
-    let Transport::Tcp(flags) = parsed.transport else {
-        return None;
-    };
-    if parsed.transport_offset != AT || flags.any(TcpFlags::RST) {
+    let is_segment = matches!(parsed.transport, Transport::Tcp);
+    if !is_segment || parsed.transport_offset != AT || parsed.flags.any(TcpFlags::RST) {
         return None;
     }
     let ethernet = packet.load::<EthernetHeader>(0)?;
@@ -130,7 +128,7 @@ pub fn icmp_error<P: Reshape + ?Sized>(
         QUOTED
     };
     let field = match parsed.transport {
-        Transport::Tcp(_) => parsed.transport_offset + TcpHeader::CHECKSUM,
+        Transport::Tcp => parsed.transport_offset + TcpHeader::CHECKSUM,
         Transport::Udp => parsed.transport_offset + UdpHeader::CHECKSUM,
         _ => 0,
     };

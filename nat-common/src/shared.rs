@@ -142,8 +142,8 @@ pub const fn client_key(gateway: u16, flow: &Flow) -> ClientKey {
     }
 }
 
-/// Takes hold of a client's entry, making it with `slot` when there is none. Answers the slot of the
-/// address that it is translated to, and whether the entry is new.
+/// Takes hold of a client's entry, making it with `slot` when there is none. Answers the slot that the
+/// entry says, and whether the client has bindings, on the address of that slot.
 ///
 /// # Errors
 ///
@@ -162,10 +162,10 @@ pub fn hold_client<T: Tables>(
             let lease = unsafe { &raw mut (*client).lease };
             return match hold(tables, lease, marks, limit) {
                 // SAFETY: as above; held, so it is this key's.
-                Hold::Held => Ok((
-                    unsafe { (&raw const (*client).slot).read_volatile() },
-                    false,
-                )),
+                Hold::Held => unsafe {
+                    let slot = (&raw const (*client).slot).read_volatile();
+                    Ok((slot, tables.load(&raw const (*client).ports) != 0))
+                },
                 Hold::Limit => Err(DropReason::ClientQuota),
                 Hold::Gone => Err(DropReason::ClaimRace),
             };
@@ -177,7 +177,7 @@ pub fn hold_client<T: Tables>(
             reserved: 0,
         };
         match tables.insert_client(key, &client) {
-            Ok(()) => return Ok((slot, true)),
+            Ok(()) => return Ok((slot, false)),
             Err(Refused::Exists) => {}
             Err(Refused::Busy) => return Err(DropReason::ClaimRace),
             Err(Refused::Full) => return Err(DropReason::TableFull),
@@ -344,8 +344,9 @@ pub fn wake<T: Tables>(tables: &T, key: &SessionKey, rest: u32) -> bool {
     unsafe {
         let old = Lease(tables.load(&raw const (*bound).lease));
         let freed = (&raw const (*bound).freed).read_volatile();
-        let rested = old.key_and_state() == key.mark(State::Dying)
-            && elapsed(tables.now(), freed) >= rest
+        let is_over = rest == 0 || elapsed(tables.now(), freed) > rest;
+        let rested = is_over
+            && old.key_and_state() == key.mark(State::Dying)
             && tables.compare_and_swap(
                 &raw mut (*bound).lease,
                 old.0,

@@ -9,6 +9,7 @@ use crate::{
     claim::Search,
     clock::Tick,
     map_types::{Binding, Client, ClientKey, Counter, Gateway, Session, SessionKey},
+    sessions,
 };
 
 /// Which of a pair of tables: keyed by what the inside sends, or by what comes in from outside.
@@ -69,6 +70,15 @@ pub trait Tables {
     /// Calls [`Search::attempt`] of what is there until it says that is enough, or
     /// [`crate::claim::ATTEMPTS`] times.
     fn search(&self);
+
+    /// As [`crate::sessions::end_if_expired`], which is all it does; to be called by another road where
+    /// that matters.
+    fn end_if_expired(&self, key: &SessionKey, now: Tick) -> bool
+    where
+        Self: Sized,
+    {
+        sessions::end_if_expired(self, key, now)
+    }
 
     /// The coarse clock.
     fn now(&self) -> Tick;

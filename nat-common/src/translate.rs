@@ -18,7 +18,7 @@ pub fn apply<P: Packet + ?Sized>(packet: &mut P, parsed: &Ipv4Packet, to: &Flow)
     let ports = port_change(&parsed.flow, to);
     let at = parsed.transport_offset;
     match parsed.transport {
-        Transport::Tcp(_) => {
+        Transport::Tcp => {
             edit(packet, at + TcpHeader::CHECKSUM, addresses, ports, false)?;
             store_ports(packet, at, ports, to)?;
         }

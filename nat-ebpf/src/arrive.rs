@@ -4,7 +4,7 @@
 use nat_common::{
     claim::Claim,
     drop_reason::DropReason,
-    flow::Flow,
+    flow::{Flow, protocol},
     map_types::{Interface, PublicAddress, PublicUse, SessionKey},
     parse::{Ipv4Packet, Transport},
     sessions, shared,
@@ -37,11 +37,20 @@ pub fn translate_destination(
             plan.to = plan.to.with_destination(private, plan.to.destination_port);
             Ok(Step::GoOn)
         }
-        PublicUse::NatGateway if packet.is_later_fragment() => Ok(Step::Wait),
+        PublicUse::NatGateway
+            if packet.is_later_fragment() && protocol::is_translated(packet.flow.protocol) =>
+        {
+            Ok(Step::Wait)
+        }
         PublicUse::NatGateway => {
             plan.is_stateless = false;
-            match to_gateway(packet, public.owner(), plan) {
-                Err(DropReason::NoSession) if public.is_shared() && !from_inside => Ok(Step::Pass),
+            // Nobody is let in without a session who can't be where the packet comes from.
+            let may_open = from_inside || may_come_from_outside(interface, &packet.flow);
+            match to_gateway(packet, public.owner(), may_open, plan) {
+                // The host's own, unless a session was made for it on the way here.
+                Err(DropReason::NoSession) if public.is_shared() && plan.forward.is_none() => {
+                    Ok(Step::Pass)
+                }
                 other => other,
             }
         }
@@ -57,21 +66,29 @@ pub fn may_come_from_outside(interface: &Interface, flow: &Flow) -> bool {
 
 /// To a NAT gateway's public IP.
 #[inline(always)]
-fn to_gateway(packet: &Ipv4Packet, gateway: u32, plan: &mut Plan) -> Result<Step, DropReason> {
+fn to_gateway(
+    packet: &Ipv4Packet,
+    gateway: u32,
+    may_open: bool,
+    plan: &mut Plan,
+) -> Result<Step, DropReason> {
     if !matches!(
         packet.transport,
-        Transport::Tcp(_) | Transport::Udp | Transport::IcmpEchoReply
+        Transport::Tcp | Transport::Udp | Transport::IcmpEchoReply
     ) {
         return Err(DropReason::NoSession);
     }
     let (key, now) = (SessionKey::reverse(&plan.to), settings::now());
-    let opens = matches!(packet.transport, Transport::Tcp(flags) if flags.opens());
+    let opens = packet.flags.opens();
     if !sessions::find(&KernelTables, Side::Outside, &key, now, &mut plan.reverse) {
+        if !may_open {
+            return Err(DropReason::NoSession);
+        }
         let gateway = policy_maps::gateway(gateway).ok_or(DropReason::Internal)?;
         let Some(inside) = shared::admitted(&KernelTables, &plan.to, gateway) else {
             return Err(DropReason::NoSession);
         };
-        if !matches!(packet.transport, Transport::Tcp(_)) {
+        if !matches!(packet.transport, Transport::Tcp) {
             // No session: whoever writes from outside fills no table and keeps no mapping.
             plan.to = plan.to.with_destination(inside.address, inside.port);
             return Ok(Step::GoOn);
@@ -97,9 +114,5 @@ fn to_gateway(packet: &Ipv4Packet, gateway: u32, plan: &mut Plan) -> Result<Step
     plan.to = plan
         .to
         .with_destination(plan.reverse.address, plan.reverse.port);
-    if opens {
-        let forward = SessionKey::forward(&plan.to.reversed(), plan.reverse.owner);
-        sessions::reopen_if_closing(&KernelTables, &forward, now);
-    }
     Ok(Step::GoOn)
 }

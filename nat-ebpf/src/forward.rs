@@ -205,7 +205,11 @@ pub fn leads<H: Hook>(hook: &H, flow: &Flow) -> Leads {
     if answer == answer::NOT_FORWARDED {
         return Leads::ToHost;
     }
-    if answer != answer::SUCCESS && answer != answer::NO_NEIGHBOUR {
+    // One that is too big has a way, too.
+    if !matches!(
+        answer,
+        answer::SUCCESS | answer::NO_NEIGHBOUR | answer::TOO_BIG
+    ) {
         return Leads::Forbidden;
     }
     // SAFETY: asking initialised all of it.

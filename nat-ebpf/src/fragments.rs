@@ -130,6 +130,22 @@ pub fn remember(key: &DatagramKey, decided: Step, plan: &mut Plan) -> bool {
     }
 }
 
+/// The first fragment of a datagram could not be sent on: the others are dropped, too.
+#[inline(never)]
+pub fn give_up(key: &DatagramKey) {
+    let Some(fate) = find(key) else {
+        return;
+    };
+    for _ in 0..TRIES {
+        let old = word(fate);
+        let new = FateWord::new(FateKind::Drop, old.held());
+        // SAFETY: an aligned word of an entry, whose memory stays valid.
+        if unsafe { compare_and_swap(&raw mut (*fate).word, old.0, new.0) } {
+            return;
+        }
+    }
+}
+
 /// Writes a fate in place, so that no fragment that is being counted in it is forgotten.
 #[inline(never)]
 fn replace(old: *mut Fate, new: &Fate) -> bool {

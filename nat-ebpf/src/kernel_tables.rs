@@ -158,6 +158,11 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn end_if_expired(&self, key: &SessionKey, now: Tick) -> bool {
+        end_if_expired(key, now) != 0
+    }
+
+    #[inline(always)]
     fn now(&self) -> Tick {
         settings::now()
     }
@@ -188,8 +193,33 @@ impl Tables for KernelTables {
 const GO_ON: i64 = 0;
 const STOP: i64 = 1;
 
-/// Goes through what SEARCH says. A global function without arguments: the verifier looks at it once,
-/// not anew for each way that leads here.
+/// As [`sessions::end_if_expired`]; 1 for true. A global function, like the next ones: the verifier
+/// looks at it once, not anew for each way that leads here.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn end_if_expired(key: *const SessionKey, now: Tick) -> u32 {
+    if key.is_null() {
+        return 0;
+    }
+    // SAFETY: checked, and the verifier knows its size.
+    let key = unsafe { *key };
+    u32::from(sessions::end_if_expired(&KernelTables, &key, now))
+}
+
+/// As [`sessions::reopen_if_closing`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn reopen_if_closing(key: *const SessionKey, now: Tick) -> u32 {
+    if key.is_null() {
+        return 0;
+    }
+    // SAFETY: checked, and the verifier knows its size.
+    let key = unsafe { *key };
+    sessions::reopen_if_closing(&KernelTables, &key, now);
+    1
+}
+
+/// Goes through what SEARCH says.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn search_ports() -> u32 {
@@ -267,7 +297,7 @@ extern "C" fn end_expired(
     // SAFETY: this CPU's own slot, and the key of an entry.
     let (room, key) = unsafe { (&mut *room, *key) };
     room.looked_at += 1;
-    if sessions::end_if_expired(&KernelTables, &key, room.made) {
+    if KernelTables.end_if_expired(&key, room.made) {
         counters::count(Counter::SessionsReclaimed, 1);
         room.ended += 1;
     }

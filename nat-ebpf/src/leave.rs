@@ -4,9 +4,9 @@
 use nat_common::{
     claim::Claim,
     drop_reason::DropReason,
-    flow::Flow,
+    flow::{Flow, protocol},
     map_types::{Gateway, Interface, PublicAddress, PublicUse, SessionKey, Target, bound_key},
-    parse::{Ipv4Packet, Transport},
+    parse::Ipv4Packet,
     policy,
     reply::Answer,
     sessions, shared,
@@ -61,11 +61,6 @@ pub fn translate_source<H: Hook>(
                 Err(reason)
             }
         };
-    }
-    if let Transport::Tcp(flags) = packet.transport
-        && flags.opens()
-    {
-        sessions::reopen_if_closing(&KernelTables, &key, now);
     }
     plan.to = flow.with_source(plan.forward.address, plan.forward.port);
     plan.is_stateless = false;
@@ -135,11 +130,10 @@ fn one_to_one<H: Hook>(
     else {
         return Ok(OneToOne::NotOurs);
     };
-    let is_hosts = match policy_maps::public_address(flow.destination) {
-        Some(public) => !reaches_somebody(flow, &public)?,
-        None => forward::leads(hook, flow) == Leads::ToHost,
-    };
-    if is_hosts {
+    // Who is there at a public IP of ours, `arrive.rs` sees.
+    if policy_maps::public_address(flow.destination).is_none()
+        && forward::leads(hook, flow) == Leads::ToHost
+    {
         return Ok(OneToOne::Pass);
     }
     plan.to = flow.with_source(elastic.public, flow.source_port);
@@ -200,7 +194,18 @@ fn first_packet<H: Hook>(
             _ => return local(hook, flow).map(|()| None),
         }
     }
-    if public.is_some_and(|public| public.is_shared()) && !packet.is_error() && !is_bound(flow) {
+    let awaits_ports = packet.is_later_fragment() && protocol::is_translated(flow.protocol);
+    if let Some(public) = public
+        && matches!(public.purpose(), PublicUse::NatGateway)
+        && awaits_ports
+    {
+        return Ok(Some(public.owner()));
+    }
+    if let Some(public) = public
+        && !packet.is_error()
+        && !reaches_somebody(flow, &public).inspect_err(|_| plan.is_stateless = false)?
+    {
+        plan.is_stateless = false;
         return Ok(None);
     }
     if public.is_none() {
@@ -226,17 +231,12 @@ fn first_packet<H: Hook>(
     {
         return Ok(None);
     }
-    if packet.is_later_fragment() {
+    if awaits_ports {
         return Ok(Some(number));
     }
     policy::translatable(packet)?;
     if packet.is_error() {
         return Ok(Some(number));
-    }
-    if let Some(public) = public
-        && !reaches_somebody(flow, &public)?
-    {
-        return Ok(None);
     }
     // Before a port is taken for a packet that goes nowhere.
     if packet.ttl <= 1 {

@@ -3,13 +3,13 @@
 //! both. ICMP errors and fragments have programs of their own, which keeps the main one small.
 
 use nat_common::{
+    clock::Tick,
     drop_reason::DropReason,
-    flow::Flow,
-    map_types::{ERROR_STAGE, FRAGMENT_STAGE, Interface, MAIN_STAGE, PublicUse},
-    parse::{self, Frame, Ipv4Packet, Transport},
+    flow::{Flow, protocol},
+    map_types::{ERROR_STAGE, FRAGMENT_STAGE, Interface, MAIN_STAGE, PublicUse, SessionKey},
+    parse::{self, Frame, Ipv4Packet},
     reply::Answer,
     translate,
-    wire::TcpFlags,
 };
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     forward::{self, Hook, Leads, NextHop},
     fragments,
     icmp_error::{self, Way},
+    kernel_tables::reopen_if_closing,
     leave,
     plan::{Plan, Step},
     policy_maps, refuse, settings,
@@ -95,7 +96,7 @@ fn whole<H: Hook>(
     next: &mut NextHop,
 ) -> Result<(), DropReason> {
     match decide(hook, interface, packet, plan)? {
-        Step::GoOn => send(hook, packet, plan, next),
+        Step::GoOn => send(hook, interface, packet, plan, next),
         Step::Claim => {
             next.verdict = Verdict::Claim;
             Ok(())
@@ -129,6 +130,7 @@ fn fragment<H: Hook>(
         };
         if packet.is_first_fragment()
             && !plan.is_stateless
+            && protocol::is_translated(packet.flow.protocol)
             && step != Step::Claim
             && fragments::remember(&datagram, step, plan)
             && hook.release(&datagram, true)
@@ -138,7 +140,14 @@ fn fragment<H: Hook>(
         }
     }
     match step {
-        Step::GoOn => send(hook, packet, plan, next),
+        Step::GoOn => {
+            let sent = send(hook, interface, packet, plan, next);
+            // The rest is of no use to anybody.
+            if sent.is_err() && packet.is_first_fragment() {
+                fragments::give_up(&datagram);
+            }
+            sent
+        }
         Step::Pass | Step::Undecided => Ok(()),
         Step::Drop => Err(reason),
         Step::HandUp => {
@@ -298,6 +307,7 @@ fn foreign_source<H: Hook>(hook: &H, interface: &Interface, flow: &Flow) -> Resu
 #[inline(always)]
 fn send<H: Hook>(
     hook: &mut H,
+    interface: &Interface,
     packet: &Ipv4Packet,
     plan: &mut Plan,
     next: &mut NextHop,
@@ -320,7 +330,10 @@ fn send<H: Hook>(
     if !matches!(next.verdict, Verdict::Forward) {
         return Ok(());
     }
-    let (now, flags) = (settings::now(), tcp_flags(packet));
+    let (now, flags) = (settings::now(), packet.flags);
+    if flags.opens() {
+        reopen(interface, packet, plan, now);
+    }
     let (packets, bytes) = (hook.segments(), hook.bytes(packet));
     plan.forward.carry(now, packets, bytes, flags);
     plan.reverse.carry(now, packets, bytes, flags);
@@ -331,10 +344,15 @@ fn send<H: Hook>(
     hook.complete(next).ok_or(DropReason::Malformed)
 }
 
+/// A SYN in either direction starts a session over that is closing.
 #[inline(always)]
-fn tcp_flags(packet: &Ipv4Packet) -> TcpFlags {
-    match packet.transport {
-        Transport::Tcp(flags) => flags,
-        _ => TcpFlags::NONE,
+fn reopen(interface: &Interface, packet: &Ipv4Packet, plan: &Plan, now: Tick) {
+    if !plan.forward.is_none() {
+        let key = SessionKey::forward(&packet.flow, interface.vpc);
+        reopen_if_closing(&raw const key, now);
+    }
+    if !plan.reverse.is_none() {
+        let key = SessionKey::forward(&plan.to.reversed(), plan.reverse.owner);
+        reopen_if_closing(&raw const key, now);
     }
 }

@@ -92,13 +92,13 @@ fn whole(scope: u32, address: Address) -> Key<ScopedAddress> {
 /// A gateway leaves packets to this remote end alone.
 #[inline(always)]
 pub fn is_exempt(gateway: u32, remote: Address, protocol: u8, port: Option<Port>) -> bool {
-    is_exempt_in(gateway, remote, protocol, raw(port))
+    is_exempt_in(gateway, remote.raw(), u32::from(protocol), raw(port)) != 0
 }
 
 /// Some gateway leaves packets from this remote end alone.
 #[inline(always)]
 pub fn is_exempt_from_outside(remote: Address, protocol: u8, port: Option<Port>) -> bool {
-    is_exempt_in(ALL_GATEWAYS, remote, protocol, raw(port))
+    is_exempt_in(ALL_GATEWAYS, remote.raw(), u32::from(protocol), raw(port)) != 0
 }
 
 /// As one word: of an `Option` that is passed on, part is uninitialised.
@@ -108,16 +108,19 @@ fn raw(port: Option<Port>) -> u32 {
 }
 const NO_PORT: u32 = u32::MAX;
 
+/// A global function: the verifier looks at it once, not anew for each way that leads here.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn is_exempt_in(scope: u32, remote: Address, protocol: u8, port: u32) -> bool {
-    let Some(exemptions) = EXEMPTIONS.get(whole(scope, remote)) else {
-        return false;
+pub extern "C" fn is_exempt_in(scope: u32, remote: u32, protocol: u32, port: u32) -> u32 {
+    let Some(exemptions) = EXEMPTIONS.get(whole(scope, Address::from_raw(remote))) else {
+        return 0;
     };
-    if port == NO_PORT {
-        exemptions.cover(protocol, None)
+    let is_covered = if port == NO_PORT {
+        exemptions.cover(protocol as u8, None)
     } else {
-        exemptions.cover(protocol, Some(Port::new(port as u16)))
-    }
+        exemptions.cover(protocol as u8, Some(Port::new(port as u16)))
+    };
+    u32::from(is_covered)
 }
 
 /// ICMP errors that may be made here, for each CPU and second.

@@ -180,7 +180,7 @@ impl Hook for TcPacket {
             return packet.total_length as u16;
         }
         let header = match packet.transport {
-            Transport::Tcp(_) => self
+            Transport::Tcp => self
                 .load::<TcpHeader>(packet.transport_offset)
                 .map_or(TcpHeader::LEN, |header| header.header_length()),
             _ => UdpHeader::LEN,

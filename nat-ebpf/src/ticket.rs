@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone, Copy)]
 struct Ticket {
     claim: Claim,
-    /// [`NOTHING`], [`WANTED`], [`MADE`], or [`REFUSED`] and a drop reason.
+    /// [`NOTHING`], [`WANTED`], or [`REFUSED`] and a drop reason.
     outcome: u32,
     round: u32,
     /// Room was made in a full table.
@@ -28,14 +28,13 @@ struct Ticket {
 
 const NOTHING: u32 = 0;
 const WANTED: u32 = 1;
-const MADE: u32 = 2;
 const REFUSED: u32 = 0x100;
 
 #[map]
 static TICKET: PerCpuArray<Ticket> = PerCpuArray::with_max_entries(1, 0);
 
-/// The packet needs this session. `None`: it is yet to be made; otherwise it was tried, and this is
-/// why the session is not there.
+/// The packet needs this session. `None`: it is yet to be made, or was made and has ended at once;
+/// otherwise it was tried, and this is why it is not there.
 #[inline(always)]
 pub fn redeem(wanted: &Claim) -> Option<DropReason> {
     let Some(ticket) = TICKET.get_ptr_mut(0) else {
@@ -43,7 +42,7 @@ pub fn redeem(wanted: &Claim) -> Option<DropReason> {
     };
     // SAFETY: this CPU's own slot.
     let ticket = unsafe { &mut *ticket };
-    if ticket.outcome >= MADE && ticket.claim == *wanted {
+    if ticket.outcome >= REFUSED && ticket.claim == *wanted {
         let outcome = ticket.outcome;
         ticket.outcome = NOTHING;
         return Some(reason(outcome));
@@ -62,7 +61,6 @@ fn reason(outcome: u32) -> DropReason {
         reason if reason == DropReason::ClientQuota as u32 => DropReason::ClientQuota,
         reason if reason == DropReason::TableFull as u32 => DropReason::TableFull,
         reason if reason == DropReason::Internal as u32 => DropReason::Internal,
-        // Made, and ended or being ended at once.
         _ => DropReason::ClaimRace,
     }
 }
@@ -101,15 +99,14 @@ extern "C" fn serve_round(_index: u32, _nothing: *mut c_void) -> i64 {
     if ticket.outcome != WANTED {
         return STOP;
     }
-    let claim = ticket.claim;
-    ticket.outcome = match claim_round(&KernelTables, &claim, ticket.round) {
-        Ok(true) => MADE,
+    ticket.outcome = match claim_round(&KernelTables, &ticket.claim, ticket.round) {
+        Ok(true) => NOTHING,
         Ok(false) => {
             ticket.round += 1;
             return GO_ON;
         }
         Err(DropReason::TableFull)
-            if ticket.made_room == 0 && kernel_tables::make_room(claim.now) =>
+            if ticket.made_room == 0 && kernel_tables::make_room(ticket.claim.now) =>
         {
             ticket.made_room = 1;
             return GO_ON;

@@ -519,9 +519,9 @@ impl Bench {
             .unwrap()
     }
 
-    /// What other packets did to the counters does not count.
-    pub fn settle(&mut self) {
-        self.counts.settle();
+    /// Waits until so many more packets were dropped, which then do not count for the next one.
+    pub fn settle(&mut self, dropped: usize) {
+        self.counts.settle(dropped as u64);
     }
 
     pub fn drops(&self, reason: &str) -> u64 {
@@ -691,6 +691,11 @@ fn ip(frame: &[u8]) -> Ipv4 {
 pub fn byte_slice_agrees(before: &[u8], after: &[u8]) {
     let mut slice = before.to_vec();
     let parsed = parse::ipv4(slice.as_slice()).unwrap();
+    // Of fragments it may be another one; which, is the program's choice.
+    let identification = u16::from_ne_bytes([after[18], after[19]]);
+    if slice[18..20] != after[18..20] {
+        translate::renumber(slice.as_mut_slice(), identification).unwrap();
+    }
     let to = parse::ipv4(after).unwrap();
     if parsed.is_error() {
         let before = icmp_error::quote(slice.as_slice(), &parsed).unwrap();

@@ -1,5 +1,7 @@
 //! Tells by the counters what a program did with a packet that did not come out.
 
+use std::time::{Duration, Instant};
+
 use aya::maps::{Map, MapData, PerCpuArray};
 use nat_common::{
     drop_reason::{self, DropReason},
@@ -32,34 +34,53 @@ impl Counts {
             seen_drops: Vec::new(),
             seen_fragments: [0; 2],
         };
-        counts.settle();
+        counts.settle(0);
         Ok(counts)
     }
 
-    /// Takes the counters as they are for granted.
-    pub fn settle(&mut self) {
-        self.seen_drops = self.drops();
-        self.seen_fragments = self.fragments();
+    /// Waits until so many more packets were dropped, and takes the counters for granted.
+    pub fn settle(&mut self, dropped: u64) {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let (start, before) = (Instant::now(), self.seen_drops.iter().sum::<u64>());
+        loop {
+            self.seen_drops = self.drops();
+            self.seen_fragments = self.fragments();
+            if self.seen_drops.iter().sum::<u64>() >= before + dropped || start.elapsed() > PATIENCE
+            {
+                return;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
     }
 
     /// What became of the one packet since.
     pub fn change(&mut self) -> Outcome {
+        let [held, released] = self.seen_fragments;
+        self.seen_fragments = self.fragments();
+        if self.seen_fragments[1] > released {
+            return Outcome::Release((self.seen_fragments[1] - released) as usize);
+        }
+        if self.seen_fragments[0] > held {
+            return Outcome::Hold;
+        }
         let now = self.drops();
         let changed: Vec<_> = (0..now.len())
             .filter(|&reason| now[reason] != self.seen_drops[reason])
             .collect();
-        if changed.is_empty() {
-            let [held, released] = self.seen_fragments;
-            self.seen_fragments = self.fragments();
-            return match self.seen_fragments {
-                [now, same] if now == held + 1 && same == released => Outcome::Hold,
-                [same, now] if same == held && now > released => {
-                    Outcome::Release((now - released) as usize)
-                }
-                other => panic!("dropped without a reason; fragments held and released: {other:?}"),
-            };
-        }
-        assert_eq!(changed.len(), 1, "a dropped packet has exactly one reason");
+        let reasons: Vec<_> = changed
+            .iter()
+            .map(|&reason| {
+                (
+                    DropReason::ALL[reason].name(),
+                    now[reason] - self.seen_drops[reason],
+                )
+            })
+            .collect();
+        assert_eq!(
+            changed.len(),
+            1,
+            "a dropped packet has exactly one reason: {reasons:?}"
+        );
         assert_eq!(now[changed[0]], self.seen_drops[changed[0]] + 1);
         self.seen_drops = now;
         Outcome::Drop(DropReason::ALL[changed[0]].name())

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use nat_tests::{
     model::{
-        Actual, Model, ModelConfig, Output, Side, Step, random_config, random_traffic, shrink,
+        Actual, DropReason, Model, ModelConfig, Output, Side, Step, random_config, random_traffic,
+        shrink,
     },
     packets::{checksum_errors, translated_checksum_errors},
 };
@@ -179,6 +180,11 @@ impl Judge {
             capture.drain();
         }
         let outcome = bench.run_here(ingress, frame);
+        if let Outcome::Drop(reason) | Outcome::Refuse(reason, _) = &outcome
+            && DropReason::from_name(reason).is_none()
+        {
+            return Err(format!("dropped for {reason}"));
+        }
         let released = match &outcome {
             Outcome::Release(count) => Some(self.released(bench, ingress, frame, *count)?),
             _ => None,
@@ -223,25 +229,31 @@ impl Judge {
                 "{count} fragments were released, expected {expected:?}"
             ));
         };
-        let is_sent = |output: &&Output| matches!(output, Output::Forward { .. });
-        let sent = expected.iter().filter(is_sent).count();
-        let mut frames = self
+        let count = |kind: fn(&Output) -> bool| expected.iter().filter(|each| kind(each)).count();
+        let dropped = count(|each| matches!(each, Output::Drop(_) | Output::Refuse { .. }));
+        let come_out = count(|each| matches!(each, Output::Forward { .. } | Output::Refuse { .. }));
+        let frames = self
             .capture
             .as_ref()
-            .map(|capture| capture.frames(sent))
-            .unwrap_or_default()
-            .into_iter();
+            .map(|capture| capture.frames(come_out))
+            .unwrap_or_default();
+        // Answers go back to the station that the packet came from.
+        let (answers, sent): (Vec<_>, Vec<_>) = frames
+            .into_iter()
+            .partition(|out| out.get(..6) == frame.get(6..12));
+        let (mut answers, mut sent) = (answers.into_iter(), sent.into_iter());
         let outcomes = expected
             .into_iter()
             .map(|output| match output {
-                Output::Forward { .. } => Outcome::Forward(frames.next().unwrap_or_default()),
-                Output::Drop(reason) | Output::Refuse { reason, .. } => {
-                    Outcome::Drop(reason.name())
+                Output::Forward { .. } => Outcome::Forward(sent.next().unwrap_or_default()),
+                Output::Refuse { reason, .. } => {
+                    Outcome::Refuse(reason.name(), answers.next().unwrap_or_default())
                 }
+                Output::Drop(reason) => Outcome::Drop(reason.name()),
                 _ => Outcome::Pass(frame.to_vec()),
             })
             .collect();
-        bench.settle();
+        bench.settle(dropped);
         Ok(outcomes)
     }
 

@@ -274,7 +274,7 @@ impl Model {
             return self.later_fragment(packet);
         }
         if let Some(icmp) = error_in(ip) {
-            let leg = self.error_from_inside(icmp)?;
+            let leg = self.error_from_inside(now, icmp)?;
             return self.onward(packet, leg);
         }
         let Some(flow) = flow_from_inside(ip) else {

@@ -4,10 +4,11 @@
 //! other end of the packet it quotes: what was sent comes back quoted.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use super::decide::{Leg, Stop};
 use super::sessions::Outside;
-use super::{Change, DropReason, End, Flow, Model, Side};
+use super::{Change, DropReason, End, Flow, Model, Session, Side};
 use crate::packets::{Icmp, Ipv4, Quote, Transport, folded_sum, icmp_type, protocol};
 
 /// The ICMP message in `ip`, when it is an error that is translated with its quote.
@@ -27,10 +28,11 @@ pub(super) fn is_error(icmp_type: u8) -> bool {
 }
 
 impl Model {
-    /// An error to the NAT gateway's address `public`. Errors change no session,
-    /// and see those that have expired as long as they are there.
+    /// An error to the NAT gateway's address `public`. Errors change no session; one
+    /// that has expired is none to them either.
     pub(super) fn error_from_outside(
         &self,
+        now: Duration,
         public: Ipv4Addr,
         icmp: &Icmp,
     ) -> Result<(Leg, Side), Stop> {
@@ -42,6 +44,7 @@ impl Model {
             remote,
         };
         let session = self.sessions.find_outside(&outside);
+        let session = session.filter(|session| self.lasts(session, now));
         let Some(session) = session.filter(|_| quote.src == public) else {
             return Err(Stop::drop(DropReason::NoSession));
         };
@@ -56,7 +59,7 @@ impl Model {
 
     /// An error from inside, routed to a NAT gateway. Its sender need not be the
     /// host that the session belongs to.
-    pub(super) fn error_from_inside(&self, icmp: &Icmp) -> Result<Leg, Stop> {
+    pub(super) fn error_from_inside(&self, now: Duration, icmp: &Icmp) -> Result<Leg, Stop> {
         let quote = readable_quote(icmp)?;
         let (remote, inside) = ends(&quote, icmp_type::ECHO_REPLY)?;
         let flow = Flow {
@@ -64,7 +67,8 @@ impl Model {
             inside,
             remote,
         };
-        let Some(session) = self.sessions.find(&flow) else {
+        let session = self.sessions.find(&flow);
+        let Some(session) = session.filter(|session| self.lasts(session, now)) else {
             return Err(Stop::drop(DropReason::NoSession));
         };
         Ok(Leg::stateless(Change {
@@ -72,6 +76,10 @@ impl Model {
             address: *session.public.ip(),
             port: Some(session.public.port()),
         }))
+    }
+
+    fn lasts(&self, session: &Session, now: Duration) -> bool {
+        !session.is_expired(now, &self.config.gateways[session.gateway])
     }
 }
 

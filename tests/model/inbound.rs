@@ -70,7 +70,7 @@ impl Model {
             return Ok((one_to_one(ip, change)?, egress));
         }
         if let Some(icmp) = error_in(ip) {
-            return self.error_from_outside(ip.dst, icmp);
+            return self.error_from_outside(now, ip.dst, icmp);
         }
         let Some(public) = inbound_end(ip) else {
             return Err(Stop::drop(DropReason::NoSession));

@@ -106,10 +106,11 @@ fn reset(ip: &Ipv4, tcp: &Tcp) -> PacketBuilder {
     if tcp.flags & tcp_flags::ACK != 0 {
         return made.seq_ack(tcp.ack, 0).flags(tcp_flags::RST);
     }
-    let fin = u32::from(tcp.flags & tcp_flags::FIN != 0);
+    // Both take a place in the sequence (RFC 9293, 3.4).
+    let ends = [tcp_flags::SYN, tcp_flags::FIN].map(|flag| u32::from(tcp.flags & flag != 0));
     let length = usize::from(ip.total_length) - ip.header_len;
     let payload = length.saturating_sub(tcp.header_len) as u32;
-    made.seq_ack(0, tcp.seq.wrapping_add(payload).wrapping_add(fin))
+    made.seq_ack(0, tcp.seq.wrapping_add(payload + ends[0] + ends[1]))
         .flags(tcp_flags::RST | tcp_flags::ACK)
 }
 

@@ -50,12 +50,12 @@ impl NatGateway {
                 }
             }
         }
-        put("ports", list(&self.ports, quoted_range));
+        put("ports", list(&self.ports, pool_range));
         if !self.address_ports.is_empty() {
             put(
                 "address_ports",
                 list(&self.address_ports, |(ip, ports)| {
-                    let ports = list(ports, quoted_range);
+                    let ports = list(ports, pool_range);
                     format!("{{ public_ip = {}, ports = {ports} }}", quoted_ip(ip))
                 }),
             );
@@ -153,6 +153,11 @@ fn quoted(text: &str) -> String {
 
 fn quoted_ip(ip: &Ipv4Addr) -> String {
     quoted(&ip.to_string())
+}
+
+/// Of a pool, where a single port is a range, too.
+fn pool_range(range: &RangeInclusive<u16>) -> String {
+    quoted(&format!("{}-{}", range.start(), range.end()))
 }
 
 fn quoted_range(range: &RangeInclusive<u16>) -> String {
