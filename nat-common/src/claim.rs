@@ -15,7 +15,7 @@ use crate::{
         bound_key,
     },
     port_pool::{Candidates, PROBES, Part, RANKS, unguessable},
-    sessions::expired_holder,
+    sessions::{expired_holder, withdraw},
     shared::{
         bind, client_key, count_port, hold_binding, hold_client, live, move_client, permit,
         release_binding, release_client, revoke, uncount_port, wake,
@@ -364,8 +364,9 @@ fn search<T: Tables>(
     tables.search();
     match search.outcome {
         Outcome::Claimed => {
-            if binds && !place.has_block && search.slot != place.recorded {
-                move_client(tables, &client_key(claim.gateway, &claim.flow), search.slot);
+            let moves = binds && !place.has_block && search.slot != place.recorded;
+            if moves && !moved(tables, claim, search) {
+                return Err(DropReason::ClaimRace);
             }
             Ok(search.public)
         }
@@ -376,6 +377,18 @@ fn search<T: Tables>(
             Err(DropReason::PortExhausted)
         }
     }
+}
+
+/// Notes that a client is on the address of the port that was found; without that the port is given
+/// back.
+#[inline(never)]
+fn moved<T: Tables>(tables: &T, claim: &Claim, search: &Search) -> bool {
+    let client = client_key(claim.gateway, &claim.flow);
+    let moved = move_client(tables, &client, search.slot);
+    if !moved {
+        tables.remove_binding(Side::Outside, &search.key);
+    }
+    moved
 }
 
 /// [`exhaustion_key`] of what a search goes through. A client that is bound to one address or block
@@ -548,8 +561,8 @@ fn insert_reverse<T: Tables>(tables: &T, claim: &Claim, inbound: &Flow) -> Resul
 }
 
 /// Enters the session of a flow whose public address and port a binding or a forward decides, with
-/// the leave for its remote end. The forward half first: nobody else can have the reverse one, and
-/// another CPU that finds it there can go on. Answers false when it was another CPU that made it.
+/// the leave for its remote end. The forward half before the reverse one: nobody else can have that,
+/// and another CPU that finds the forward one can go on. Answers false when it was another CPU that made it.
 #[inline(never)]
 fn enter_bound<T: Tables>(
     tables: &T,
@@ -565,30 +578,31 @@ fn enter_bound<T: Tables>(
     } else {
         holds
     };
-    match insert_forward(tables, claim, public, holds) {
-        Ok(()) => {}
-        Err(Refused::Exists) => return Ok(false),
-        Err(refused) => return Err(refused_reason(refused)),
+    if permits {
+        let source = (claim.flow.source, claim.flow.source_port);
+        permit(tables, &inbound, source, claim.gateway, claim.vpc)?;
     }
-    let source = (claim.flow.source, claim.flow.source_port);
-    let permitted = if permits {
-        permit(tables, &inbound, source, claim.gateway, claim.vpc)
-    } else {
-        Ok(())
-    };
-    let entered = match permitted {
-        Ok(()) => insert_reverse(tables, claim, &inbound).map_err(refused_reason),
-        Err(reason) => Err(reason),
-    };
-    if let Err(reason) = entered {
-        if permits && permitted.is_ok() {
-            revoke(tables, &inbound);
+    let refused = match insert_forward(tables, claim, public, holds) {
+        Ok(()) => match insert_reverse(tables, claim, &inbound) {
+            Ok(()) => return Ok(true),
+            Err(refused) => {
+                let key = SessionKey::forward(&claim.flow, claim.vpc);
+                withdraw(tables, Side::Inside, &key);
+                refused_reason(refused)
+            }
+        },
+        Err(Refused::Exists) => {
+            if permits {
+                revoke(tables, &inbound);
+            }
+            return Ok(false);
         }
-        let key = SessionKey::forward(&claim.flow, claim.vpc);
-        tables.remove_half(Side::Inside, &key);
-        return Err(reason);
+        Err(refused) => refused_reason(refused),
+    };
+    if permits {
+        revoke(tables, &inbound);
     }
-    Ok(true)
+    Err(refused)
 }
 
 /// Why a session that could not be entered is not there.
@@ -616,7 +630,7 @@ fn enter_forward<T: Tables>(
     }
     // Nobody else ever uses a reverse half that has no forward one.
     let inbound = claim.flow.with_source(public.0, public.1).reversed();
-    tables.remove_half(Side::Outside, &SessionKey::reverse(&inbound));
+    withdraw(tables, Side::Outside, &SessionKey::reverse(&inbound));
     match inserted {
         Ok(()) | Err(Refused::Exists) => Ok(false),
         Err(refused) => Err(refused_reason(refused)),

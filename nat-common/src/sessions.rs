@@ -68,20 +68,22 @@ pub fn find<T: Tables>(
     let Some(half) = tables.half(side, key) else {
         return false;
     };
-    // SAFETY: a map element's memory stays valid, but may come to serve another key: the mark,
-    // read after the rest, tells.
-    let (last_seen, mark) = unsafe {
+    // SAFETY: a map element's memory stays valid, but may come to serve another key, or another
+    // session of this one: the same mark before and after shows that what was read is its own.
+    let (last_seen, before, mark) = unsafe {
+        let before = tables.load(&raw const (*half).mark);
         found.half = half;
         found.address = (*half).mapped_address();
         found.port = (*half).mapped_port();
         found.owner = (*half).owner();
         let last_seen = (*half).last_seen();
-        (last_seen, Mark(tables.load(&raw const (*half).mark)))
+        (last_seen, before, tables.load(&raw const (*half).mark))
     };
     // One that carried a packet a moment ago needs no closer look.
-    let is_found = (mark.key_and_state() == key.mark(State::Live)
-        && elapsed(now, last_seen) < GRACE)
-        || is_usable(tables, side, key, half, now);
+    let is_found = mark == before
+        && ((Mark(mark).key_and_state() == key.mark(State::Live)
+            && elapsed(now, last_seen) < GRACE)
+            || is_usable(tables, side, key, half, Mark(before).created(), now));
     if !is_found {
         found.half = null_mut();
     }
@@ -95,6 +97,7 @@ fn is_usable<T: Tables>(
     side: Side,
     key: &SessionKey,
     half: *mut Session,
+    created: Tick,
     now: Tick,
 ) -> bool {
     // SAFETY: as in `find`.
@@ -123,15 +126,17 @@ fn is_usable<T: Tables>(
         if overdue(key.flow().protocol, now, &*forward, &*reverse, gateway) > GRACE {
             return false;
         }
+        // Still the session that was found, not a new one of this key in the same memory.
         let mark = Mark(tables.load(&raw const (*half).mark));
-        mark.key_and_state() == key.mark(State::Live) || revive(tables, half, key)
+        mark.created() == created
+            && (mark.key_and_state() == key.mark(State::Live) || revive(tables, half, key, created))
     }
 }
 
-/// Takes a dying half back; false when it is dead or another key's by now.
+/// Takes a dying half back; false when it is dead or another session's by now.
 #[inline(always)]
-fn revive<T: Tables>(tables: &T, half: *mut Session, key: &SessionKey) -> bool {
-    let revived = swap(tables, half, key, State::Dying, State::Live);
+fn revive<T: Tables>(tables: &T, half: *mut Session, key: &SessionKey, created: Tick) -> bool {
+    let revived = swap_of(tables, half, key, created, State::Dying, State::Live);
     if revived {
         tables.count(Counter::SessionsRevived);
     }
@@ -159,6 +164,24 @@ fn swap<T: Tables>(
     }
 }
 
+/// As [`swap`], of the session that was made at this time alone.
+#[inline(always)]
+fn swap_of<T: Tables>(
+    tables: &T,
+    half: *mut Session,
+    key: &SessionKey,
+    created: Tick,
+    from: State,
+    to: State,
+) -> bool {
+    let (from, to) = (
+        Mark::new(key.mark(from), created),
+        Mark::new(key.mark(to), created),
+    );
+    // SAFETY: as in `swap`.
+    unsafe { tables.compare_and_swap(&raw mut (*half).mark, from.0, to.0) }
+}
+
 /// Key of the forward half of a reverse one.
 #[inline(always)]
 pub fn forward_key(key: &SessionKey, reverse: &Session) -> SessionKey {
@@ -177,7 +200,7 @@ pub fn outside_flow(key: &SessionKey, forward: &Session) -> Flow {
 }
 
 /// Starts a session over when a SYN meets one that is closing (RFC 9293, 3.6.1).
-#[inline(never)]
+#[inline(always)]
 pub fn reopen_if_closing<T: Tables>(tables: &T, key: &SessionKey, now: Tick) {
     let Some(forward) = tables.half(Side::Inside, key) else {
         return;
@@ -190,8 +213,11 @@ pub fn reopen_if_closing<T: Tables>(tables: &T, key: &SessionKey, now: Tick) {
     };
     // SAFETY: as in `Found::carry`.
     unsafe {
-        if reopens(state(copy.tcp_seen(), (*reverse).tcp_seen())) {
-            let old = Mark(tables.load(&raw const (*forward).mark));
+        let old = Mark(tables.load(&raw const (*forward).mark));
+        // Not of one that is being removed: whoever does relies on its mark.
+        if old.key_and_state() == key.mark(State::Live)
+            && reopens(state(copy.tcp_seen(), (*reverse).tcp_seen()))
+        {
             let new = Mark::new(old.key_and_state(), now);
             tables.compare_and_swap(&raw mut (*forward).mark, old.0, new.0);
             (*forward).forget_flags();
@@ -243,9 +269,11 @@ impl Pair {
         overdue(self.key.flow().protocol, now, &forward, &reverse, gateway)
     }
 
+    /// False when it is not in the state `from`, or another session of this key by now.
     #[inline(always)]
     fn swap_forward<T: Tables>(&self, tables: &T, from: State, to: State) -> bool {
-        swap(tables, self.forward, &self.key, from, to)
+        let created = self.forward_copy.created();
+        swap_of(tables, self.forward, &self.key, created, from, to)
     }
 
     /// False when there is a reverse half, and it is not in the state `from`.
@@ -276,16 +304,17 @@ impl Pair {
         true
     }
 
-    /// Removes a session whose halves are dead, and gives back what it holds.
+    /// Removes a session whose halves are dead, and gives back what it holds. The forward half last:
+    /// as long as it is there, nobody enters the session anew, to find the rest in the way.
     #[inline(always)]
     fn remove<T: Tables>(&self, tables: &T) {
-        tables.remove_half(Side::Inside, &self.key);
         if self.reverse.is_some() {
             tables.remove_half(Side::Outside, &self.reverse_key);
         }
+        shared::release(tables, &self.key, &self.forward_copy);
+        tables.remove_half(Side::Inside, &self.key);
         let (flow, half) = (self.key.flow(), &self.forward_copy);
         claim::port_freed(tables, &flow, half.mapped_address(), half.owner(), false);
-        shared::release(tables, &self.key, &self.forward_copy);
     }
 }
 
@@ -316,6 +345,21 @@ pub fn sweep<T: Tables>(tables: &T, key: &SessionKey, now: Tick) -> bool {
     }
     pair.remove(tables);
     true
+}
+
+/// Takes back a half that was just inserted, because the rest of its session could not be. Marked
+/// first, so that nobody finds it in memory that serves no key or another one.
+#[inline(never)]
+pub fn withdraw<T: Tables>(tables: &T, side: Side, key: &SessionKey) {
+    if let Some(half) = tables.half(side, key) {
+        // A sweep of the session before may have marked it dying, and a packet revived it.
+        for from in [State::Live, State::Dying, State::Live] {
+            if swap(tables, half, key, from, State::Dead) {
+                break;
+            }
+        }
+    }
+    tables.remove_half(side, key);
 }
 
 /// Ends the session of this forward key in one step if it has been overdue for longer than

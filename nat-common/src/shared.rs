@@ -76,25 +76,26 @@ fn hold<T: Tables>(tables: &T, lease: *mut u64, marks: Marks, limit: u32) -> Hol
     Hold::Gone
 }
 
-/// Lets go of an entry; true when nobody holds it any more and it is closed: it is then the caller's
-/// to remove.
+/// Lets go of an entry that the caller holds; true when nobody does any more and it is closed: it is
+/// then the caller's to remove.
 #[inline(never)]
 fn let_go<T: Tables>(tables: &T, lease: *mut u64, marks: Marks) -> bool {
-    for _ in 0..TRIES {
-        // SAFETY: a word of an entry that the tables handed out.
-        let old = Lease(unsafe { tables.load(lease) });
-        if old.key_and_state() != marks.live || old.count() == 0 {
+    const ONE: u64 = Lease::new(0, 1).0;
+    // SAFETY: a word of an entry that the tables handed out.
+    unsafe {
+        let held = Lease(tables.load(lease));
+        if held.key_and_state() != marks.live || held.count() == 0 {
             return false;
         }
-        let last = old.count() == 1;
-        let state = if last { marks.dead } else { marks.live };
-        let new = Lease::new(state, old.count() - 1);
-        // SAFETY: as above.
-        if unsafe { tables.compare_and_swap(lease, old.0, new.0) } {
-            return last;
-        }
+        // By a subtraction, which never fails: a hold that is not given back is one for good.
+        let before = Lease(tables.fetch_add(lease, ONE.wrapping_neg()));
+        before.count() == 1
+            && tables.compare_and_swap(
+                lease,
+                Lease::new(marks.live, 0).0,
+                Lease::new(marks.dead, 0).0,
+            )
     }
-    false
 }
 
 /// Adds to the number of a client's bindings unless it has `limit`; 0 is no limit.
@@ -118,16 +119,12 @@ fn add_port<T: Tables>(tables: &T, client: *mut Client, limit: u32) -> bool {
 
 #[inline(always)]
 fn remove_port<T: Tables>(tables: &T, key: &ClientKey) {
-    let Some(client) = tables.client(key) else {
-        return;
-    };
-    for _ in 0..TRIES {
+    if let Some(client) = tables.client(key) {
         // SAFETY: as above.
         unsafe {
             let ports = &raw mut (*client).ports;
-            let old = tables.load(ports);
-            if old == 0 || tables.compare_and_swap(ports, old, old - 1) {
-                return;
+            if tables.load(ports) != 0 {
+                tables.fetch_add(ports, 1u64.wrapping_neg());
             }
         }
     }
@@ -186,12 +183,23 @@ pub fn hold_client<T: Tables>(
     Err(DropReason::ClaimRace)
 }
 
-/// A new client found no port on the address it was given, but on another one.
+/// A client without bindings found no port on the address it was given, but on another one. False when
+/// another CPU holds the client too, and may be about to take a port on the former.
 #[inline(always)]
-pub fn move_client<T: Tables>(tables: &T, key: &ClientKey, slot: u32) {
-    if let Some(client) = tables.client(key) {
-        // SAFETY: an entry that the caller holds.
-        unsafe { (&raw mut (*client).slot).write_volatile(slot) };
+pub fn move_client<T: Tables>(tables: &T, key: &ClientKey, slot: u32) -> bool {
+    let Some(client) = tables.client(key) else {
+        return false;
+    };
+    let alone = Lease::new(key.mark(State::Live), 1).0;
+    let moving = Lease::new(key.mark(State::Dying), 1).0;
+    // SAFETY: an entry that the caller holds. While it moves, nobody else gets hold of it.
+    unsafe {
+        let lease = &raw mut (*client).lease;
+        if !tables.compare_and_swap(lease, alone, moving) {
+            return false;
+        }
+        (&raw mut (*client).slot).write_volatile(slot);
+        tables.compare_and_swap(lease, moving, alone)
     }
 }
 
@@ -221,13 +229,13 @@ pub fn hold_binding<T: Tables>(
     let Some(binding) = tables.binding(Side::Inside, key) else {
         return Ok(None);
     };
-    // SAFETY: an entry's memory stays valid; holding it shows that it was this key's all the while.
-    let copy = unsafe { *binding };
-    if copy.is_static() {
+    // SAFETY: an entry's memory stays valid; the lease, read after the rest, tells whose it is.
+    let (copy, lease) = unsafe { (*binding, &raw mut (*binding).lease) };
+    // SAFETY: as above.
+    let is_live = Lease(unsafe { tables.load(lease) }).key_and_state() == key.mark(State::Live);
+    if copy.is_static() && is_live {
         return Ok(Some((copy.address, copy.port, Holds::NOTHING)));
     }
-    // SAFETY: as above.
-    let lease = unsafe { &raw mut (*binding).lease };
     match hold(tables, lease, Marks::of(key), 0) {
         // SAFETY: as above.
         Hold::Held => unsafe { Ok(Some(((*binding).address, (*binding).port, Holds::BINDING))) },

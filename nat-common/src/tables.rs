@@ -99,4 +99,11 @@ pub trait Tables {
     ///
     /// As for [`Tables::load`].
     unsafe fn compare_and_swap(&self, word: *mut u64, old: u64, new: u64) -> bool;
+
+    /// Adds to a word, wrapping around; answers what was there before.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Tables::load`].
+    unsafe fn fetch_add(&self, word: *mut u64, more: u64) -> u64;
 }

@@ -8,7 +8,9 @@ use aya_ebpf::{
 use nat_common::{
     clock::elapsed,
     flow::Flow,
-    map_types::{DatagramKey, Fate, FateKind, FateWord, HELD_FRAMES, HELD_PER_DATAGRAM, HeldFrame},
+    map_types::{
+        DatagramKey, Fate, FateKind, FateWord, HELD_FRAMES, HELD_PER_DATAGRAM, HeldFrame, Interface,
+    },
     parse::{IPV4_OFFSET, Ipv4Packet},
     wire::Ipv4Header,
 };
@@ -37,14 +39,18 @@ const TRIES: u32 = 8;
 
 /// The datagram a fragment belongs to.
 #[inline(always)]
-pub fn key<H: Hook>(hook: &H, packet: &Ipv4Packet, vpc: u16) -> Option<DatagramKey> {
+pub fn key<H: Hook>(hook: &H, interface: &Interface, packet: &Ipv4Packet) -> Option<DatagramKey> {
     let header = hook.load::<Ipv4Header>(IPV4_OFFSET)?;
     Some(DatagramKey {
         source: packet.flow.source,
         destination: packet.flow.destination,
         identification: header.identification(),
-        vpc,
-        protocol: u32::from(packet.flow.protocol),
+        protocol: u16::from(packet.flow.protocol),
+        scope: if interface.is(Interface::INSIDE) {
+            hook.ingress()
+        } else {
+            0
+        },
     })
 }
 
@@ -212,6 +218,8 @@ pub fn expect(key: &DatagramKey) -> bool {
         let new = FateWord::new(FateKind::Unknown, old.held() + 1);
         // SAFETY: an aligned word of an entry.
         if unsafe { compare_and_swap(&raw mut (*known).word, old.0, new.0) } {
+            // SAFETY: as above.
+            unsafe { (*known).seen = settings::now() };
             return true;
         }
     }

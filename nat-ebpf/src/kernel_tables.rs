@@ -188,6 +188,12 @@ impl Tables for KernelTables {
         // SAFETY: the caller's.
         unsafe { atomics::compare_and_swap(word, old, new) }
     }
+
+    #[inline(always)]
+    unsafe fn fetch_add(&self, word: *mut u64, more: u64) -> u64 {
+        // SAFETY: the caller's.
+        unsafe { atomics::fetch_add(word, more) }
+    }
 }
 
 const GO_ON: i64 = 0;

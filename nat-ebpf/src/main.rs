@@ -66,36 +66,42 @@ static TC_STAGES: ProgramArray = ProgramArray::pinned(STAGES, 0);
 
 /// Ingress of a NIC, native or generic.
 #[xdp]
+#[inline(always)]
 pub fn nat_xdp(context: XdpContext) -> u32 {
     xdp_stage::<MAIN_STAGE>(context)
 }
 
 /// Ingress of any interface, and the second stage of those that have `nat_xdp`.
 #[classifier]
+#[inline(always)]
 pub fn nat_tc(context: TcContext) -> i32 {
     tc_stage::<MAIN_STAGE>(context)
 }
 
 /// ICMP errors in [`nat_xdp`].
 #[xdp]
+#[inline(always)]
 pub fn nat_xdp_error(context: XdpContext) -> u32 {
     xdp_stage::<ERROR_STAGE>(context)
 }
 
 /// ICMP errors in [`nat_tc`].
 #[classifier]
+#[inline(always)]
 pub fn nat_tc_error(context: TcContext) -> i32 {
     tc_stage::<ERROR_STAGE>(context)
 }
 
 /// Fragments in [`nat_xdp`].
 #[xdp]
+#[inline(always)]
 pub fn nat_xdp_fragment(context: XdpContext) -> u32 {
     xdp_stage::<FRAGMENT_STAGE>(context)
 }
 
 /// Fragments in [`nat_tc`].
 #[classifier]
+#[inline(always)]
 pub fn nat_tc_fragment(context: TcContext) -> i32 {
     tc_stage::<FRAGMENT_STAGE>(context)
 }
@@ -212,6 +218,7 @@ fn tc_way<const STAGE: u32>(context: TcContext, next: &mut NextHop) -> i32 {
 
 /// Makes the session that a packet in [`nat_xdp`] needs, and starts that over.
 #[xdp]
+#[inline(always)]
 pub fn nat_xdp_claim(context: XdpContext) -> u32 {
     ticket::serve(context.as_ptr());
     go_on_as(&XDP_STAGES, &context, MAIN_STAGE, xdp_action::XDP_DROP)
@@ -219,6 +226,7 @@ pub fn nat_xdp_claim(context: XdpContext) -> u32 {
 
 /// Makes the session that a packet in [`nat_tc`] needs, and starts that over.
 #[classifier]
+#[inline(always)]
 pub fn nat_tc_claim(context: TcContext) -> i32 {
     ticket::serve(context.as_ptr());
     go_on_as(&TC_STAGES, &context, MAIN_STAGE, TC_ACT_SHOT)
@@ -226,12 +234,14 @@ pub fn nat_tc_claim(context: TcContext) -> i32 {
 
 /// Run by the controller with the keys of sessions that look idle; answers how many it removed.
 #[classifier]
+#[inline(always)]
 pub fn nat_expire(context: TcContext) -> i32 {
     expire::run(TcPacket::new(context), false)
 }
 
 /// Run by the controller with the keys of sessions that must not go on; answers how many it removed.
 #[classifier]
+#[inline(always)]
 pub fn nat_end(context: TcContext) -> i32 {
     expire::run(TcPacket::new(context), true)
 }

@@ -114,7 +114,7 @@ fn fragment<H: Hook>(
     plan: &mut Plan,
     next: &mut NextHop,
 ) -> Result<(), DropReason> {
-    let datagram = fragments::key(hook, packet, interface.vpc).ok_or(DropReason::Malformed)?;
+    let datagram = fragments::key(hook, interface, packet).ok_or(DropReason::Malformed)?;
     let mut step = fragments::known(
         packet.is_first_fragment(),
         H::HOLDS_FRAGMENTS,

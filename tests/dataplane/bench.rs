@@ -28,7 +28,7 @@ use nat_tests::{
 use nat_userspace::{
     bpf_batch, config,
     controller::{self, Controller},
-    expiry::Sweeper,
+    expiry::{self, Sweeper},
     loader::{self, LoadOptions},
     pins::Pins,
     sessions, status,
@@ -415,12 +415,17 @@ impl Bench {
 
     /// As [`Self::run`], in a thread of the programs' namespace.
     pub fn run_here(&mut self, ingress: Side, frame: &[u8]) -> Outcome {
+        self.timed_here(ingress, frame).0
+    }
+
+    /// As [`Self::run_here`], with the time that the kernel says the program took.
+    pub fn timed_here(&mut self, ingress: Side, frame: &[u8]) -> (Outcome, Duration) {
         let index = if_nametoindex(Self::device(ingress)).unwrap();
         let hook = self.hook;
         let program = self.controller.programs().program(hook.program()).unwrap();
-        let (action, out) = test_run(program, hook, index, frame)
+        let (action, out, time) = timed_test_run(program, hook, index, frame)
             .unwrap_or_else(|error| panic!("{error:#}: {frame:02x?}"));
-        self.outcome(action, frame, out)
+        (self.outcome(action, frame, out), time)
     }
 
     /// Runs the program on one packet and says what [`Outcome::verdict`] says.
@@ -475,6 +480,13 @@ impl Bench {
         sweeper.sweep(self.controller.programs(), now).unwrap()
     }
 
+    /// Ends the session of a flow at once; false when there is none. In a thread of the programs'
+    /// namespace.
+    #[allow(dead_code, reason = "for benches/claims.rs")]
+    pub fn end_here(&mut self, flow: &Flow) -> bool {
+        expiry::end(self.controller.programs(), &[forward_key(flow)]).unwrap() == 1
+    }
+
     fn outcome(&mut self, action: u32, frame: &[u8], out: Vec<u8>) -> Outcome {
         const XDP: [u32; 3] = [2, 1, 4];
         const TC: [u32; 3] = [3, 2, 7];
@@ -502,18 +514,8 @@ impl Bench {
 
     /// What flows are translated to.
     pub fn mapping(&mut self, flow: &Flow) -> Option<SocketAddrV4> {
-        const FIRST_VPC: u16 = 1;
-        let key = nat_common::flow::Flow {
-            source: Address::from(*flow.inside.ip()),
-            destination: Address::from(*flow.remote.ip()),
-            source_port: Port::new(flow.inside.port()),
-            destination_port: Port::new(flow.remote.port()),
-            protocol: flow.protocol,
-        };
         let sessions = self.map::<HashMap<_, SessionKey, Session>>(names::SESSIONS);
-        let session = sessions
-            .get(&SessionKey::forward(&key, FIRST_VPC), 0)
-            .ok()?;
+        let session = sessions.get(&forward_key(flow), 0).ok()?;
         Some(SocketAddrV4::new(
             session.mapped_address().into(),
             session.mapped_port().get(),
@@ -605,12 +607,34 @@ impl Bench {
     }
 }
 
+fn forward_key(flow: &Flow) -> SessionKey {
+    const FIRST_VPC: u16 = 1;
+    let flow = nat_common::flow::Flow {
+        source: Address::from(*flow.inside.ip()),
+        destination: Address::from(*flow.remote.ip()),
+        source_port: Port::new(flow.inside.port()),
+        destination_port: Port::new(flow.remote.port()),
+        protocol: flow.protocol,
+    };
+    SessionKey::forward(&flow, FIRST_VPC)
+}
+
 fn test_run(
     program: &Program,
     hook: Hook,
     ingress: u32,
     frame: &[u8],
 ) -> anyhow::Result<(u32, Vec<u8>)> {
+    let (action, out, _) = timed_test_run(program, hook, ingress, frame)?;
+    Ok((action, out))
+}
+
+fn timed_test_run(
+    program: &Program,
+    hook: Hook,
+    ingress: u32,
+    frame: &[u8],
+) -> anyhow::Result<(u32, Vec<u8>, Duration)> {
     // A program may make another packet of it.
     let mut out = vec![0; frame.len() + 4096];
     let context = match hook {
@@ -629,7 +653,7 @@ fn test_run(
         other => anyhow::bail!("{:?} is none of ours", other.prog_type()),
     };
     out.truncate(result.data_size_out as usize);
-    Ok((result.return_value, out))
+    Ok((result.return_value, out, result.duration))
 }
 
 fn permanent_neighbours(edge: &Namespace, device: &str, network: [u8; 3]) {

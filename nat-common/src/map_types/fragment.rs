@@ -12,10 +12,10 @@ pub struct DatagramKey {
     pub destination: Address,
     /// IP identification, in network byte order.
     pub identification: u16,
-    /// The VPC's number; 0 outside.
-    pub vpc: u16,
     /// IP protocol number.
-    pub protocol: u32,
+    pub protocol: u16,
+    /// The interface's index inside, so that nobody adds to what another one sends; 0 outside.
+    pub scope: u32,
 }
 const _: () = assert!(size_of::<DatagramKey>() == 16);
 
@@ -38,7 +38,7 @@ pub enum FateKind {
 pub struct Fate {
     /// Changed by compare-and-swap only; see [`FateWord`].
     pub word: u64,
-    /// When the first fragment, or the first of those that wait for it, came.
+    /// When the first fragment, or the last of those that wait for it, came.
     pub seen: Tick,
     /// Sender of the translated fragments.
     pub source: Address,
