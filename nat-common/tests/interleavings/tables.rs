@@ -2,19 +2,25 @@
 //! valid, keeps its contents, and serves the next key at once. Every operation lets other CPUs run
 //! before it and after it.
 
-use std::cell::{Cell, RefCell, UnsafeCell};
+use std::{
+    cell::{Cell, RefCell, UnsafeCell},
+    collections::HashMap,
+};
 
 use nat_common::{
-    claim::Search,
+    claim::{ATTEMPTS, Search},
     clock::Tick,
     map_types::{Binding, Client, ClientKey, Counter, Gateway, Session, SessionKey},
-    sessions,
     tables::{Refused, Side, Tables},
 };
 use shuttle::{
     rand::{Rng, thread_rng},
     sync::atomic::{AtomicU32, Ordering},
+    thread::{self, ThreadId},
 };
+
+/// Words of the memory for one search.
+const SEARCH_WORDS: usize = size_of::<Search>().div_ceil(8);
 
 /// The gateway of all scenarios.
 pub const GATEWAY: u16 = 3;
@@ -106,6 +112,7 @@ pub struct SharedTables {
     gateway: Gateway,
     exhausted: RefCell<Vec<(SessionKey, Tick)>>,
     clock: Cell<Tick>,
+    search_spaces: RefCell<HashMap<ThreadId, Box<UnsafeCell<[u64; SEARCH_WORDS]>>>>,
     /// One insert in so many is refused as busy; 0 for none.
     busy: Cell<u32>,
     point: AtomicU32,
@@ -135,6 +142,7 @@ impl SharedTables {
             gateway,
             exhausted: RefCell::default(),
             clock: Cell::new(1000),
+            search_spaces: RefCell::default(),
             busy: Cell::new(busy),
             point: AtomicU32::new(0),
             steps: Cell::new(0),
@@ -301,7 +309,11 @@ impl Tables for SharedTables {
     }
 
     fn search_space(&self) -> Option<*mut Search> {
-        Some(self.search_space.get(thread::current().id()))
+        let mut spaces = self.search_spaces.borrow_mut();
+        let space = spaces
+            .entry(thread::current().id())
+            .or_insert_with(|| Box::new(UnsafeCell::new([0; SEARCH_WORDS])));
+        Some(space.get().cast())
     }
 
     fn search(&self) {
@@ -342,6 +354,17 @@ impl Tables for SharedTables {
             }
             tell(|| format!("{word:?}: {old:x} -> {new:x} {same}"));
             same
+        }
+    }
+
+    unsafe fn fetch_add(&self, word: *mut u64, more: u64) -> u64 {
+        self.point();
+        // SAFETY: as above.
+        unsafe {
+            let old = word.read();
+            word.write(old.wrapping_add(more));
+            tell(|| format!("{word:?}: {old:x} + {more:x}"));
+            old
         }
     }
 }
