@@ -263,6 +263,12 @@ impl Model {
         choice: &mut Choice<'_>,
     ) -> Result<Way, Stop> {
         let (now, ip) = (packet.now, packet.ip);
+        if is_later_fragment(ip) && is_translated_protocol(ip) {
+            match self.later_fragment(packet) {
+                Err(Stop::Early) => {}
+                known => return known,
+            }
+        }
         let settings = &self.config.gateways[gateway];
         if is_left_untranslated(settings, ip) {
             return Err(Stop::Pass);

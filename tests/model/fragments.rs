@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::check::Choice;
 use super::clock::{is_longer_ago, tick};
 use super::decide::{Arrival, Stop, Way};
-use super::{DropReason, Model, Output, Side};
+use super::{DropReason, End, Model, Output, Side};
 use crate::packets::Ipv4;
 
 /// How long a first fragment is remembered, and a later one held.
@@ -138,9 +138,14 @@ impl Model {
             return Ok(());
         };
         let datagram = Datagram::of(packet);
+        let to_inside = way
+            .legs
+            .iter()
+            .find(|leg| leg.change.end == End::Destination);
+        let receiver = to_inside.map_or(packet.ip.dst, |leg| leg.change.address);
         let sent = |id| SentId {
             public: hiding.change.address,
-            dst: packet.ip.dst,
+            dst: receiver,
             protocol: packet.ip.protocol,
             id,
         };
