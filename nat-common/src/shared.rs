@@ -367,6 +367,20 @@ pub fn wake<T: Tables>(tables: &T, key: &SessionKey, rest: u32) -> bool {
     }
 }
 
+/// Frees a public port of any gateway that has rested long enough; true when this call did.
+pub fn wake_rested<T: Tables>(tables: &T, key: &SessionKey) -> bool {
+    let Some(bound) = tables.binding(Side::Outside, key) else {
+        return false;
+    };
+    // SAFETY: an entry's memory stays valid; `wake` looks at whose it is.
+    let number = unsafe { (*bound).gateway };
+    // One that is gone has no rest.
+    let rest = tables
+        .gateway(u32::from(number))
+        .map_or(0, |gateway| gateway.port_rest);
+    wake(tables, key, rest)
+}
+
 /// Gives the remote address of `inbound` leave to write to its public address and port.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
-//! Ends sessions for the controller, which runs these programs with the keys of forward halves in a
-//! test packet: idle ones in two steps, at least a second apart (whether they are idle is decided here,
-//! on the live entries), or those that must not go on at once.
+//! Ends sessions for the controller, which runs these programs with keys in a test packet: idle ones in
+//! two steps, at least a second apart (whether they are idle is decided here, on the live entries), or
+//! those that must not go on at once. Frees ports that have rested, in the same way.
 
 use core::ffi::c_void;
 
@@ -8,24 +8,35 @@ use aya_ebpf::helpers::bpf_loop;
 use nat_common::{
     map_types::{Counter, EXPIRE_BATCH, EXPIRE_KEYS_OFFSET, SessionKey},
     packet::Packet as _,
-    sessions,
+    sessions, shared,
 };
 
 use crate::{counters, kernel_tables::KernelTables, settings, tc_packet::TcPacket};
 
+/// What is to be done with the keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// End these sessions if they are idle.
+    Sweep,
+    /// End these sessions.
+    End,
+    /// Free these public ports if they have rested.
+    Wake,
+}
+
 /// What [`one`] works on.
 struct Batch {
     request: TcPacket,
-    at_once: bool,
+    task: Task,
     removed: u32,
 }
 
-/// Goes through the keys in `request`; answers how many sessions it removed.
+/// Goes through the keys in `request`; answers how many entries it removed.
 #[inline(always)]
-pub fn run(request: TcPacket, at_once: bool) -> i32 {
+pub fn run(request: TcPacket, task: Task) -> i32 {
     let mut batch = Batch {
         request,
-        at_once,
+        task,
         removed: 0,
     };
     // SAFETY: the callback has the signature the helper calls it with, and the batch outlives it.
@@ -38,7 +49,9 @@ pub fn run(request: TcPacket, at_once: bool) -> i32 {
             0,
         );
     }
-    counters::count(Counter::SessionsExpired, u64::from(batch.removed));
+    if task != Task::Wake {
+        counters::count(Counter::SessionsExpired, u64::from(batch.removed));
+    }
     batch.removed as i32
 }
 
@@ -51,10 +64,10 @@ extern "C" fn one(index: u32, batch: *mut c_void) -> i64 {
     let Some(key) = batch.request.load::<SessionKey>(offset) else {
         return STOP;
     };
-    let removed = if batch.at_once {
-        sessions::end(&KernelTables, &key)
-    } else {
-        sessions::sweep(&KernelTables, &key, settings::now())
+    let removed = match batch.task {
+        Task::Sweep => sessions::sweep(&KernelTables, &key, settings::now()),
+        Task::End => sessions::end(&KernelTables, &key),
+        Task::Wake => shared::wake_rested(&KernelTables, &key),
     };
     batch.removed += u32::from(removed);
     0

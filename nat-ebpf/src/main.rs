@@ -52,6 +52,7 @@ use nat_common::{
 };
 
 use crate::{
+    expire::Task,
     forward::{Hook as _, NextHop},
     tc_packet::TcPacket,
     verdict::Verdict,
@@ -236,14 +237,20 @@ pub fn nat_tc_claim(context: TcContext) -> i32 {
 #[classifier]
 #[inline(always)]
 pub fn nat_expire(context: TcContext) -> i32 {
-    expire::run(TcPacket::new(context), false)
+    expire::run(TcPacket::new(context), Task::Sweep)
 }
 
 /// Run by the controller with the keys of sessions that must not go on; answers how many it removed.
 #[classifier]
 #[inline(always)]
 pub fn nat_end(context: TcContext) -> i32 {
-    expire::run(TcPacket::new(context), true)
+    expire::run(TcPacket::new(context), Task::End)
+}
+
+/// Run by the controller with the keys of public ports that look rested; answers how many it freed.
+#[classifier]
+pub fn nat_wake(context: TcContext) -> i32 {
+    expire::run(TcPacket::new(context), Task::Wake)
 }
 
 /// Ends this program and starts that of another stage. Where that is not there, the packet is lost.

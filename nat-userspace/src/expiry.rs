@@ -9,16 +9,16 @@ use aya::{
     programs::{SchedClassifier, TestRunOptions},
 };
 use nat_common::{
-    clock::{Tick, tick},
+    clock::{Tick, elapsed, tick},
     lifecycle,
-    map_types::{EXPIRE_BATCH, EXPIRE_KEYS_OFFSET, Gateway, Session, SessionKey, names},
+    map_types::{Binding, EXPIRE_BATCH, EXPIRE_KEYS_OFFSET, Gateway, Session, SessionKey, names},
 };
 use nix::time::{ClockId, clock_gettime};
 
 use crate::{
     bpf_batch,
     error::{Error, Result},
-    loader::{END_PROGRAM, EXPIRE_PROGRAM, program},
+    loader::{END_PROGRAM, EXPIRE_PROGRAM, WAKE_PROGRAM, program},
     pins::Pins,
 };
 
@@ -36,6 +36,7 @@ pub fn now() -> Result<Tick> {
 /// Sweeps the tables, once per call; calls are at least a second apart.
 pub struct Sweeper {
     sessions: MapData,
+    bound: MapData,
     gateways: Array<MapData, Gateway>,
 }
 
@@ -49,6 +50,7 @@ impl Sweeper {
         let gateways = aya::maps::Map::Array(pins.open(names::GATEWAYS)?);
         Ok(Self {
             sessions: pins.open(names::SESSIONS)?,
+            bound: pins.open(names::BOUND)?,
             gateways: Array::try_from(gateways).map_err(Error::map(names::GATEWAYS))?,
         })
     }
@@ -59,7 +61,24 @@ impl Sweeper {
     ///
     /// What the kernel says.
     pub fn sweep(&self, ebpf: &mut Ebpf, now: Tick) -> Result<u32> {
+        run(ebpf, WAKE_PROGRAM, &self.rested(now)?)?;
         run(ebpf, EXPIRE_PROGRAM, &self.candidates(now)?)
+    }
+
+    /// Public ports whose rest looks over; only gateways that let anybody in have them rest.
+    fn rested(&self, now: Tick) -> Result<Vec<SessionKey>> {
+        let mut keys = Vec::new();
+        bpf_batch::for_each::<SessionKey, Binding>(&self.bound, |key, binding| {
+            if binding.freed != 0 {
+                let gateway = self.gateways.get(&u32::from(binding.gateway), 0);
+                let rest = gateway.map_or(0, |gateway| gateway.port_rest);
+                if elapsed(now, binding.freed) > rest {
+                    keys.push(*key);
+                }
+            }
+        })
+        .map_err(Error::io("reading the bindings"))?;
+        Ok(keys)
     }
 
     /// Sessions whose forward half has been quiet for longer than the shortest timer that may apply.

@@ -26,6 +26,8 @@ pub const TC_PROGRAM: &str = "nat_tc";
 pub const EXPIRE_PROGRAM: &str = "nat_expire";
 /// The program that ends sessions at once.
 pub const END_PROGRAM: &str = "nat_end";
+/// The program that frees ports which have rested.
+pub const WAKE_PROGRAM: &str = "nat_wake";
 
 /// The stages of each hook with the programs' names behind the hook's own.
 const STAGE_PROGRAMS: [(u32, &str); STAGES as usize] = [
@@ -131,7 +133,7 @@ pub fn load(pins: &Pins, max_sessions: u32, options: LoadOptions) -> Result<Ebpf
             .map_err(Error::io("keeping a program"))?;
         set_stage(&mut ebpf, names::TC_STAGES, stage, &tc)?;
     }
-    for name in [EXPIRE_PROGRAM, END_PROGRAM] {
+    for name in [EXPIRE_PROGRAM, END_PROGRAM, WAKE_PROGRAM] {
         program::<SchedClassifier>(&mut ebpf, name)?.load()?;
     }
     Ok(ebpf)
