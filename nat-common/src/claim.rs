@@ -9,7 +9,7 @@ use crate::{
     clock::{Tick, elapsed},
     deterministic,
     drop_reason::DropReason,
-    flow::Flow,
+    flow::{Flow, protocol},
     map_types::{
         Binding, Counter, Gateway, Holds, MAX_PUBLIC_IPS, Session, SessionKey, binding_key,
         bound_key,
@@ -118,12 +118,16 @@ pub fn claim_round<T: Tables>(tables: &T, claim: &Claim, round: u32) -> Result<b
             claim.now,
         );
     }
-    let reclaims = round % 2 == 0;
+    let reclaims = round & 1 == 0;
     let made = make(tables, claim, reclaims);
-    if made == Err(DropReason::PortExhausted)
-        && reclaims
-        && let Some(space) = tables.search_space()
-    {
+    if made != Err(DropReason::PortExhausted) {
+        return made.map(|()| true);
+    }
+    if !reclaims && round + 1 < ROUNDS {
+        // Somebody else took what was freed.
+        return Ok(false);
+    }
+    if reclaims && let Some(space) = tables.search_space() {
         // SAFETY: the tables' own memory, lent for this claim.
         let occupant = unsafe { (*space).occupant };
         if occupant != SessionKey::default() {
@@ -373,7 +377,10 @@ fn search<T: Tables>(
         Outcome::TableFull => Err(DropReason::TableFull),
         Outcome::Occupied => Err(DropReason::PortExhausted),
         Outcome::Nothing => {
-            tables.remember_exhausted(&known_key, claim.now);
+            // A search that leaves expired sessions alone does not know.
+            if reclaims {
+                tables.remember_exhausted(&known_key, claim.now);
+            }
             Err(DropReason::PortExhausted)
         }
     }
@@ -555,9 +562,15 @@ fn insert_forward<T: Tables>(
 }
 
 #[inline(never)]
-fn insert_reverse<T: Tables>(tables: &T, claim: &Claim, inbound: &Flow) -> Result<(), Refused> {
+fn insert_reverse<T: Tables>(
+    tables: &T,
+    claim: &Claim,
+    inbound: &Flow,
+    holds: Holds,
+) -> Result<(), Refused> {
     let key = SessionKey::reverse(inbound);
-    tables.insert_half(Side::Outside, &key, &claim.reverse_half(&key))
+    let half = claim.reverse_half(&key).holding(holds);
+    tables.insert_half(Side::Outside, &key, &half)
 }
 
 /// Enters the session of a flow whose public address and port a binding or a forward decides, with
@@ -578,12 +591,19 @@ fn enter_bound<T: Tables>(
     } else {
         holds
     };
+    let is_outbound_only =
+        gateway.is(Gateway::UDP_OUTBOUND_REFRESH) && claim.flow.protocol == protocol::UDP;
+    let reverse_holds = if is_outbound_only {
+        Holds::NO_REFRESH
+    } else {
+        Holds::NOTHING
+    };
     if permits {
         let source = (claim.flow.source, claim.flow.source_port);
         permit(tables, &inbound, source, claim.gateway, claim.vpc)?;
     }
     let refused = match insert_forward(tables, claim, public, holds) {
-        Ok(()) => match insert_reverse(tables, claim, &inbound) {
+        Ok(()) => match insert_reverse(tables, claim, &inbound, reverse_holds) {
             Ok(()) => return Ok(true),
             Err(refused) => {
                 let key = SessionKey::forward(&claim.flow, claim.vpc);

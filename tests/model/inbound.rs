@@ -35,7 +35,10 @@ impl Model {
         if self.config.elastic_of_public(ip.dst).is_some() {
             return self.inbound(packet.now, ip).map(Way::inward);
         }
-        if self.config.is_local(ip.dst) && !self.answers_untranslated(ip) {
+        let has_passed = is_later_fragment(ip)
+            && is_translated_protocol(ip)
+            && matches!(self.later_fragment(packet), Err(Stop::Pass));
+        if self.config.is_local(ip.dst) && !self.answers_untranslated(ip) && !has_passed {
             return Err(Stop::drop(DropReason::PrivateDestination));
         }
         Err(Stop::Pass)

@@ -231,7 +231,8 @@ impl Session {
     pub const fn carry(&mut self, now: Tick, packets: u64, bytes: u64, flags: TcpFlags) {
         let seen = tcp_state::after(self.tcp_seen(), flags).bits();
         let repeated_reset = flags.any(TcpFlags::RST) && self.tcp_seen().any(TcpFlags::RST);
-        if self.last_seen != now && !repeated_reset {
+        let refreshes = !repeated_reset && !self.holds().include(Holds::NO_REFRESH);
+        if self.last_seen != now && refreshes {
             self.last_seen = now;
         }
         self.packets += packets;
@@ -261,6 +262,8 @@ impl Holds {
     pub const PERMISSION: Self = Self(1 << 1);
     /// Its client's entry.
     pub const CLIENT: Self = Self(1 << 2);
+    /// Of a reverse half: nothing, and its packets do not keep the session (RFC 4787 REQ-6).
+    pub const NO_REFRESH: Self = Self(1 << 3);
 
     /// All of `other` are among them.
     #[inline(always)]
