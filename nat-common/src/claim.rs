@@ -38,6 +38,8 @@ pub struct Claim {
     pub gateway: u16,
     /// Now.
     pub now: Tick,
+    /// Somebody outside wants it: it takes a binding or a forward that is there, and no new port.
+    pub lets_in: bool,
 }
 
 /// One search for a free port: through the parts of one pool after the other.
@@ -275,6 +277,9 @@ fn overload<T: Tables>(
     {
         return enter_bound(tables, gateway, claim, (address, port), holds);
     }
+    if claim.lets_in {
+        return Err(DropReason::NoSession);
+    }
     let (address, port) = search(tables, gateway, claim, place, false)?;
     enter_forward(tables, claim, (address, port), holds)
 }
@@ -309,6 +314,9 @@ fn hold_or_bind<T: Tables>(
     let key = binding_key(claim.gateway, &claim.flow);
     if let Some(held) = hold_binding(tables, &key)? {
         return Ok(held);
+    }
+    if claim.lets_in {
+        return Err(DropReason::NoSession);
     }
     let client = client_key(claim.gateway, &claim.flow);
     count_port(tables, &client, gateway.max_ports_per_client)?;

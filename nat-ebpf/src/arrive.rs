@@ -49,8 +49,7 @@ pub fn translate_destination(
             match to_gateway(packet, public.owner(), may_open, plan) {
                 // The host's own; from inside, if nobody there has the port either.
                 Err(DropReason::NoSession)
-                    if public.is_shared()
-                        && (!from_inside || (plan.forward.is_none() && !is_bound(&plan.to))) =>
+                    if public.is_shared() && !(from_inside && is_bound(&plan.to)) =>
                 {
                     Ok(Step::Pass)
                 }
@@ -114,6 +113,7 @@ fn to_gateway(
             vpc: inside.vpc,
             gateway: inside.gateway,
             now,
+            lets_in: true,
         };
         return match ticket::redeem(&claim) {
             None => Ok(Step::Claim),

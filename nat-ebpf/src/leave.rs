@@ -54,6 +54,7 @@ pub fn translate_source<H: Hook>(
             vpc: interface.vpc,
             gateway: gateway as u16,
             now,
+            lets_in: false,
         };
         return match ticket::redeem(&claim) {
             None => Ok(Step::Claim),

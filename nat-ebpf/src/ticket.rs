@@ -61,6 +61,7 @@ fn reason(outcome: u32) -> DropReason {
         reason if reason == DropReason::PortExhausted as u32 => DropReason::PortExhausted,
         reason if reason == DropReason::ClientQuota as u32 => DropReason::ClientQuota,
         reason if reason == DropReason::TableFull as u32 => DropReason::TableFull,
+        reason if reason == DropReason::NoSession as u32 => DropReason::NoSession,
         reason if reason == DropReason::Internal as u32 => DropReason::Internal,
         // Made, but for another public port, or it is being ended already.
         _ => DropReason::ClaimRace,

@@ -144,6 +144,15 @@ impl Model {
             return Err(no_session());
         }
         self.remove(now, &flow);
+        // Its binding may have gone with it.
+        if mapping == Mapping::Binding
+            && self
+                .sessions
+                .inside_of(protocol::TCP, outside.public)
+                .is_none()
+        {
+            return Err(no_session());
+        }
         if self.session_quota(gateway, *inside.ip()).is_err() {
             return Err(Stop::drop(DropReason::ClientQuota));
         }

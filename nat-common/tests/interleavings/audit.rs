@@ -313,6 +313,7 @@ impl World {
                     vpc: VPC,
                     gateway: GATEWAY,
                     now,
+                    lets_in: false,
                 },
             );
             let expected = if number < ports {

@@ -177,6 +177,7 @@ impl World {
             vpc: VPC,
             gateway: GATEWAY,
             now,
+            lets_in: false,
         };
         self.ledger.borrow_mut().doing().claims = Some(SessionKey::forward(flow, VPC));
         let made = claim(&self.tables, &wanted);
