@@ -4,7 +4,7 @@ use core::{ffi::c_void, ptr::null_mut};
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_F_NO_PREALLOC, BPF_NOEXIST},
-    helpers::{bpf_for_each_map_elem, bpf_loop},
+    helpers::bpf_loop,
     macros::map,
     maps::{HashMap, LruHashMap, PerCpuArray},
 };
@@ -22,7 +22,7 @@ use crate::{atomics, counters, policy_maps, settings};
 const CAPACITY: u32 = 262_144;
 
 #[map]
-static SESSIONS: HashMap<SessionKey, Session> = HashMap::pinned(CAPACITY, 0);
+pub static SESSIONS: HashMap<SessionKey, Session> = HashMap::pinned(CAPACITY, 0);
 #[map]
 static REVERSE: HashMap<SessionKey, Session> = HashMap::pinned(CAPACITY, 0);
 #[map]
@@ -35,15 +35,10 @@ static CLIENTS: HashMap<ClientKey, Client> = HashMap::pinned(CAPACITY, BPF_F_NO_
 /// it from happening for every packet.
 #[map]
 static EXHAUSTED: LruHashMap<SessionKey, Tick> = LruHashMap::with_max_entries(4096, 0);
-/// What [`attempt`] and [`end_expired`] work on. In maps, where the verifier expects nothing of a
+/// What [`attempt`] works on. In a map, where the verifier expects nothing of a
 /// value: on the stack it would follow every counter through every turn of the loop.
 #[map]
 static SEARCH: PerCpuArray<Search> = PerCpuArray::with_max_entries(1, 0);
-#[map]
-static ROOM: PerCpuArray<Room> = PerCpuArray::with_max_entries(1, 0);
-
-/// Sessions that are looked at to make room in a full table.
-const LOOKED_AT: u32 = 1024;
 
 const EEXIST: i32 = -17;
 const EBUSY: i32 = -16;
@@ -245,69 +240,6 @@ extern "C" fn attempt(_index: u32, _nothing: *mut c_void) -> i64 {
     // SAFETY: this CPU's own slot.
     let search = unsafe { &mut *search };
     if search.attempt(&KernelTables) {
-        STOP
-    } else {
-        GO_ON
-    }
-}
-
-/// What [`end_expired`] works on.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Room {
-    made: Tick,
-    looked_at: u32,
-    ended: u32,
-}
-
-/// The table is full: ends expired sessions among the first of it, at most once a tick on each CPU.
-/// True when that made room.
-#[inline(never)]
-pub fn make_room(now: Tick) -> bool {
-    let Some(room) = ROOM.get_ptr_mut(0) else {
-        return false;
-    };
-    // SAFETY: this CPU's own slot; the map is the kernel's own, and the callback has the signature the
-    // helper calls it with.
-    unsafe {
-        if (*room).made == now {
-            return false;
-        }
-        *room = Room {
-            made: now,
-            looked_at: 0,
-            ended: 0,
-        };
-        let step: extern "C" fn(*mut c_void, *mut SessionKey, *mut Session, *mut c_void) -> i64 =
-            end_expired;
-        bpf_for_each_map_elem(
-            (&raw const SESSIONS).cast_mut().cast(),
-            step as *mut c_void,
-            null_mut(),
-            0,
-        );
-        (*room).ended != 0
-    }
-}
-
-#[inline(never)]
-extern "C" fn end_expired(
-    _map: *mut c_void,
-    key: *mut SessionKey,
-    _session: *mut Session,
-    _nothing: *mut c_void,
-) -> i64 {
-    let Some(room) = ROOM.get_ptr_mut(0) else {
-        return STOP;
-    };
-    // SAFETY: this CPU's own slot, and the key of an entry.
-    let (room, key) = unsafe { (&mut *room, *key) };
-    room.looked_at += 1;
-    if KernelTables.end_if_expired(&key, room.made) {
-        counters::count(Counter::SessionsReclaimed, 1);
-        room.ended += 1;
-    }
-    if room.looked_at >= LOOKED_AT {
         STOP
     } else {
         GO_ON

@@ -21,6 +21,18 @@ use crate::{
     policy_maps, settings, ticket,
 };
 
+/// Anti-spoofing: a packet from inside comes by an inside interface, and its source belongs to one of
+/// the interface's subnets.
+#[inline(always)]
+pub fn is_from_inside<H: Hook>(hook: &H, interface: &Interface, flow: &Flow) -> bool {
+    if interface.is(Interface::ONE_PREFIX) {
+        interface.covers(flow.source)
+    } else {
+        interface.is(Interface::INSIDE)
+            && policy_maps::subnet(hook.ingress(), flow.source).is_some()
+    }
+}
+
 /// Translates the source of a packet from inside, by its public IP or the session it belongs to.
 #[inline(always)]
 pub fn translate_source<H: Hook>(

@@ -5,7 +5,7 @@
 use nat_common::{
     clock::Tick,
     drop_reason::DropReason,
-    flow::{Flow, protocol},
+    flow::protocol,
     map_types::{ERROR_STAGE, FRAGMENT_STAGE, Interface, MAIN_STAGE, PublicUse, SessionKey},
     parse::{self, Frame, Ipv4Packet},
     reply::Answer,
@@ -14,13 +14,13 @@ use nat_common::{
 
 use crate::{
     arp, arrive,
-    forward::{self, Hook, Leads, NextHop},
+    forward::{self, Hook, NextHop},
     fragments,
     icmp_error::{self, Way},
     kernel_tables::reopen_if_closing,
     leave,
     plan::{Plan, Step},
-    policy_maps, refuse, settings,
+    policy_maps, refuse, settings, strangers,
     verdict::Verdict,
 };
 
@@ -177,7 +177,7 @@ fn decide<H: Hook>(
     packet: &Ipv4Packet,
     plan: &mut Plan,
 ) -> Result<Step, DropReason> {
-    let from_inside = is_from_inside(hook, interface, &packet.flow);
+    let from_inside = leave::is_from_inside(hook, interface, &packet.flow);
     if from_inside {
         if packet.flow.destination.is_multicast_or_reserved() {
             return Ok(Step::Pass);
@@ -192,7 +192,7 @@ fn decide<H: Hook>(
             arrive::translate_destination(interface, packet, &public, from_inside, plan)
         }
         _ if from_inside => Ok(Step::GoOn),
-        _ => to_others(hook, interface, packet, plan).map(|()| Step::Pass),
+        _ => strangers::to_others(hook, interface, packet, plan).map(|()| Step::Pass),
     }
 }
 
@@ -205,7 +205,7 @@ fn error<H: Hook>(
     plan: &mut Plan,
     next: &mut NextHop,
 ) -> Result<(), DropReason> {
-    let from_inside = is_from_inside(hook, interface, &packet.flow);
+    let from_inside = leave::is_from_inside(hook, interface, &packet.flow);
     let mut out = Way::NONE;
     if from_inside {
         if packet.flow.destination.is_multicast_or_reserved() {
@@ -236,69 +236,12 @@ fn error<H: Hook>(
             };
         }
         _ if from_inside => {}
-        _ => return to_others(hook, interface, packet, plan),
+        _ => return strangers::to_others(hook, interface, packet, plan),
     }
     match icmp_error::forward(hook, packet, &[out, back], next) {
         // The host may have asked for it.
         Err(DropReason::NoSession) if is_shared => Ok(()),
         other => other,
-    }
-}
-
-/// Anti-spoofing: a packet from inside comes by an inside interface, and its source belongs to one of
-/// the interface's subnets.
-#[inline(always)]
-fn is_from_inside<H: Hook>(hook: &H, interface: &Interface, flow: &Flow) -> bool {
-    if interface.is(Interface::ONE_PREFIX) {
-        interface.covers(flow.source)
-    } else {
-        interface.is(Interface::INSIDE)
-            && policy_maps::subnet(hook.ingress(), flow.source).is_some()
-    }
-}
-
-/// Neither from one of our hosts nor to a public IP of ours: the host's, if anybody's. Nothing goes on
-/// to a private address, except what no gateway translates; nor anywhere when the host forwards only
-/// because the dataplane needs it to. On a one-armed host the same interface carries its own traffic.
-#[inline(always)]
-fn to_others<H: Hook>(
-    hook: &H,
-    interface: &Interface,
-    packet: &Ipv4Packet,
-    plan: &mut Plan,
-) -> Result<(), DropReason> {
-    let flow = &packet.flow;
-    if flow.destination.is_multicast_or_reserved() {
-        return Ok(());
-    }
-    if interface.is(Interface::INSIDE) {
-        return foreign_source(hook, interface, flow);
-    }
-    if policy_maps::is_private(flow.destination) {
-        let port = packet.source_port();
-        if policy_maps::is_exempt_from_outside(flow.source, flow.protocol, port) {
-            plan.is_stateless = false;
-            return Ok(());
-        }
-        return Err(DropReason::PrivateDestination);
-    }
-    if interface.is(Interface::FORWARDING_SET) && forward::leads(hook, flow) != Leads::ToHost {
-        return Err(DropReason::NotForThisHost);
-    }
-    Ok(())
-}
-
-/// What others than our hosts send by an inside interface may be meant for the host, but is never
-/// forwarded.
-#[inline(never)]
-fn foreign_source<H: Hook>(hook: &H, interface: &Interface, flow: &Flow) -> Result<(), DropReason> {
-    let is_free = interface.is(Interface::UPLINK) && !interface.is(Interface::FORWARDING_SET);
-    if is_free || forward::leads(hook, flow) == Leads::ToHost {
-        Ok(())
-    } else if interface.is(Interface::UPLINK) {
-        Err(DropReason::NotForThisHost)
-    } else {
-        Err(DropReason::SpoofedSource)
     }
 }
 

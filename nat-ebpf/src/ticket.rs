@@ -9,10 +9,7 @@ use nat_common::{
     drop_reason::DropReason,
 };
 
-use crate::{
-    events,
-    kernel_tables::{self, KernelTables},
-};
+use crate::{events, kernel_tables::KernelTables, room};
 
 /// A claim, and what came of it.
 #[repr(C)]
@@ -109,7 +106,7 @@ extern "C" fn serve_round(_index: u32, _nothing: *mut c_void) -> i64 {
             return GO_ON;
         }
         Err(DropReason::TableFull)
-            if ticket.made_room == 0 && kernel_tables::make_room(ticket.claim.now) =>
+            if ticket.made_room == 0 && room::make_room(ticket.claim.now) =>
         {
             ticket.made_room = 1;
             return GO_ON;

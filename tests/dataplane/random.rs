@@ -1,13 +1,17 @@
 //! Random traffic through random gateways, judged packet by packet; what fails is made small.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    net::SocketAddrV4,
+    time::{Duration, Instant},
+};
 
 use nat_tests::{
     model::{
-        Actual, DropReason, Model, ModelConfig, Output, Side, Step, random_config, random_traffic,
-        shrink,
+        Actual, DropReason, Model, ModelConfig, Output, Profile, Side, Step, random_config,
+        random_traffic, shrink,
     },
-    packets::{checksum_errors, translated_checksum_errors},
+    packets::{Packet, checksum_errors, protocol, translated_checksum_errors},
 };
 
 use crate::{
@@ -141,7 +145,13 @@ fn show(step: &Step) -> String {
 pub struct Judge {
     model: Model,
     capture: Option<Capture>,
+    /// When there was last no port, by protocol and, with overloading, remote end.
+    exhausted: HashMap<(u8, Option<SocketAddrV4>), Duration>,
 }
+
+/// How long a program remembers that there was no port: it then finds out a little late that one is
+/// free again because a session has expired.
+const REMEMBERED: Duration = Duration::from_nanos(9 << 27);
 
 /// A packet that was sent on: where it came in, and what became of it.
 pub type Sent = (Side, Vec<u8>, Vec<u8>);
@@ -151,6 +161,7 @@ impl Judge {
         Self {
             model: bench.model(),
             capture: (bench.hook() == Hook::Tc).then(|| bench.listen()),
+            exhausted: HashMap::new(),
         }
     }
 
@@ -195,8 +206,26 @@ impl Judge {
             Some(released) => Actual::Release(released.iter().map(Outcome::as_actual).collect()),
             None => outcome.as_actual(),
         };
+        let now = bench.now();
+        if outcome.verdict() == DropReason::PortExhausted.name() {
+            let remote = self.remote(frame);
+            let mut model = self.model.clone();
+            let judged = model.check_with(now, ingress, frame, &actual, &mut |flow| {
+                bench.mapping(flow)
+            });
+            let since = self.exhausted.get(&remote);
+            return match judged {
+                Ok(()) => {
+                    self.model = model;
+                    self.exhausted.insert(remote, now);
+                    Ok(None)
+                }
+                Err(_) if since.is_some_and(|since| now - *since < REMEMBERED) => Ok(None),
+                Err(complaint) => Err(complaint),
+            };
+        }
         self.model
-            .check_with(bench.now(), ingress, frame, &actual, &mut |flow| {
+            .check_with(now, ingress, frame, &actual, &mut |flow| {
                 bench.mapping(flow)
             })?;
         let first = released.as_ref().and_then(|all| all.first());
@@ -214,6 +243,18 @@ impl Judge {
             bench::byte_slice_agrees(frame, out);
         }
         Ok(Some((ingress, frame.to_vec(), out.to_vec())))
+    }
+
+    /// Under what it is remembered that there is no port for this packet.
+    fn remote(&self, frame: &[u8]) -> (u8, Option<SocketAddrV4>) {
+        let packet = Packet::parse(frame).unwrap();
+        let ip = packet.ipv4().unwrap();
+        let overloads = self.model.config().gateways[0].profile == Profile::Aws;
+        let mut remote = ip.destination();
+        if ip.protocol == protocol::ICMP {
+            remote.set_port(0);
+        }
+        (ip.protocol, overloads.then_some(remote))
     }
 
     /// What became of a first fragment and those that waited for it: what came out, put where the

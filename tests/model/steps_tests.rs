@@ -118,7 +118,7 @@ profile = "rfc"
 filtering = "endpoint-independent"
 max_ports_per_client = 4
 port_rest = 120
-ports = ["1024-2000", "3000"]
+ports = ["1024-2000", "3000-3000"]
 address_ports = [{ public_ip = "198.51.100.11", ports = ["5000-5001"] }]
 max_sessions_per_client = 9
 on_exhaustion = "admin-prohibited"
