@@ -4,8 +4,8 @@
 //! -> [`arrive`] (its destination) -> [`forward`] -> the verdict table below. Both sides of a
 //! translation look into [`kernel_tables`] and [`policy_maps`]; ICMP errors go through [`icmp_error`],
 //! fragments through [`fragments`]. [`refuse`] answers dropped packets, [`arp`] for the public IPs.
-//! [`strangers`] are the host's; [`room`] is made in a full table. [`expire`] is run by the controller, [`counters`] and [`events`] tell what happened, [`bounds`] and
-//! [`settings`] serve all.
+//! [`strangers`] are the host's; [`room`] is made in a full table. [`expire`] is run by the controller,
+//! [`counters`] and [`events`] tell what happened, [`bounds`] and [`settings`] serve all.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
