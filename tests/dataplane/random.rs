@@ -24,11 +24,10 @@ fn packets() -> usize {
     number("NAT_TEST_PACKETS").map_or(1_000_000, |packets| packets as usize)
 }
 
-/// `NAT_TEST_SEED`, or a new one.
+/// `NAT_TEST_SEED`, or the same in every run: what fails is then the change's doing. Other seeds look
+/// for more.
 fn seed() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let fresh = now.map_or(1, |now| now.as_nanos() as u64);
-    number("NAT_TEST_SEED").unwrap_or(fresh)
+    number("NAT_TEST_SEED").unwrap_or(20_261_125)
 }
 
 fn number(variable: &str) -> Option<u64> {
