@@ -6,25 +6,20 @@
 
 use crate::{
     address::{Address, Port},
-    clock::{Tick, elapsed},
+    clock::Tick,
     deterministic,
     drop_reason::DropReason,
     flow::{Flow, protocol},
-    map_types::{
-        Binding, Counter, Gateway, Holds, MAX_PUBLIC_IPS, Session, SessionKey, binding_key,
-        bound_key,
-    },
-    port_pool::{Candidates, PROBES, Part, RANKS, unguessable},
-    sessions::{expired_holder, withdraw},
+    map_types::{Counter, Gateway, Holds, Session, SessionKey, binding_key},
+    port_pool::{Part, unguessable},
+    port_search::{Place, port_freed, search},
+    sessions::withdraw,
     shared::{
-        bind, client_key, count_port, hold_binding, hold_client, live, move_client, permit,
-        release_binding, release_client, revoke, uncount_port, wake,
+        bind, client_key, count_port, hold_binding, hold_client, permit, release_binding,
+        release_client, revoke, uncount_port,
     },
     tables::{Refused, Side, Tables},
 };
-
-/// Ticks after which a full pool is walked through again, in case a session ended unnoticed.
-const WALK_AGAIN: u32 = 8;
 
 /// A session to be made.
 #[repr(C)]
@@ -40,49 +35,6 @@ pub struct Claim {
     pub now: Tick,
     /// Somebody outside wants it: it takes a binding or a forward that is there, and no new port.
     pub lets_in: bool,
-}
-
-/// One search for a free port: through the parts of one pool after the other.
-#[derive(Clone, Copy)]
-pub struct Search {
-    claim: Claim,
-    place: Place,
-    random: u64,
-    /// Claims the public half of a binding, rather than a reverse half.
-    binds: bool,
-    /// Stops at an expired session that has a port it looks for.
-    reclaims: bool,
-    outcome: Outcome,
-    public: (Address, Port),
-    /// The forward half of that session; otherwise empty.
-    occupant: SessionKey,
-    /// Where the search is: the number of the next part, and what is left of this one.
-    next_part: u32,
-    slot: u32,
-    candidates: Candidates,
-    tried: u32,
-    left: u32,
-    /// What is inserted, here because there is little room on a BPF stack.
-    key: SessionKey,
-    half: Session,
-    bound: Binding,
-}
-
-/// Calls of [`Search::attempt`] after which it has gone through everything, and more.
-pub const ATTEMPTS: u32 = MAX_PUBLIC_IPS as u32 * (u16::MAX as u32 + RANKS * (PROBES + 1)) + 1;
-
-/// How a search went so far. Without a payload: of an enum that has one, part is uninitialised, and
-/// the verifier refuses copies of that.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Outcome {
-    /// No port is free.
-    Nothing,
-    /// The one in [`Search::public`] was claimed.
-    Claimed,
-    /// An expired session has the port.
-    Occupied,
-    /// The table is full.
-    TableFull,
 }
 
 /// Makes the session, or finds that another CPU was faster: either way its forward half is there
@@ -152,16 +104,13 @@ fn make<T: Tables>(tables: &T, claim: &Claim, reclaims: bool) -> Result<(), Drop
     let gateway = tables
         .gateway(u32::from(claim.gateway))
         .ok_or(DropReason::Internal)?;
-    if let Some(space) = tables.search_space() {
-        // SAFETY: as in `claim`.
-        unsafe {
-            (*space).occupant = SessionKey::default();
-            (*space).reclaims = reclaims;
-        }
+    let space = tables.search_space().ok_or(DropReason::Internal)?;
+    let client = client_key(claim.gateway, &claim.flow);
+    // SAFETY: the tables' own memory, lent for this claim; nobody searches yet.
+    let place = unsafe { (*space).prepare(claim, reclaims) };
+    if !find_place(gateway, claim, place) {
+        return Err(DropReason::PortExhausted);
     }
-    let Claim { flow, .. } = *claim;
-    let client = client_key(claim.gateway, &flow);
-    let mut place = first_place(gateway, claim)?;
     let mut holds = Holds::NOTHING;
     if gateway.is(Gateway::COUNTS_CLIENTS) {
         let limit = gateway.max_sessions_per_client;
@@ -176,9 +125,9 @@ fn make<T: Tables>(tables: &T, claim: &Claim, reclaims: bool) -> Result<(), Drop
         holds = Holds::CLIENT;
     }
     let entered = if gateway.is(Gateway::ENDPOINT_INDEPENDENT) {
-        bound(tables, gateway, claim, &place, holds)
+        bound(tables, gateway, claim, holds)
     } else {
-        overload(tables, gateway, claim, &place, holds)
+        overload(tables, gateway, claim, holds)
     };
     if entered == Ok(true) {
         tables.count(Counter::SessionsMade);
@@ -188,46 +137,28 @@ fn make<T: Tables>(tables: &T, claim: &Claim, reclaims: bool) -> Result<(), Drop
     entered.map(|_| ())
 }
 
-/// Where the search for a port begins. Whole, see [`Outcome`].
-#[derive(Clone, Copy)]
-struct Place {
-    slot: u32,
-    /// What the client's entry says.
-    recorded: u32,
-    may_move: bool,
-    /// The client of a deterministic gateway has the ports of `block` only.
-    has_block: bool,
-    block: Part,
-}
-
 /// A client keeps to one public IP as long as it has ports (RFC 4787 REQ-2). A deterministic
-/// gateway's has one block of ports on one of them (RFC 7422).
+/// gateway's has one block of ports on one of them (RFC 7422); false when this is none of its clients.
 #[inline(always)]
-fn first_place(gateway: &Gateway, claim: &Claim) -> Result<Place, DropReason> {
-    if gateway.client_count != 0 {
-        let block =
-            deterministic_block(gateway, claim.flow.source).ok_or(DropReason::PortExhausted)?;
-        return Ok(Place {
-            slot: block.slot,
-            recorded: block.slot,
-            may_move: false,
-            has_block: true,
-            block: Part::block(block.first, block.size),
-        });
+fn find_place(gateway: &Gateway, claim: &Claim, place: &mut Place) -> bool {
+    place.has_block = gateway.client_count != 0;
+    place.may_move = !place.has_block;
+    if place.has_block {
+        let Some(block) = deterministic_block(gateway, claim.flow.source) else {
+            return false;
+        };
+        place.slot = block.slot;
+        place.block = Part::block(block.first, block.size);
+    } else {
+        let client = Flow {
+            source: claim.flow.source,
+            ..Flow::default()
+        };
+        let hash = unguessable(gateway.secret, &client, claim.vpc, 0) as u32;
+        place.slot = ((u64::from(hash) * u64::from(gateway.address_count)) >> 32) as u32;
     }
-    let client = Flow {
-        source: claim.flow.source,
-        ..Flow::default()
-    };
-    let hash = unguessable(gateway.secret, &client, claim.vpc, 0) as u32;
-    let slot = ((u64::from(hash) * u64::from(gateway.address_count)) >> 32) as u32;
-    Ok(Place {
-        slot,
-        recorded: slot,
-        may_move: true,
-        has_block: false,
-        block: Part::block(0, 0),
-    })
+    place.recorded = place.slot;
+    true
 }
 
 /// The block of a deterministic gateway's client; `None` when the address is none of its clients'.
@@ -241,26 +172,6 @@ fn deterministic_block(gateway: &Gateway, client: Address) -> Option<determinist
     )
 }
 
-/// Under which key it is remembered that no port is left: for `source` (one client, those on one
-/// public address, or everybody), towards the remote end of `flow`, or with endpoint-independent
-/// mapping towards anybody.
-#[inline(always)]
-fn exhaustion_key(flow: &Flow, source: Address, gateway: u16, binds: bool) -> SessionKey {
-    let mut flow = flow.with_source(source, Port::NONE);
-    if binds {
-        flow = flow.with_destination(Address::UNSPECIFIED, Port::NONE);
-    }
-    SessionKey::forward(&flow, gateway)
-}
-
-/// A session of `flow` has ended, or with `binds` its binding to this public address: there is a port.
-#[inline(always)]
-pub fn port_freed<T: Tables>(tables: &T, flow: &Flow, public: Address, gateway: u16, binds: bool) {
-    for source in [Address::UNSPECIFIED, flow.source, public] {
-        tables.forget_exhausted(&exhaustion_key(flow, source, gateway, binds));
-    }
-}
-
 /// Profile aws: takes a port towards the remote end, or the one that a forward gives this inside
 /// address and port. Answers false when another CPU has made the session.
 #[inline(always)]
@@ -268,7 +179,6 @@ fn overload<T: Tables>(
     tables: &T,
     gateway: &Gateway,
     claim: &Claim,
-    place: &Place,
     holds: Holds,
 ) -> Result<bool, DropReason> {
     if gateway.is(Gateway::FORWARDS)
@@ -280,7 +190,7 @@ fn overload<T: Tables>(
     if claim.lets_in {
         return Err(DropReason::NoSession);
     }
-    let (address, port) = search(tables, gateway, claim, place, false)?;
+    let (address, port) = search(tables, gateway, claim, false)?;
     enter_forward(tables, claim, (address, port), holds)
 }
 
@@ -291,10 +201,9 @@ fn bound<T: Tables>(
     tables: &T,
     gateway: &Gateway,
     claim: &Claim,
-    place: &Place,
     holds: Holds,
 ) -> Result<bool, DropReason> {
-    let (address, port, held) = hold_or_bind(tables, gateway, claim, place)?;
+    let (address, port, held) = hold_or_bind(tables, gateway, claim)?;
     let entered = enter_bound(tables, gateway, claim, (address, port), holds.and(held));
     if entered != Ok(true) && held.include(Holds::BINDING) {
         let client = client_key(claim.gateway, &claim.flow);
@@ -309,7 +218,6 @@ fn hold_or_bind<T: Tables>(
     tables: &T,
     gateway: &Gateway,
     claim: &Claim,
-    place: &Place,
 ) -> Result<(Address, Port, Holds), DropReason> {
     let key = binding_key(claim.gateway, &claim.flow);
     if let Some(held) = hold_binding(tables, &key)? {
@@ -320,7 +228,7 @@ fn hold_or_bind<T: Tables>(
     }
     let client = client_key(claim.gateway, &claim.flow);
     count_port(tables, &client, gateway.max_ports_per_client)?;
-    let bound = search(tables, gateway, claim, place, true)
+    let bound = search(tables, gateway, claim, true)
         .and_then(|public| bind(tables, &key, public, claim.gateway, claim.vpc));
     match bound {
         Ok((address, port, is_new)) => {
@@ -336,216 +244,10 @@ fn hold_or_bind<T: Tables>(
     }
 }
 
-/// Looks for a free port, on one address after the other, and claims it.
-#[inline(never)]
-fn search<T: Tables>(
-    tables: &T,
-    gateway: &Gateway,
-    claim: &Claim,
-    place: &Place,
-    binds: bool,
-) -> Result<(Address, Port), DropReason> {
-    let known_key = searched(gateway, claim, place, binds);
-    if let Some(since) = tables.exhausted_since(&known_key)
-        && elapsed(claim.now, since) < WALK_AGAIN
-    {
-        return Err(DropReason::PortExhausted);
-    }
-    let space = tables.search_space().ok_or(DropReason::Internal)?;
-    // SAFETY: the tables' own memory, lent for this search.
-    let search = unsafe { &mut *space };
-    let reclaims = search.reclaims;
-    *search = Search {
-        claim: *claim,
-        place: *place,
-        random: unguessable(gateway.secret, &claim.flow, claim.vpc, tables.random()),
-        binds,
-        reclaims,
-        outcome: Outcome::Nothing,
-        public: (Address::UNSPECIFIED, Port::NONE),
-        occupant: SessionKey::default(),
-        next_part: 0,
-        slot: place.slot,
-        candidates: Candidates::new(Part::block(0, 0), 0),
-        tried: 0,
-        left: 0,
-        key: SessionKey::default(),
-        half: Session::default(),
-        bound: Binding::default(),
-    };
-    tables.search();
-    match search.outcome {
-        Outcome::Claimed => {
-            let moves = binds && !place.has_block && search.slot != place.recorded;
-            if moves && !moved(tables, claim, search) {
-                return Err(DropReason::ClaimRace);
-            }
-            Ok(search.public)
-        }
-        Outcome::TableFull => Err(DropReason::TableFull),
-        Outcome::Occupied => Err(DropReason::PortExhausted),
-        Outcome::Nothing => {
-            // A search that leaves expired sessions alone does not know.
-            if reclaims {
-                tables.remember_exhausted(&known_key, claim.now);
-            }
-            Err(DropReason::PortExhausted)
-        }
-    }
-}
-
-/// Notes that a client is on the address of the port that was found; without that the port is given
-/// back.
-#[inline(never)]
-fn moved<T: Tables>(tables: &T, claim: &Claim, search: &Search) -> bool {
-    let client = client_key(claim.gateway, &claim.flow);
-    let moved = move_client(tables, &client, search.slot);
-    if !moved {
-        tables.remove_binding(Side::Outside, &search.key);
-    }
-    moved
-}
-
-/// [`exhaustion_key`] of what a search goes through. A client that is bound to one address or block
-/// can be out of ports while others are not.
-#[inline(always)]
-fn searched(gateway: &Gateway, claim: &Claim, place: &Place, binds: bool) -> SessionKey {
-    let source = if place.has_block {
-        claim.flow.source
-    } else if place.may_move {
-        Address::UNSPECIFIED
-    } else {
-        gateway
-            .addresses
-            .get(place.slot as usize)
-            .copied()
-            .unwrap_or(Address::UNSPECIFIED)
-    };
-    exhaustion_key(&claim.flow, source, claim.gateway, binds)
-}
-
-impl Search {
-    /// One attempt, or the step to the next part; true when it was the last one.
-    #[inline(always)]
-    pub fn attempt<T: Tables>(&mut self, tables: &T) -> bool {
-        let Some(gateway) = tables.gateway(u32::from(self.claim.gateway)) else {
-            return true;
-        };
-        if self.left == 0 {
-            return !self.advance(gateway);
-        }
-        let attempt = self.tried;
-        self.tried += 1;
-        self.left -= 1;
-        let slot = self.slot as usize;
-        let (Some(address), Some(pool)) = (gateway.addresses.get(slot), gateway.pools.get(slot))
-        else {
-            return true;
-        };
-        let flow = &self.claim.flow;
-        // Endpoint-independent mappings are all alike: keeping ports would only give them away.
-        let kept = if self.binds {
-            Port::NONE
-        } else {
-            flow.source_port
-        };
-        let port = self.candidates.port(pool, kept, attempt);
-        let inbound = flow.with_source(*address, port).reversed();
-        if gateway.is(Gateway::FORWARDS)
-            && live(tables, &bound_key(&inbound)).is_some_and(|bound| bound.is_static())
-        {
-            return false;
-        }
-        let claimed = if self.binds {
-            self.claim_binding(tables, gateway, &inbound)
-        } else {
-            self.key = SessionKey::reverse(&inbound);
-            self.half = self.claim.reverse_half(&self.key);
-            let claimed = tables.insert_half(Side::Outside, &self.key, &self.half);
-            // The port that is to be kept, and all of them once they are walked through, are taken
-            // from sessions that are over.
-            let may_reclaim = self.reclaims && (attempt == 0 || attempt >= PROBES);
-            if claimed == Err(Refused::Exists)
-                && may_reclaim
-                && let Some(occupant) = expired_holder(tables, &self.key, self.claim.now)
-            {
-                self.occupant = occupant;
-                self.outcome = Outcome::Occupied;
-                return true;
-            }
-            claimed
-        };
-        self.public = (*address, port);
-        self.outcome = match claimed {
-            Ok(()) => Outcome::Claimed,
-            // Busy is what kernels before 6.15 may answer under contention.
-            Err(Refused::Exists | Refused::Busy) => return false,
-            Err(Refused::Full) => Outcome::TableFull,
-        };
-        true
-    }
-
-    /// Goes on to the next part: the ranks of an address in turn, then the next address; false when
-    /// there is none.
-    #[inline(always)]
-    fn advance(&mut self, gateway: &Gateway) -> bool {
-        let is_ranked = self.binds && !self.place.has_block;
-        let (turn, rank) = if is_ranked {
-            (self.next_part / RANKS, self.next_part % RANKS)
-        } else {
-            (self.next_part, 0)
-        };
-        if turn >= gateway.address_count || (turn != 0 && !self.place.may_move) {
-            return false;
-        }
-        self.next_part += 1;
-        self.slot = self.place.slot + turn;
-        if self.slot >= gateway.address_count {
-            self.slot -= gateway.address_count;
-        }
-        let Some(pool) = gateway.pools.get(self.slot as usize) else {
-            return false;
-        };
-        let part = if is_ranked {
-            Part::ranked(pool, self.claim.flow.source_port, rank)
-        } else if self.place.has_block {
-            self.place.block
-        } else {
-            Part::all(pool)
-        };
-        self.candidates = Candidates::new(part, self.random);
-        self.tried = 0;
-        self.left = part.attempts();
-        true
-    }
-
-    #[inline(always)]
-    fn claim_binding<T: Tables>(
-        &mut self,
-        tables: &T,
-        gateway: &Gateway,
-        inbound: &Flow,
-    ) -> Result<(), Refused> {
-        self.key = bound_key(inbound);
-        let Claim {
-            flow,
-            vpc,
-            gateway: number,
-            ..
-        } = self.claim;
-        self.bound = Binding::held(&self.key, flow.source, flow.source_port, number, vpc);
-        match tables.insert_binding(Side::Outside, &self.key, &self.bound) {
-            Err(Refused::Exists) if wake(tables, &self.key, gateway.port_rest) => {
-                tables.insert_binding(Side::Outside, &self.key, &self.bound)
-            }
-            other => other,
-        }
-    }
-}
-
 impl Claim {
+    /// The reverse half of its session, under this key.
     #[inline(always)]
-    fn reverse_half(&self, key: &SessionKey) -> Session {
+    pub(crate) fn reverse_half(&self, key: &SessionKey) -> Session {
         Session::new(
             key,
             self.flow.source,
@@ -659,6 +361,7 @@ fn enter_forward<T: Tables>(
     // Nobody else ever uses a reverse half that has no forward one.
     let inbound = claim.flow.with_source(public.0, public.1).reversed();
     withdraw(tables, Side::Outside, &SessionKey::reverse(&inbound));
+    port_freed(tables, &claim.flow, public, claim.gateway, false);
     match inserted {
         Ok(()) | Err(Refused::Exists) => Ok(false),
         Err(refused) => Err(refused_reason(refused)),

@@ -5,9 +5,15 @@ use crate::{address::Port, flow::Flow};
 /// Ranges a pool is made of, at most.
 pub const MAX_RANGES: usize = 4;
 
-/// Ports far apart that a new session tries on a public IP before it walks through all of them: as
-/// long as the pool is not nearly full, one of these is free.
-pub const PROBES: u32 = 32;
+/// Ports far apart that a new session tries before it asks which ones are taken: as long as half the
+/// pool is free, it rarely has to.
+pub const PROBES: u32 = 4;
+
+/// A part of up to so many ports is walked through at once.
+pub const SMALL: u32 = 64;
+
+/// Ports that a [`Window`] shows. It divides 1024, so that all of them are in one class.
+pub const PORTS_PER_WINDOW: u32 = 512;
 
 /// Inclusive, in host byte order.
 #[repr(C)]
@@ -124,7 +130,7 @@ pub struct Part {
 }
 
 /// Ports that are alike: on the same side of 1024 (RFC 4787 REQ-3a) and even or odd (REQ-4).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Kind {
     /// Ports of any kind; the rest does not count.
     any: bool,
@@ -185,14 +191,25 @@ impl Part {
         self.size
     }
 
-    /// Attempts after which every one was tried.
+    /// A number for its kind of ports; [`Port::NONE`] when it has ports of any kind.
     #[inline(always)]
-    pub const fn attempts(&self) -> u32 {
-        if self.size == 0 {
-            0
+    pub const fn kind(&self) -> Port {
+        if self.kind.any {
+            Port::NONE
         } else {
-            PROBES + self.size
+            self.kind.number()
         }
+    }
+
+    /// The same of the ranked parts that a port is in.
+    #[inline(always)]
+    pub const fn kind_of(port: Port) -> Port {
+        Kind {
+            any: false,
+            low: port.get() < PRIVILEGED,
+            odd: port.get() & 1 != 0,
+        }
+        .number()
     }
 
     /// The port at `index`, which is below [`Part::size`].
@@ -212,6 +229,65 @@ impl Part {
         Port::NONE
     }
 
+    /// The lowest and the highest port that it may have in one of the pool's ranges.
+    #[inline(always)]
+    fn span(&self, pool: &PortPool, range: usize) -> Option<(u32, u32)> {
+        let range_start = pool.ranges.get(..range)?.iter();
+        let before: u32 = range_start.map(|range| range.size()).sum();
+        let range = pool.ranges.get(range)?;
+        if range.first == 0 {
+            return None;
+        }
+        let (mut first, mut last) = (range.first as u32, range.last as u32);
+        if self.kind.any {
+            let past = self.first + self.size;
+            if past <= before || self.first >= before + range.size() {
+                return None;
+            }
+            if self.first > before {
+                first += self.first - before;
+            }
+            if past < before + range.size() {
+                last = range.first as u32 + (past - before) - 1;
+            }
+            return Some((first, last));
+        }
+        (first, last) = self.kind.clip(first, last);
+        (first <= last).then_some((first, last))
+    }
+
+    /// How many windows show all of it.
+    #[inline(always)]
+    pub fn windows(&self, pool: &PortPool) -> u32 {
+        let mut count = 0;
+        for range in 0..MAX_RANGES {
+            if let Some((first, last)) = self.span(pool, range) {
+                count += last / PORTS_PER_WINDOW - first / PORTS_PER_WINDOW + 1;
+            }
+        }
+        count
+    }
+
+    /// Shows one of them in `window`; past the last, false.
+    #[inline(always)]
+    pub fn show(&self, pool: &PortPool, number: u32, window: &mut Window) -> bool {
+        let mut rest = number;
+        for range in 0..MAX_RANGES {
+            if let Some((first, last)) = self.span(pool, range) {
+                let count = last / PORTS_PER_WINDOW - first / PORTS_PER_WINDOW + 1;
+                if rest < count {
+                    window.base = ((first / PORTS_PER_WINDOW + rest) * PORTS_PER_WINDOW) as u16;
+                    window.first = first as u16;
+                    window.last = last as u16;
+                    window.kind = self.kind;
+                    return true;
+                }
+                rest -= count;
+            }
+        }
+        false
+    }
+
     /// The port is one of an unranked part.
     #[inline(always)]
     fn contains(&self, pool: &PortPool, port: Port) -> bool {
@@ -221,6 +297,23 @@ impl Part {
 }
 
 impl Kind {
+    #[inline(always)]
+    const fn number(self) -> Port {
+        Port::new(1 + (self.low as u16) * 2 + self.odd as u16)
+    }
+
+    /// A span without the ports of the other class.
+    #[inline(always)]
+    const fn clip(self, mut first: u32, mut last: u32) -> (u32, u32) {
+        if self.low && last >= PRIVILEGED as u32 {
+            last = PRIVILEGED as u32 - 1;
+        }
+        if !self.low && first < PRIVILEGED as u32 {
+            first = PRIVILEGED as u32;
+        }
+        (first, last)
+    }
+
     /// The first port of this kind in a range, and how many there are.
     #[inline(always)]
     const fn of(self, range: PortRange) -> (u32, u32) {
@@ -229,12 +322,7 @@ impl Kind {
         if first == 0 {
             return (0, 0);
         }
-        if self.low && last >= PRIVILEGED as u32 {
-            last = PRIVILEGED as u32 - 1;
-        }
-        if !self.low && first < PRIVILEGED as u32 {
-            first = PRIVILEGED as u32;
-        }
+        (first, last) = self.clip(first, last);
         first += (first ^ self.odd as u32) & 1;
         if first > last {
             return (0, 0);
@@ -246,9 +334,46 @@ impl Kind {
 /// The first port that needs no privilege.
 const PRIVILEGED: u16 = 1024;
 
-/// The ports to try for one session on one public IP: the original one first where it is to be kept,
-/// then some far apart, then all of them. Where that starts and how far apart they are can't be
-/// guessed (RFC 6056).
+/// Up to [`PORTS_PER_WINDOW`] neighbouring ports, of which those between two ports and of one kind
+/// belong to a part.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Window {
+    /// Its first port, belonging to the part or not; a multiple of its size.
+    pub base: u16,
+    first: u16,
+    last: u16,
+    kind: Kind,
+}
+
+impl Window {
+    /// The ports of the part among the 64 of this word of the window, each as a bit.
+    #[inline(always)]
+    pub const fn word(&self, number: u32) -> u64 {
+        let base = self.base as u32 + number * u64::BITS;
+        let (first, last) = (self.first as u32, self.last as u32);
+        if last < base || first >= base + u64::BITS {
+            return 0;
+        }
+        let mut ports = u64::MAX;
+        if first > base {
+            ports = ports << (first - base);
+        }
+        if last < base + u64::BITS - 1 {
+            ports &= u64::MAX >> (base + u64::BITS - 1 - last);
+        }
+        if self.kind.any {
+            ports
+        } else {
+            ports & EVEN << self.kind.odd as u32
+        }
+    }
+}
+
+/// Every second bit, from the lowest on.
+const EVEN: u64 = 0x5555_5555_5555_5555;
+
+/// The order in which the ports of a part are tried for one session. Where it starts and how far apart
+/// the first ones are can't be guessed (RFC 6056).
 #[derive(Clone, Copy, Debug)]
 pub struct Candidates {
     part: Part,
@@ -257,7 +382,7 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// `random` decides where the walk starts and how far it steps.
+    /// `random` decides.
     #[inline(always)]
     pub const fn new(part: Part, random: u64) -> Self {
         Self {
@@ -268,17 +393,29 @@ impl Candidates {
         }
     }
 
-    /// The candidate of this attempt, counted from 0; `kept` comes first when the part has it.
+    /// The ports in question.
     #[inline(always)]
-    pub fn port(&self, pool: &PortPool, kept: Port, attempt: u32) -> Port {
-        if attempt == 0 && self.part.contains(pool, kept) {
+    pub const fn part(&self) -> &Part {
+        &self.part
+    }
+
+    /// The first [`PROBES`] candidates are far apart; `kept` is the first of them when the part has it.
+    #[inline(always)]
+    pub fn probe(&self, pool: &PortPool, kept: Port, number: u32) -> Port {
+        if number == 0 && self.part.contains(pool, kept) {
             return kept;
         }
-        let ahead = if attempt < PROBES {
-            self.stride as u64 * attempt as u64
-        } else {
-            (attempt - PROBES) as u64
-        };
+        self.ahead(pool, self.stride as u64 * number as u64)
+    }
+
+    /// From the same start on, all of them are walked through.
+    #[inline(always)]
+    pub fn step(&self, pool: &PortPool, number: u32) -> Port {
+        self.ahead(pool, number as u64)
+    }
+
+    #[inline(always)]
+    fn ahead(&self, pool: &PortPool, ahead: u64) -> Port {
         let index = (self.start as u64 + ahead).checked_rem(self.part.size as u64);
         self.part.port_at(pool, index.unwrap_or(0) as u32)
     }
@@ -381,7 +518,7 @@ mod tests {
         let pool = pool(&[(1024, 65_535)]);
         let first = |part, port| {
             Candidates::new(part, 0x1234_5678_9abc_def0)
-                .port(&pool, Port::new(port), 0)
+                .probe(&pool, Port::new(port), 0)
                 .get()
         };
         assert_eq!(first(Part::all(&pool), 40_001), 40_001);
@@ -472,7 +609,7 @@ mod tests {
         for salt in 0..PARTS * EACH {
             let random = unguessable([1, 2], &FLOW, 1, salt);
             let candidates = Candidates::new(Part::all(&pool), random);
-            let index = pool.index_of(candidates.port(&pool, Port::NONE, 0));
+            let index = pool.index_of(candidates.probe(&pool, Port::NONE, 0));
             counts[(index * PARTS / pool.size()) as usize] += 1;
         }
         // Five standard deviations.
@@ -484,29 +621,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn attempts_reach_every_port_and_probes_are_all_different(
-            first in 1u16..60_000, length in 0u16..5000, random in any::<u64>(),
+        fn probes_are_all_different_and_the_walk_reaches_every_port(
+            first in 1u16..60_000, length in 0u16..5000, random in any::<u64>(), kept in 1u16..,
         ) {
             let pool = pool(&[(first, first.saturating_add(length))]);
             let part = Part::all(&pool);
             let candidates = Candidates::new(part, random);
-            let tried = |attempts| {
-                let ports: std::collections::HashSet<_> =
-                    (0..attempts).map(|attempt| candidates.port(&pool, Port::NONE, attempt)).collect();
-                ports.len() as u32
+            let distinct = |ports: &mut dyn Iterator<Item = Port>| {
+                ports.collect::<std::collections::HashSet<_>>().len() as u32
             };
-            prop_assert_eq!(tried(PROBES), PROBES.min(pool.size()));
-            prop_assert_eq!(tried(part.attempts()), pool.size());
-        }
-
-        #[test]
-        fn every_candidate_is_in_the_pool(
-            first in 1u16..65_535, length in 0u16..2000, random in any::<u64>(), original in 1u16..,
-        ) {
-            let pool = pool(&[(first, first.saturating_add(length))]);
-            let candidates = Candidates::new(Part::all(&pool), random);
-            for attempt in 0..Part::all(&pool).attempts() {
-                prop_assert!(pool.contains(candidates.port(&pool, Port::new(original), attempt)));
+            let probes = distinct(&mut (0..PROBES).map(|n| candidates.probe(&pool, Port::NONE, n)));
+            prop_assert_eq!(probes, PROBES.min(pool.size()));
+            let steps = distinct(&mut (0..part.size()).map(|n| candidates.step(&pool, n)));
+            prop_assert_eq!(steps, pool.size());
+            for number in 0..PROBES {
+                prop_assert!(pool.contains(candidates.probe(&pool, Port::new(kept), number)));
             }
         }
 
@@ -519,12 +648,50 @@ mod tests {
             for rank in 0..RANKS {
                 let part = Part::ranked(&pool, Port::new(original), rank);
                 let candidates = Candidates::new(part, random);
-                for attempt in 0..part.attempts() {
-                    ports.insert(candidates.port(&pool, Port::NONE, attempt).get());
+                for number in 0..part.size() {
+                    ports.insert(candidates.step(&pool, number).get());
                 }
             }
             prop_assert_eq!(ports.len() as u32, pool.size());
             prop_assert!(ports.iter().all(|port| pool.contains(Port::new(*port))));
+        }
+
+        #[test]
+        fn windows_show_a_part_and_nothing_else(
+            ranges in prop::collection::vec((1u16..16_000, 0u16..2000), 1..=MAX_RANGES),
+            from in any::<u32>(), size in any::<u32>(), original in 1u16.., kind in 0u32..6,
+        ) {
+            let ranges: Vec<_> = ranges
+                .iter()
+                .enumerate()
+                .map(|(n, &(first, length))| {
+                    let first = first % 14_000 + 1 + n as u16 * 16_000;
+                    (first, (first + length).min(n as u16 * 16_000 + 15_999))
+                })
+                .collect();
+            let pool = pool(&ranges);
+            let from = from % pool.size();
+            let part = match kind {
+                4 => Part::all(&pool),
+                5 => Part::block(from, 1 + size % (pool.size() - from)),
+                rank => Part::ranked(&pool, Port::new(original), rank),
+            };
+            let mut shown = Vec::new();
+            for number in 0..part.windows(&pool) {
+                let mut window = Window::default();
+                prop_assert!(part.show(&pool, number, &mut window));
+                for bit in 0..PORTS_PER_WINDOW {
+                    if window.word(bit / 64) >> (bit % 64) & 1 != 0 {
+                        shown.push(window.base + bit as u16);
+                    }
+                }
+            }
+            prop_assert!(!part.show(&pool, part.windows(&pool), &mut Window::default()));
+            let ports: Vec<_> = (0..part.size()).map(|n| part.port_at(&pool, n).get()).collect();
+            shown.sort_unstable();
+            let mut sorted = ports.clone();
+            sorted.sort_unstable();
+            prop_assert_eq!(shown, sorted);
         }
     }
 }

@@ -5,11 +5,11 @@ use core::ptr::null_mut;
 
 use crate::{
     address::{Address, Port},
-    claim,
     clock::{Tick, elapsed},
     flow::Flow,
     lifecycle::{GRACE, State, overdue},
     map_types::{Counter, Mark, Session, SessionKey},
+    port_search::port_freed,
     shared,
     tables::{Side, Tables},
     tcp_state::{reopens, state},
@@ -314,7 +314,8 @@ impl Pair {
         shared::release(tables, &self.key, &self.forward_copy);
         tables.remove_half(Side::Inside, &self.key);
         let (flow, half) = (self.key.flow(), &self.forward_copy);
-        claim::port_freed(tables, &flow, half.mapped_address(), half.owner(), false);
+        let public = (half.mapped_address(), half.mapped_port());
+        port_freed(tables, &flow, public, half.owner(), false);
     }
 }
 

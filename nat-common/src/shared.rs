@@ -4,7 +4,6 @@
 
 use crate::{
     address::{Address, Port},
-    claim::port_freed,
     clock::elapsed,
     drop_reason::DropReason,
     flow::{Flow, protocol},
@@ -13,8 +12,10 @@ use crate::{
         Binding, Client, ClientKey, Gateway, Holds, Lease, Session, SessionKey, binding_key,
         bound_key, permission_key,
     },
+    port_search::port_freed,
     sessions::outside_flow,
     tables::{Refused, Side, Tables},
+    taken_ports::unlearn,
 };
 
 /// Tries of one compare-and-swap, each against another CPU that was faster.
@@ -282,8 +283,9 @@ pub fn bind<T: Tables>(
         Ok(()) => return Ok((address, port, true)),
         Err(refused) => refused,
     };
-    let public = key.flow().with_source(address, port).reversed();
-    tables.remove_binding(Side::Outside, &bound_key(&public));
+    let inbound = key.flow().with_source(address, port).reversed();
+    tables.remove_binding(Side::Outside, &bound_key(&inbound));
+    port_freed(tables, &key.flow(), public, gateway, true);
     match refused {
         Refused::Exists => match hold_binding(tables, key)? {
             Some((address, port, _)) => Ok((address, port, false)),
@@ -315,7 +317,8 @@ pub fn release_binding<T: Tables>(tables: &T, key: &SessionKey, client: &ClientK
     }
     tables.remove_binding(Side::Inside, key);
     remove_port(tables, client);
-    port_freed(tables, &key.flow(), copy.address, copy.gateway, true);
+    let public = (copy.address, copy.port);
+    port_freed(tables, &key.flow(), public, copy.gateway, true);
 }
 
 /// Lets a public port rest before it serves somebody else (RFC 6888 REQ-8); false when it need not.
@@ -378,7 +381,13 @@ pub fn wake_rested<T: Tables>(tables: &T, key: &SessionKey) -> bool {
     let rest = tables
         .gateway(u32::from(number))
         .map_or(0, |gateway| gateway.port_rest);
-    wake(tables, key, rest)
+    let is_awake = wake(tables, key, rest);
+    if is_awake {
+        let inbound = key.flow();
+        let public = (inbound.destination, inbound.destination_port);
+        unlearn(tables, &inbound.reversed(), public, true);
+    }
+    is_awake
 }
 
 /// Gives the remote address of `inbound` leave to write to its public address and port.

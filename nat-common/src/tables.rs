@@ -6,10 +6,11 @@
 //! read after the rest and changed by compare-and-swap only.
 
 use crate::{
-    claim::Search,
     clock::Tick,
     map_types::{Binding, Client, ClientKey, Counter, Gateway, Session, SessionKey},
+    port_search::Search,
     sessions,
+    taken_ports::TakenPorts,
 };
 
 /// Which of a pair of tables: keyed by what the inside sends, or by what comes in from outside.
@@ -58,17 +59,23 @@ pub trait Tables {
     /// The NAT gateway of this number.
     fn gateway(&self, number: u32) -> Option<&Gateway>;
 
-    /// Since when it is known that there is no port under this key of `claim::exhaustion_key`.
+    /// Since when it is known that there is no port under this key of `port_search::exhaustion_key`.
     fn exhausted_since(&self, key: &SessionKey) -> Option<Tick>;
     /// Remembers that.
     fn remember_exhausted(&self, key: &SessionKey, now: Tick);
     /// A port was freed.
     fn forget_exhausted(&self, key: &SessionKey);
 
+    /// What is known of the ports under this key of [`crate::taken_ports::taken_key`]. It may go at any
+    /// time.
+    fn taken_ports(&self, key: &SessionKey) -> Option<*mut TakenPorts>;
+    /// Adds an entry that knows of none, if there is none.
+    fn add_taken_ports(&self, key: &SessionKey);
+
     /// Memory for one search, which nobody else uses meanwhile.
     fn search_space(&self) -> Option<*mut Search>;
     /// Calls [`Search::attempt`] of what is there until it says that is enough, or
-    /// [`crate::claim::ATTEMPTS`] times.
+    /// [`crate::port_search::ATTEMPTS`] times.
     fn search(&self);
 
     /// As [`crate::sessions::end_if_expired`], which is all it does; to be called by another road where
@@ -106,4 +113,18 @@ pub trait Tables {
     ///
     /// As for [`Tables::load`].
     unsafe fn fetch_add(&self, word: *mut u64, more: u64) -> u64;
+
+    /// Sets bits of a word.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Tables::load`].
+    unsafe fn fetch_or(&self, word: *mut u64, bits: u64);
+
+    /// Clears all other bits of a word.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Tables::load`].
+    unsafe fn fetch_and(&self, word: *mut u64, bits: u64);
 }

@@ -9,11 +9,12 @@ use aya_ebpf::{
     maps::{HashMap, LruHashMap, PerCpuArray},
 };
 use nat_common::{
-    claim::{ATTEMPTS, Search},
     clock::Tick,
     map_types::{Binding, Client, ClientKey, Counter, Gateway, Session, SessionKey},
+    port_search::{ATTEMPTS, Search},
     sessions,
     tables::{Refused, Side, Tables},
+    taken_ports::TakenPorts,
 };
 
 use crate::{atomics, counters, policy_maps, settings};
@@ -35,6 +36,9 @@ static CLIENTS: HashMap<ClientKey, Client> = HashMap::pinned(CAPACITY, BPF_F_NO_
 /// it from happening for every packet.
 #[map]
 static EXHAUSTED: LruHashMap<SessionKey, Tick> = LruHashMap::with_max_entries(4096, 0);
+/// Ports known to be taken, for a hundred remote ends towards which pools are nearly full.
+#[map]
+static TAKEN_PORTS: LruHashMap<SessionKey, TakenPorts> = LruHashMap::with_max_entries(16_384, 0);
 /// What [`attempt`] works on. In a map, where the verifier expects nothing of a
 /// value: on the stack it would follow every counter through every turn of the loop.
 #[map]
@@ -143,6 +147,17 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn taken_ports(&self, key: &SessionKey) -> Option<*mut TakenPorts> {
+        TAKEN_PORTS.get_ptr_mut(key)
+    }
+
+    #[inline(always)]
+    fn add_taken_ports(&self, key: &SessionKey) {
+        static NONE: TakenPorts = TakenPorts::NONE;
+        let _ = TAKEN_PORTS.insert(key, &NONE, u64::from(BPF_NOEXIST));
+    }
+
+    #[inline(always)]
     fn search_space(&self) -> Option<*mut Search> {
         SEARCH.get_ptr_mut(0)
     }
@@ -188,6 +203,18 @@ impl Tables for KernelTables {
     unsafe fn fetch_add(&self, word: *mut u64, more: u64) -> u64 {
         // SAFETY: the caller's.
         unsafe { atomics::fetch_add(word, more) }
+    }
+
+    #[inline(always)]
+    unsafe fn fetch_or(&self, word: *mut u64, bits: u64) {
+        // SAFETY: the caller's.
+        unsafe { atomics::fetch_or(word, bits) }
+    }
+
+    #[inline(always)]
+    unsafe fn fetch_and(&self, word: *mut u64, bits: u64) {
+        // SAFETY: the caller's.
+        unsafe { atomics::fetch_and(word, bits) }
     }
 }
 

@@ -8,10 +8,11 @@ use std::{
 };
 
 use nat_common::{
-    claim::{ATTEMPTS, Search},
     clock::Tick,
     map_types::{Binding, Client, ClientKey, Counter, Gateway, Session, SessionKey},
+    port_search::{ATTEMPTS, Search},
     tables::{Refused, Side, Tables},
+    taken_ports::TakenPorts,
 };
 use shuttle::{
     rand::{Rng, thread_rng},
@@ -111,6 +112,7 @@ pub struct SharedTables {
     clients: Slab<ClientKey, Client>,
     gateway: Gateway,
     exhausted: RefCell<Vec<(SessionKey, Tick)>>,
+    taken_ports: RefCell<HashMap<SessionKey, Box<UnsafeCell<TakenPorts>>>>,
     clock: Cell<Tick>,
     search_spaces: RefCell<HashMap<ThreadId, Box<UnsafeCell<[u64; SEARCH_WORDS]>>>>,
     /// One insert in so many is refused as busy; 0 for none.
@@ -143,6 +145,7 @@ impl SharedTables {
             exhausted: RefCell::default(),
             clock: Cell::new(1000),
             search_spaces: RefCell::default(),
+            taken_ports: RefCell::default(),
             busy: Cell::new(busy),
             point: AtomicU32::new(0),
             steps: Cell::new(0),
@@ -308,6 +311,16 @@ impl Tables for SharedTables {
         self.between(|| self.exhausted.borrow_mut().retain(|(at, _)| at != key));
     }
 
+    fn taken_ports(&self, key: &SessionKey) -> Option<*mut TakenPorts> {
+        self.between(|| self.taken_ports.borrow().get(key).map(|taken| taken.get()))
+    }
+
+    fn add_taken_ports(&self, key: &SessionKey) {
+        self.between(|| {
+            self.taken_ports.borrow_mut().entry(*key).or_default();
+        });
+    }
+
     fn search_space(&self) -> Option<*mut Search> {
         let mut spaces = self.search_spaces.borrow_mut();
         let space = spaces
@@ -366,5 +379,17 @@ impl Tables for SharedTables {
             tell(|| format!("{word:?}: {old:x} + {more:x}"));
             old
         }
+    }
+
+    unsafe fn fetch_or(&self, word: *mut u64, bits: u64) {
+        self.point();
+        // SAFETY: as above.
+        unsafe { *word |= bits };
+    }
+
+    unsafe fn fetch_and(&self, word: *mut u64, bits: u64) {
+        self.point();
+        // SAFETY: as above.
+        unsafe { *word &= bits };
     }
 }
