@@ -156,6 +156,7 @@ mod tests {
                     }
                     prop_assert!(offered.insert(port.get()), "{} twice", port.get());
                     let (word, bit) = TakenPorts::bit(&raw mut taken, port);
+                    // SAFETY: the word is of `taken`.
                     unsafe { *word |= bit };
                 }
             }

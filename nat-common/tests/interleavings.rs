@@ -24,6 +24,7 @@ use nat_common::flow::protocol;
 
 use explore::{Scenario, anything, explore};
 use setup::{Profile, Setup};
+use tables::Capacity;
 
 const PROTOCOLS: [u8; 3] = [protocol::UDP, protocol::TCP, protocol::ICMP];
 
@@ -157,6 +158,18 @@ fn a_pool_fills_to_its_last_port() {
         };
         race("the last port", 40, races::the_last_port, with);
     }
+    let scenario = races::the_last_ports_of_a_large_pool;
+    race("a large pool", 2, scenario, |mut setup| {
+        // In profile rfc each of two ranks is still a large part.
+        setup.ports = 140;
+        setup.clients = 142;
+        setup.capacity = Capacity {
+            halves: 300,
+            bindings: 600,
+            clients: 150,
+        };
+        setup
+    });
 }
 
 #[test]

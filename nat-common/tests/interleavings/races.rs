@@ -91,6 +91,25 @@ pub fn the_last_port(world: &Arc<World>) {
     assert!(admitted[0].is_ok(), "{admitted:?}");
 }
 
+/// In a pool that is too large to be walked through at once: the last two ports go to two of three who
+/// want them, and one that is freed to the next, whatever was learnt about which are taken.
+pub fn the_last_ports_of_a_large_pool(world: &Arc<World>) {
+    let ports = world.setup.ports as u8;
+    let flow = |client| world.setup.flow(client, 0, 0);
+    for client in 2..ports {
+        let made = world.packet_out(&flow(client), TcpFlags::SYN);
+        made.expect("there are ports left");
+    }
+    let became = at_once(world, &[flow(0), flow(1), flow(ports)]);
+    let made = became.iter().filter(|became| became.is_ok()).count();
+    assert_eq!(made, 2, "{became:?}");
+    world.pass(100);
+    let expired = flow(thread_rng().gen_range(2..ports));
+    assert!(world.end_if_expired(&SessionKey::forward(&expired, VPC)));
+    let became = at_once(world, &[flow(ports + 1)]);
+    assert!(became[0].is_ok(), "{became:?}");
+}
+
 /// A session that has just expired meets packets of both directions, one that wants its port, and a
 /// sweep.
 pub fn expiry(world: &Arc<World>) {
