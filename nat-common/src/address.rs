@@ -111,6 +111,12 @@ impl Port {
         u16::from_be(self.0)
     }
 
+    /// From the word as loaded from memory.
+    #[inline(always)]
+    pub const fn from_raw(raw: u16) -> Self {
+        Self(raw)
+    }
+
     /// The word as loaded from memory, for checksums and hashes.
     #[inline(always)]
     pub const fn raw(self) -> u16 {

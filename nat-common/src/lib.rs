@@ -17,6 +17,7 @@ pub mod clock;
 pub mod deterministic;
 pub mod drop_reason;
 pub mod flow;
+pub mod flow_cache;
 pub mod icmp_error;
 pub mod lifecycle;
 pub mod map_types;

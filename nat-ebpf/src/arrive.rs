@@ -125,5 +125,6 @@ fn to_gateway(
     plan.to = plan
         .to
         .with_destination(plan.reverse.address, plan.reverse.port);
+    plan.has_session = true;
     Ok(Step::GoOn)
 }

@@ -68,7 +68,7 @@ pub struct NextHop {
     pub source: Mac,
     /// MAC address of the next hop.
     pub destination: Mac,
-    /// MTU of the way there, in bytes, when the packet was too big for it.
+    /// MTU of the way there, in bytes.
     pub mtu: u16,
     /// What happens to the packet.
     pub verdict: Verdict,
@@ -169,6 +169,7 @@ pub fn find_next_hop<H: Hook>(
         let fib = &query.assume_init_ref().fib;
         next.interface = fib.ifindex;
         next.gateway = Address::from_raw(fib.__bindgen_anon_4.ipv4_dst);
+        next.mtu = fib.__bindgen_anon_1.mtu_result;
         next.source = fib.smac;
         next.destination = fib.dmac;
     }

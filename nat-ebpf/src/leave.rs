@@ -77,6 +77,7 @@ pub fn translate_source<H: Hook>(
         };
     }
     plan.to = flow.with_source(plan.forward.address, plan.forward.port);
+    plan.has_session = true;
     plan.is_stateless = false;
     Ok(Step::GoOn)
 }

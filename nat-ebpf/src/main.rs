@@ -1,6 +1,7 @@
 //! The dataplane: one pipeline on two hooks.
 //!
-//! A packet's way: [`xdp_packet`] or [`tc_packet`] -> [`pipeline`] (identify) -> [`leave`] (its source)
+//! A packet's way: [`xdp_packet`] or [`tc_packet`] -> [`flow_cache`], and if its flow had no packet a
+//! moment ago -> [`pipeline`] (identify) -> [`leave`] (its source)
 //! -> [`arrive`] (its destination) -> [`forward`] -> the verdict table below. Both sides of a
 //! translation look into [`kernel_tables`] and [`policy_maps`]; ICMP errors go through [`icmp_error`],
 //! fragments through [`fragments`]. [`refuse`] answers dropped packets, [`arp`] for the public IPs.
@@ -23,6 +24,7 @@ mod bounds;
 mod counters;
 mod events;
 mod expire;
+mod flow_cache;
 mod forward;
 mod fragments;
 mod held;
@@ -123,6 +125,13 @@ fn xdp_stage<const STAGE: u32>(context: XdpContext) -> u32 {
 #[inline(always)]
 fn xdp_way<const STAGE: u32>(context: XdpContext, next: &mut NextHop) -> u32 {
     let mut packet = XdpPacket::new(context);
+    if STAGE == MAIN_STAGE {
+        let egress = flow_cache::send(&mut packet);
+        if egress != 0 {
+            counters::count(Counter::Translated, 1);
+            return forward::redirect(egress) as u32;
+        }
+    }
     if let Err(reason) = pipeline::run::<_, STAGE>(&mut packet, next) {
         counters::dropped(reason);
         return match next.verdict {
@@ -179,6 +188,13 @@ fn tc_stage<const STAGE: u32>(context: TcContext) -> i32 {
 #[inline(always)]
 fn tc_way<const STAGE: u32>(context: TcContext, next: &mut NextHop) -> i32 {
     let mut packet = TcPacket::new(context);
+    if STAGE == MAIN_STAGE {
+        let egress = flow_cache::send(&mut packet);
+        if egress != 0 {
+            counters::count(Counter::Translated, packet.segments());
+            return forward::redirect(egress) as i32;
+        }
+    }
     if let Err(reason) = pipeline::run::<_, STAGE>(&mut packet, next) {
         counters::dropped(reason);
         return match next.verdict {

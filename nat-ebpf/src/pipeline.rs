@@ -13,7 +13,7 @@ use nat_common::{
 };
 
 use crate::{
-    arp, arrive,
+    arp, arrive, flow_cache,
     forward::{self, Hook, NextHop},
     fragments,
     icmp_error::{self, Way},
@@ -277,14 +277,18 @@ fn send<H: Hook>(
     if flags.opens() {
         reopen(interface, packet, plan, now);
     }
-    let (packets, bytes) = (hook.segments(), hook.bytes(packet));
+    let pending = flow_cache::take(hook, packet);
+    let packets = hook.segments() + pending.packets;
+    let bytes = hook.bytes(packet) + pending.bytes;
     plan.forward.carry(now, packets, bytes, flags);
     plan.reverse.carry(now, packets, bytes, flags);
     if plan.renumbers {
         translate::renumber(hook, plan.identification).ok_or(DropReason::Malformed)?;
     }
     translate::apply(hook, packet, &plan.to).ok_or(DropReason::Malformed)?;
-    hook.complete(next).ok_or(DropReason::Malformed)
+    hook.complete(next).ok_or(DropReason::Malformed)?;
+    flow_cache::remember(hook, interface, packet, plan, next);
+    Ok(())
 }
 
 /// A SYN in either direction starts a session over that is closing.

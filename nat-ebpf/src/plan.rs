@@ -30,6 +30,9 @@ pub struct Plan {
     pub forward: Found,
     /// The reverse half that carries it, when it comes in through one.
     pub reverse: Found,
+    /// One of the two is there.
+    // Not read from them: the verifier forbids what the compiler makes of it.
+    pub has_session: bool,
     /// It goes to a host inside, not to an uplink.
     pub inward: bool,
     /// Every fragment finds its own way: no session and no port decides.
@@ -50,6 +53,7 @@ impl Plan {
             to: *flow,
             forward: Found::NONE,
             reverse: Found::NONE,
+            has_session: false,
             inward: false,
             is_stateless: true,
             identification: 0,

@@ -123,10 +123,8 @@ pub extern "C" fn is_exempt_in(scope: u32, remote: u32, protocol: u32, port: u32
     u32::from(is_covered)
 }
 
-/// ICMP errors that may be made here, for each CPU and second.
+/// What holds for all packets.
 #[inline(always)]
-pub fn icmp_errors_per_second() -> u32 {
-    SETTINGS
-        .get(0)
-        .map_or(0, |settings| settings.icmp_errors_per_second)
+pub fn settings() -> Option<&'static Settings> {
+    SETTINGS.get(0)
 }

@@ -81,6 +81,6 @@ fn is_within_limit(now: Tick) -> bool {
             *made = 0;
         }
         *made += 1;
-        *made <= policy_maps::icmp_errors_per_second()
+        *made <= policy_maps::settings().map_or(0, |settings| settings.icmp_errors_per_second)
     }
 }

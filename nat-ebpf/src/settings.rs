@@ -1,11 +1,16 @@
 //! The clock and randomness, and what the programs are told when they are loaded.
 
 use aya_ebpf::{
-    helpers::{bpf_get_prandom_u32, bpf_ktime_get_boot_ns},
+    helpers::{bpf_get_prandom_u32, bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns},
     macros::map,
     maps::Array,
 };
-use nat_common::clock::{Tick, tick};
+use nat_common::{
+    clock::{Tick, tick},
+    flow_cache::{Moment, WINDOW_SHIFT},
+};
+
+use crate::policy_maps;
 
 /// Set by tests that turn the clock themselves and want the same choices every time. In the dataplane
 /// it is a constant 0, and what depends on it is no code at all.
@@ -30,6 +35,18 @@ pub fn now() -> Tick {
     }
     // SAFETY: takes nothing, answers a number.
     tick(unsafe { bpf_ktime_get_boot_ns() })
+}
+
+/// When it is, for the flow cache.
+#[inline(always)]
+pub fn moment() -> Moment {
+    let epoch = policy_maps::settings().map_or(0, |settings| settings.epoch);
+    if is_test() {
+        // Nothing lags behind what the tests expect.
+        return Moment::at(now() << WINDOW_SHIFT, epoch);
+    }
+    // SAFETY: takes nothing, answers a number.
+    Moment::at(tick(unsafe { bpf_ktime_get_coarse_ns() }), epoch)
 }
 
 /// A random number, to salt choices with.

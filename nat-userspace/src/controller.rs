@@ -171,6 +171,7 @@ fn bring_up(
     let tables = compile(attached, &secrets)?;
     reconcile::write(&mut ebpf, &tables)?;
     end_stale(&mut ebpf, pins, &tables)?;
+    reconcile::next_epoch(&mut ebpf)?;
     for interface in forwarding_set.iter() {
         host::set_forwarding(interface, true)?;
     }

@@ -14,6 +14,7 @@ pub mod controller;
 pub mod doctor;
 pub mod error;
 pub mod expiry;
+pub mod flow_cache;
 pub mod host;
 pub mod loader;
 pub mod lookup;

@@ -6,6 +6,7 @@ use aya::{
     Ebpf, EbpfLoader,
     maps::{MapInfo, ProgramArray},
     programs::{ProgramError, ProgramFd, SchedClassifier, Xdp},
+    util::nr_cpus,
 };
 use aya_obj::{EbpfSectionKind, Object};
 use nat_common::map_types::{CLAIM_STAGE, ERROR_STAGE, FRAGMENT_STAGE, MAIN_STAGE, STAGES, names};
@@ -50,10 +51,27 @@ pub struct LoadOptions {
 /// client of its own, and on the outside the leave of its remote address too.
 fn capacity(name: &str, max_sessions: u32) -> Option<u32> {
     match name {
+        names::FLOW_CACHE => Some(flow_cache_lines(max_sessions).saturating_mul(cpus())),
         names::SESSIONS | names::REVERSE | names::BINDINGS | names::CLIENTS => Some(max_sessions),
         names::BOUND => Some(max_sessions.saturating_mul(2)),
         _ => None,
     }
+}
+
+/// Lines of the flow cache for each CPU: as many as sessions, but no more than stay in a CPU's caches,
+/// and than are worth the memory on machines with many CPUs.
+fn flow_cache_lines(max_sessions: u32) -> u32 {
+    const MOST: u32 = 1 << 17;
+    const MOST_OF_ALL: u32 = 1 << 22;
+    let for_each = (MOST_OF_ALL / cpus()).clamp(1024, MOST);
+    let wanted = max_sessions.clamp(1024, for_each);
+    // A power of two.
+    1 << wanted.ilog2()
+}
+
+/// CPUs there may be.
+fn cpus() -> u32 {
+    nr_cpus().map_or(1, |count| u32::try_from(count).unwrap_or(1))
 }
 
 /// A map as the object file declares it.
@@ -116,6 +134,8 @@ pub fn load(pins: &Pins, max_sessions: u32, options: LoadOptions) -> Result<Ebpf
     let test_clock = u32::from(options.test_clock);
     loader.override_global(aya_log::LEVEL, &options.log_level, true);
     loader.override_global("TEST_CLOCK", &test_clock, true);
+    let lines = flow_cache_lines(max_sessions);
+    loader.override_global("FLOW_CACHE_LINES", &lines, true);
     let mut ebpf = loader.load(OBJECT)?;
     for (stage, suffix) in STAGE_PROGRAMS {
         let xdp: &mut Xdp = program(&mut ebpf, &format!("{XDP_PROGRAM}{suffix}"))?;

@@ -80,10 +80,30 @@ fn missing(name: &str) -> Error {
 }
 
 fn settings(ebpf: &mut Ebpf, wanted: Settings) -> Result<()> {
+    change_settings(ebpf, |old| Settings {
+        epoch: old.epoch,
+        ..wanted
+    })
+}
+
+/// Makes every line of the flow cache void: packets are decided by the tables as they are now.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn next_epoch(ebpf: &mut Ebpf) -> Result<()> {
+    change_settings(ebpf, |old| Settings {
+        epoch: old.epoch.wrapping_add(1),
+        ..old
+    })
+}
+
+fn change_settings(ebpf: &mut Ebpf, change: impl Fn(Settings) -> Settings) -> Result<()> {
     let name = names::SETTINGS;
     let map = ebpf.map_mut(name).ok_or_else(|| missing(name))?;
     let mut map = Array::<&mut MapData, Settings>::try_from(map).map_err(Error::map(name))?;
-    map.set(0, wanted, 0).map_err(Error::map(name))
+    let old = map.get(&0, 0).map_err(Error::map(name))?;
+    map.set(0, change(old), 0).map_err(Error::map(name))
 }
 
 /// Brings the static bindings to what is wanted. A dynamic one in a forward's place is replaced, and

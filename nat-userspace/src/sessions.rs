@@ -18,6 +18,7 @@ use crate::{
     bpf_batch,
     error::{Error, Result},
     expiry,
+    flow_cache::Pending,
     pins::Pins,
 };
 
@@ -110,9 +111,12 @@ pub fn read(pins: &Pins) -> Result<Vec<SessionRecord>> {
     let forward = pins.open(names::SESSIONS)?;
     let reverse = pins.open(names::REVERSE)?;
     let now = expiry::now()?;
+    // Before the sessions: what a line counts goes to its session, and is better missed than seen twice.
+    let pending = Pending::read(pins)?;
     let mut answers = HashMap::new();
     bpf_batch::for_each::<SessionKey, Session>(&reverse, |key, session| {
-        answers.insert(*key, *session);
+        let counts = pending.reverse(key);
+        answers.insert(*key, session.with_more(counts.packets, counts.bytes));
     })
     .map_err(Error::io("reading the reverse sessions"))?;
     let mut records = Vec::new();
@@ -122,7 +126,9 @@ pub fn read(pins: &Pins) -> Result<Vec<SessionRecord>> {
             .get(&SessionKey::reverse(&outside))
             .copied()
             .unwrap_or_default();
-        records.push(record(&names, now, key, session, &answer));
+        let counts = pending.forward(key);
+        let session = session.with_more(counts.packets, counts.bytes);
+        records.push(record(&names, now, key, &session, &answer));
     })
     .map_err(Error::io("reading the sessions"))?;
     Ok(records)

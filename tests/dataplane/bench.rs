@@ -31,7 +31,7 @@ use nat_userspace::{
     expiry::{self, Sweeper},
     loader::{self, LoadOptions},
     pins::Pins,
-    sessions, status,
+    reconcile, sessions, status,
 };
 use nix::net::if_::if_nametoindex;
 
@@ -350,6 +350,8 @@ impl Bench {
             self.clear::<SessionKey, Binding>(names::BOUND, is_dynamic);
             self.clear::<ClientKey, Client>(names::CLIENTS, |_| true);
             self.clear::<[u8; 16], u32>("EXHAUSTED", |_| true);
+            self.clear::<[u8; 16], [u8; 64]>("TAKEN_PORTS", |_| true);
+            reconcile::next_epoch(self.controller.programs())?;
             self.clear::<[u8; 16], [u8; 24]>("FRAGMENTS", |_| true);
             let mut ticket = self.map::<PerCpuArray<_, [u8; 40]>>("TICKET");
             let empty = vec![[0; 40]; nr_cpus().map_err(|(_, error)| error)?];

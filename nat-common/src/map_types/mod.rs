@@ -27,7 +27,7 @@ pub use policy::{
 pub use session::{Holds, Mark, Session, SessionKey};
 
 /// Names the folder the maps are pinned in.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Names of the maps, as in the object file and as pin names.
 pub mod names {
@@ -61,6 +61,8 @@ pub mod names {
     pub const DROPS: &str = "DROPS";
     /// Packets by [`super::Counter`], per CPU.
     pub const COUNTERS: &str = "COUNTERS";
+    /// [`crate::flow_cache::Line`]s, those of one CPU after those of the other.
+    pub const FLOW_CACHE: &str = "FLOW_CACHE";
     /// The programs of the XDP hook by stage.
     pub const XDP_STAGES: &str = "XDP_STAGES";
     /// The programs of the TC hook by stage.
@@ -77,6 +79,7 @@ pub mod names {
         DROPS,
         ELASTIC,
         EXEMPTIONS,
+        FLOW_CACHE,
         GATEWAYS,
         INTERFACES,
         NAMES,
@@ -110,7 +113,7 @@ pub const EXPIRE_KEYS_OFFSET: usize = 16;
 #[cfg(feature = "user")]
 mod pod {
     use super::*;
-    use crate::address::Address;
+    use crate::{address::Address, flow_cache::Line};
 
     macro_rules! plain_data {
         ($($type:ty),*) => {
@@ -138,6 +141,7 @@ mod pod {
         Elastic,
         Exemptions,
         Settings,
+        Line,
         NameKey,
         Name,
         Address

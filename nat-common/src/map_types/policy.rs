@@ -290,8 +290,17 @@ impl Exemptions {
 pub struct Settings {
     /// ICMP errors made here, for each CPU and second, at most.
     pub icmp_errors_per_second: u32,
+    /// Generation of the policy: another one after each change.
+    pub epoch: u32,
+    /// [`Settings::ONE_TO_ONE`] or nothing.
+    pub flags: u32,
     /// Zero.
     pub reserved: u32,
+}
+
+impl Settings {
+    /// Some instance has a public IP.
+    pub const ONE_TO_ONE: u32 = 1;
 }
 
 /// A public IP of this dataplane.

@@ -235,11 +235,24 @@ impl Session {
         if self.last_seen != now && refreshes {
             self.last_seen = now;
         }
-        self.packets += packets;
-        self.bytes += bytes;
+        self.count(packets, bytes);
         if seen != self.tcp_seen {
             self.tcp_seen = seen;
         }
+    }
+
+    /// Counts packets of this direction, and nothing else.
+    #[inline(always)]
+    pub const fn count(&mut self, packets: u64, bytes: u64) {
+        self.packets += packets;
+        self.bytes += bytes;
+    }
+
+    /// This half with more packets counted.
+    #[must_use]
+    pub const fn with_more(mut self, packets: u64, bytes: u64) -> Self {
+        self.count(packets, bytes);
+        self
     }
 
     /// Forgets the connection that was on this tuple.

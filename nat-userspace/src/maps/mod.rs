@@ -13,6 +13,7 @@ use aya::{
 };
 use nat_common::{
     drop_reason::DropReason,
+    flow_cache::Line,
     map_types::{Counter, Gateway, Name, ScopedAddress, Settings, Subnet, names},
 };
 use serde::Serialize;
@@ -20,7 +21,7 @@ use serde_json::{Value, json};
 
 use self::values::{
     address, binding, binding_key, bound_key, client, client_key, elastic, exemptions,
-    exemptions_scope, gateway, interface, name_key, private_address, public_address, route,
+    exemptions_scope, gateway, interface, line, name_key, private_address, public_address, route,
     session, session_key, settings,
 };
 use crate::{
@@ -114,6 +115,7 @@ pub fn dump(pins: &Pins, name: &str) -> Result<Vec<Value>> {
         names::GATEWAYS => array(pins, name, |each: &Gateway| {
             (each.address_count > 0).then(|| gateway(each))
         }),
+        names::FLOW_CACHE => lines(pins, name),
         names::SETTINGS => array(pins, name, |each: &Settings| Some(settings(each))),
         names::DROPS => counts(
             pins,
@@ -181,6 +183,18 @@ fn array<V: Pod>(
         let value = map.get(&number, 0).map_err(Error::map(name))?;
         entries.extend(value_of(&value).map(|value| entry(json!(number), value)));
     }
+    Ok(entries)
+}
+
+/// As [`array`], of a large one.
+fn lines(pins: &Pins, name: &str) -> Result<Vec<Value>> {
+    let mut entries = Vec::new();
+    bpf_batch::for_each::<u32, Line>(&pins.open(name)?, |number, each| {
+        if *each != Line::default() {
+            entries.push(entry(json!(number), line(each)));
+        }
+    })
+    .map_err(Error::io(format!("reading the map {name}")))?;
     Ok(entries)
 }
 

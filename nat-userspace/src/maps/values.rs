@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use nat_common::{
     address::Address,
     flow::protocol,
+    flow_cache::Line,
     lifecycle::State,
     map_types::{
         ALL_GATEWAYS, Binding, Client, ClientKey, Elastic, Exemptions, Gateway, Holds, Interface,
@@ -277,5 +278,29 @@ pub fn exemptions(exemptions: &Exemptions) -> Value {
 }
 
 pub fn settings(settings: &Settings) -> Value {
-    json!({ "icmp_errors_per_second": settings.icmp_errors_per_second })
+    json!({
+        "icmp_errors_per_second": settings.icmp_errors_per_second,
+        "epoch": settings.epoch,
+        "one_to_one": settings.flags & Settings::ONE_TO_ONE != 0,
+    })
+}
+
+pub fn line(line: &Line) -> Value {
+    let flow = line.key.flow();
+    json!({
+        "interface": line.key.interface(),
+        "protocol": flow.protocol,
+        "source": Ipv4Addr::from(flow.source),
+        "source_port": flow.source_port.get(),
+        "destination": Ipv4Addr::from(flow.destination),
+        "destination_port": flow.destination_port.get(),
+        "inward": line.inward != 0,
+        "translated": Ipv4Addr::from(line.address),
+        "translated_port": line.port.get(),
+        "egress": line.egress,
+        "window": line.moment.window,
+        "epoch": line.moment.epoch,
+        "packets": line.packets,
+        "bytes": line.bytes,
+    })
 }

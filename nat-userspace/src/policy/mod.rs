@@ -125,6 +125,9 @@ pub fn compile(config: &Config, numbering: &mut Numbering, facts: Facts<'_>) -> 
     let gateways = config.vpcs.iter().flat_map(|vpc| &vpc.nat_gateways);
     let rules = gateways.flat_map(|gateway| &gateway.no_translate);
     compiler.exemptions(map_types::ALL_GATEWAYS, rules.copied())?;
+    if !compiler.tables.elastic.is_empty() {
+        compiler.tables.settings.flags |= Settings::ONE_TO_ONE;
+    }
     Ok(compiler.tables)
 }
 

@@ -1,0 +1,74 @@
+//! What the flow cache has counted: packets that no session's own count has yet.
+
+use std::collections::HashMap;
+
+use nat_common::{
+    flow_cache::Line,
+    map_types::{Interface, SessionKey, names},
+};
+
+use crate::{
+    bpf_batch,
+    error::{Error, Result},
+    pins::Pins,
+};
+
+/// Packets and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, from the IP header on.
+    pub bytes: u64,
+}
+
+/// What is yet to be added to halves of sessions.
+#[derive(Debug, Default)]
+pub struct Pending {
+    forward: HashMap<SessionKey, Counts>,
+    reverse: HashMap<SessionKey, Counts>,
+}
+
+impl Pending {
+    /// Reads it from the running dataplane.
+    ///
+    /// # Errors
+    ///
+    /// When there is none or its maps can't be read.
+    pub fn read(pins: &Pins) -> Result<Self> {
+        let mut vpcs = HashMap::new();
+        let interfaces = pins.hash_map::<u32, Interface>(names::INTERFACES)?;
+        for each in interfaces.iter() {
+            let (index, interface) = each.map_err(Error::map(names::INTERFACES))?;
+            vpcs.insert(index, interface.vpc);
+        }
+        let mut pending = Self::default();
+        bpf_batch::for_each::<u32, Line>(&pins.open(names::FLOW_CACHE)?, |_, line| {
+            if line.packets == 0 {
+                return;
+            }
+            let flow = line.key.flow();
+            let counts = if line.inward != 0 {
+                pending.reverse.entry(SessionKey::reverse(&flow))
+            } else {
+                let vpc = vpcs.get(&line.key.interface()).copied().unwrap_or(0);
+                pending.forward.entry(SessionKey::forward(&flow, vpc))
+            };
+            let counts = counts.or_default();
+            counts.packets += u64::from(line.packets);
+            counts.bytes += u64::from(line.bytes);
+        })
+        .map_err(Error::io("reading the flow cache"))?;
+        Ok(pending)
+    }
+
+    /// Of a forward half.
+    pub fn forward(&self, key: &SessionKey) -> Counts {
+        self.forward.get(key).copied().unwrap_or_default()
+    }
+
+    /// Of a reverse half.
+    pub fn reverse(&self, key: &SessionKey) -> Counts {
+        self.reverse.get(key).copied().unwrap_or_default()
+    }
+}
