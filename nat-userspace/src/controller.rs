@@ -265,7 +265,7 @@ impl Controller {
         // SAFETY: the logger owns its descriptor until it is dropped, and never exchanges it.
         let mut logger = unsafe { AsyncFd::register(logger) }
             .map_err(|error| Error::io("watching the dataplane's log")(error.into()))?;
-        let sweeper = Sweeper::new(&self.pins)?;
+        let mut sweeper = Sweeper::new(&self.pins)?;
         // Not before the signals are handled: who reads it may send one at once.
         self.announce().map_err(Error::io("writing to stdout"))?;
         let mut next_sweep = Instant::now() + SWEEP_INTERVAL;

@@ -15,6 +15,7 @@ pub mod doctor;
 pub mod error;
 pub mod expiry;
 pub mod host;
+pub mod leftovers;
 pub mod loader;
 pub mod lookup;
 pub mod maps;
