@@ -130,3 +130,11 @@ pub fn icmp_errors_per_second() -> u32 {
         .get(0)
         .map_or(0, |settings| settings.icmp_errors_per_second)
 }
+
+/// The log may name the remote ends that hosts inside write to.
+#[inline(always)]
+pub fn logs_destinations() -> bool {
+    SETTINGS
+        .get(0)
+        .is_some_and(|settings| settings.log_destinations != 0)
+}

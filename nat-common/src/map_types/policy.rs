@@ -290,8 +290,8 @@ impl Exemptions {
 pub struct Settings {
     /// ICMP errors made here, for each CPU and second, at most.
     pub icmp_errors_per_second: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1: the log names the remote ends that hosts inside write to; 0: it does not (RFC 6888 REQ-12).
+    pub log_destinations: u32,
 }
 
 /// A public IP of this dataplane.

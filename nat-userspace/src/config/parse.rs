@@ -60,6 +60,11 @@ fn node(mut section: Section<'_>, report: &mut Report<'_>) -> NodeDraft {
         "an integer",
         "icmp_errors_per_second = 100",
     );
+    const LOG_DESTINATIONS: Field = field(
+        "log_destinations",
+        "true or false",
+        "log_destinations = true",
+    );
 
     let draft = NodeDraft {
         name: section.optional(report, &NODE_NAME, values::owned_text),
@@ -67,6 +72,7 @@ fn node(mut section: Section<'_>, report: &mut Report<'_>) -> NodeDraft {
         attach: section.optional(report, &ATTACH, values::attach),
         max_sessions: section.optional(report, &MAX_SESSIONS, values::integer(1024..=16_777_216)),
         icmp_errors: section.optional(report, &ICMP_ERRORS, values::integer(0..=100_000)),
+        log_destinations: section.optional(report, &LOG_DESTINATIONS, values::boolean),
     };
     values::check_name(draft.name.given(), report);
     section.finish(report);

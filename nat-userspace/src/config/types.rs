@@ -47,6 +47,8 @@ pub struct Node {
     pub max_sessions: u32,
     /// ICMP errors it makes itself, per CPU and second, at most.
     pub icmp_errors_per_second: u32,
+    /// Whether the log names the remote ends that hosts inside write to.
+    pub log_destinations: bool,
 }
 
 /// Where the programs are attached.

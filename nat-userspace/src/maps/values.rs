@@ -277,5 +277,8 @@ pub fn exemptions(exemptions: &Exemptions) -> Value {
 }
 
 pub fn settings(settings: &Settings) -> Value {
-    json!({ "icmp_errors_per_second": settings.icmp_errors_per_second })
+    json!({
+        "icmp_errors_per_second": settings.icmp_errors_per_second,
+        "log_destinations": settings.log_destinations != 0,
+    })
 }

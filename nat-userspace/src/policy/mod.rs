@@ -160,7 +160,7 @@ impl Compiler<'_, '_> {
         self.tables.names.insert(node, Name::new(&config.node.name));
         self.tables.settings = Settings {
             icmp_errors_per_second: config.node.icmp_errors_per_second,
-            ..Settings::default()
+            log_destinations: config.node.log_destinations.into(),
         };
         for each in self.facts.attached {
             let mut flags = each.flags;
