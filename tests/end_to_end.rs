@@ -70,6 +70,7 @@ on_every_hook! {
     icmp_errors::a_closed_port_inside_is_told_to_the_socket_outside,
     nat_instance::host_traffic_is_untouched,
     nat_instance::one_arm_nat_instance,
+    nat_instance::rfc4787_req7_a_network_is_not_inside_and_outside,
     addresses::rfc4787_req2_a_client_stays_on_one_public_ip,
     addresses::profile_aws_spills_over_to_the_next_public_ip,
     addresses::rfc4787_req2_profile_rfc_never_moves_a_client,

@@ -28,6 +28,7 @@ use crate::{
     expiry::{self, Sweeper},
     host::{self, HostInterface},
     loader::{self, LoadOptions},
+    overlap,
     pace::{LOOK, Pace},
     pins::Pins,
     policy::{self, Facts, Numbering, Tables},
@@ -53,6 +54,7 @@ pub struct Controller {
 /// that was there runs on.
 pub fn start(config: &Config, pins: &Pins, options: LoadOptions) -> Result<Controller> {
     let interfaces = host_interfaces(config)?;
+    overlap::check(config, &interfaces)?;
     let fresh = !pins.exist();
     pins.create()?;
     let lock = pins.lock()?;

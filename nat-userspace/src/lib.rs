@@ -20,6 +20,7 @@ pub mod loader;
 pub mod lookup;
 pub mod maps;
 pub mod nat_instance;
+pub mod overlap;
 mod pace;
 pub mod pins;
 pub mod policy;
