@@ -6,29 +6,38 @@ use std::fmt;
 use ipnet::Ipv4Net;
 
 use crate::{
-    config::{Config, Subnet},
+    config::Config,
     error::{Error, Result},
     host::HostInterface,
 };
 
-/// A network of an uplink that has addresses in common with a subnet on another interface.
+/// A network of an uplink that has addresses in common with what is inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overlap {
     /// The uplink.
     pub uplink: String,
     /// Its network.
     pub network: Ipv4Net,
-    /// The subnet's interface.
-    pub inside: String,
-    /// The subnet's addresses.
+    /// Where the same addresses are inside.
+    pub inside: Inside,
+    /// What they are a part of there.
     pub cidr: Ipv4Net,
+}
+
+/// The other side of an [`Overlap`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inside {
+    /// In a subnet on this interface.
+    On(String),
+    /// In no subnet, but in the range of this VPC, which is inside as a whole.
+    Vpc(String),
 }
 
 impl Overlap {
     /// The host has a route for these addresses to one of the two interfaces only: nobody on the other
     /// one is reached. Where one network is a part of the other, the rest of that one is.
     pub fn is_whole(&self) -> bool {
-        self.cidr == self.network
+        matches!(self.inside, Inside::On(_)) && self.cidr == self.network
     }
 
     /// The addresses that both have.
@@ -50,53 +59,66 @@ impl fmt::Display for Overlap {
             inside,
             cidr,
         } = self;
-        if self.is_whole() {
-            write!(
+        let shared = self.shared();
+        match inside {
+            Inside::On(inside) if self.is_whole() => write!(
                 f,
                 "{network} is the network of uplink {uplink} and of hosts inside on {inside}: those on \
                  one of the two are not reached"
-            )
-        } else {
-            let shared = self.shared();
-            write!(
+            ),
+            Inside::On(inside) => write!(
                 f,
                 "{network} of uplink {uplink} and {cidr} inside on {inside} overlap: of the hosts in \
                  {shared}, those on one of the two are not reached"
-            )
+            ),
+            Inside::Vpc(vpc) => write!(
+                f,
+                "{network} of uplink {uplink} and {cidr} of VPC {vpc} overlap: the hosts of the uplink in \
+                 {shared} are taken for the VPC's, and not reached from inside"
+            ),
         }
     }
 }
 
-/// Every overlap between the uplinks' networks and the subnets. A subnet on the uplink itself (one arm)
-/// is none: the hosts inside are its neighbours.
+/// Every overlap between the uplinks' networks and what is inside. A subnet on the uplink itself (one
+/// arm) is none: the hosts inside are its neighbours.
 pub fn overlaps(config: &Config, interfaces: &[HostInterface]) -> Vec<Overlap> {
     let uplinks = interfaces
         .iter()
         .filter(|interface| config.node.uplinks.contains(&interface.name));
-    let networks: Vec<(&String, Ipv4Net)> = uplinks
+    uplinks
         .flat_map(|uplink| {
-            let networks = uplink.addresses.iter();
-            networks.map(|network| (&uplink.name, network.trunc()))
-        })
-        .collect();
-    let subnets = config.vpcs.iter().flat_map(|vpc| &vpc.subnets);
-    let meets = |subnet: &Subnet, uplink: &str, network: &Ipv4Net| {
-        let cidr = &subnet.cidr;
-        subnet.interface != uplink && (cidr.contains(network) || network.contains(cidr))
-    };
-    subnets
-        .flat_map(|subnet| {
-            networks
-                .iter()
-                .filter(|(uplink, network)| meets(subnet, uplink, network))
-                .map(|(uplink, network)| Overlap {
-                    uplink: (*uplink).clone(),
-                    network: *network,
-                    inside: subnet.interface.clone(),
-                    cidr: subnet.cidr,
-                })
+            let networks = uplink.addresses.iter().map(Ipv4Net::trunc);
+            networks.flat_map(|network| of_network(config, &uplink.name, network))
         })
         .collect()
+}
+
+fn of_network(config: &Config, uplink: &str, network: Ipv4Net) -> Vec<Overlap> {
+    let meets = |cidr: &Ipv4Net| cidr.contains(&network) || network.contains(cidr);
+    let overlap = |inside: Inside, cidr: Ipv4Net| Overlap {
+        uplink: uplink.to_owned(),
+        network,
+        inside,
+        cidr,
+    };
+    let mut found = Vec::new();
+    for vpc in &config.vpcs {
+        let mut subnets = vpc
+            .subnets
+            .iter()
+            .filter(|subnet| meets(&subnet.cidr))
+            .peekable();
+        if subnets.peek().is_none() {
+            let cidrs = vpc.cidrs.iter().filter(|cidr| meets(cidr));
+            found.extend(cidrs.map(|cidr| overlap(Inside::Vpc(vpc.name.clone()), *cidr)));
+        }
+        let elsewhere = subnets.filter(|subnet| subnet.interface != uplink);
+        found.extend(
+            elsewhere.map(|subnet| overlap(Inside::On(subnet.interface.clone()), subnet.cidr)),
+        );
+    }
+    found
 }
 
 /// Refuses what can't work, and warns of what works in part.
@@ -157,7 +179,14 @@ mod tests {
             assert!(!one.is_whole());
             assert_eq!(one.shared().to_string(), shared);
         }
-        assert_eq!(found("10.0.1.0/24", "in0", "10.0.2.7/24"), []);
+        // In the VPC, but in no subnet.
+        let part = found("10.0.1.0/24", "in0", "10.0.2.7/24");
+        let [one] = part.as_slice() else {
+            panic!("{part:?}");
+        };
+        assert_eq!(one.inside, Inside::Vpc("main".to_owned()));
+        assert!(!one.is_whole());
+        assert_eq!(one.shared().to_string(), "10.0.2.0/24");
         assert_eq!(found("10.0.1.0/24", "in0", "198.51.100.7/24"), []);
     }
 
