@@ -25,6 +25,7 @@ use nat_tests::{
         FixtureKind, PacketBuilder, addresses, arp_request, fixtures, with_transport_checksum,
     },
 };
+use nat_userspace::leftovers::Leftovers;
 use random::Judge;
 
 const PUBLIC: Side = Side::Inside(0);
@@ -81,6 +82,7 @@ on_both_hooks! {
     two_cpus_racing_on_a_new_flow_end_with_one_mapping => super::race;
     an_idle_session_ends_in_two_steps_and_a_packet_between_them_keeps_it => super::expiry;
     a_vpc_address_without_a_subnet_never_leaves_by_the_uplink => super::no_subnet;
+    what_a_removal_left_behind_goes_at_the_second_look => super::leftovers;
     a_table_that_is_full_drops_with_its_reason_and_keeps_what_it_has => super::full_table;
     rfc4787_req5_a_mapping_outlives_its_timer_by_nothing => super::rfc::udp::rfc4787_req5_a_mapping_outlives_its_timer_by_nothing;
     rfc4787_req5_an_expired_mapping_lets_nobody_in => super::rfc::udp::rfc4787_req5_an_expired_mapping_lets_nobody_in;
@@ -242,6 +244,39 @@ fn full_table(hook: Hook) {
         bench.sessions(),
         "a failed claim gives its port back"
     );
+}
+
+/// As a kernel before 6.15 leaves it when it refuses a removal: marked dead, and still there.
+fn leftovers(hook: Hook) {
+    let gateway = NatGateway {
+        ports: vec![2000..=2000],
+        ..short_lived()
+    };
+    let mut bench = Bench::with_gateway(hook, gateway);
+    let packet = syn(addresses::PRIVATE_A, 40_001, addresses::SERVER);
+    let rival = syn(addresses::PRIVATE_B, 40_001, addresses::SERVER);
+    assert!(bench.run(PRIVATE, &packet).forwarded().is_some());
+    bench.mark_all_reverse_halves_dead();
+    let mut found = Vec::new();
+    let mut leftovers = Leftovers::default();
+    for seconds in [0, 1, 8, 2] {
+        bench.advance(Duration::from_secs(seconds));
+        bench.remove_leftovers(&mut leftovers);
+        found.push(bench.reverse_sessions());
+    }
+    assert_eq!(
+        found,
+        [1, 1, 1, 0],
+        "the second look is ten seconds after the first"
+    );
+    while bench.sweep() == 0 {}
+    let out = bench.run(PRIVATE, &rival);
+    assert!(out.forwarded().is_some(), "the only port is free again");
+    for _ in 0..3 {
+        bench.advance(Duration::from_secs(11));
+        bench.remove_leftovers(&mut leftovers);
+    }
+    assert_eq!(bench.reverse_sessions(), 1, "what lives is left alone");
 }
 
 fn race(hook: Hook) {

@@ -26,6 +26,8 @@ mod hops;
 mod icmp_errors;
 #[path = "end_to_end/mapping.rs"]
 mod mapping;
+#[path = "end_to_end/messages.rs"]
+mod messages;
 #[path = "end_to_end/nat_instance.rs"]
 mod nat_instance;
 #[path = "end_to_end/path_mtu.rs"]
@@ -68,6 +70,7 @@ on_every_hook! {
     icmp_errors::a_closed_port_inside_is_told_to_the_socket_outside,
     nat_instance::host_traffic_is_untouched,
     nat_instance::one_arm_nat_instance,
+    nat_instance::rfc4787_req7_a_network_is_not_inside_and_outside,
     addresses::rfc4787_req2_a_client_stays_on_one_public_ip,
     addresses::profile_aws_spills_over_to_the_next_public_ip,
     addresses::rfc4787_req2_profile_rfc_never_moves_a_client,
@@ -128,6 +131,9 @@ on_every_hook! {
     mapping::rfc4787_req12_an_icmp_error_ends_no_mapping,
     mapping::rfc5508_req1a_a_query_id_is_mapped_independently_of_the_host_asked,
     mapping::rfc5382_req1_a_connections_port_is_mapped_independently_of_the_server,
+    messages::rfc6888_req11c_and_req12_refusals_are_logged_without_their_destination,
+    messages::rfc6888_req12_destinations_are_logged_where_asked,
+    messages::rfc6888_req11c_a_full_table_is_logged_and_serves_again,
     path_mtu::tcp_finds_a_narrow_link_behind_the_edge,
     path_mtu::tcp_finds_the_edges_own_narrow_uplink,
     path_mtu::udp_is_told_of_a_narrow_link_behind_the_edge,

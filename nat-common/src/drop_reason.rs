@@ -40,7 +40,7 @@ drop_reasons! {
     TtlExpired = 10, "ttl_expired", "The time to live ran out here.";
     TooBig = 11, "too_big", "The packet is larger than the next hop's MTU.";
     NoNextHop = 12, "no_next_hop", "The host's routing table has no usable next hop.";
-    PortExhausted = 13, "port_exhausted", "No free port was found towards this destination.";
+    PortExhausted = 13, "port_exhausted", "No port is free: with profile aws towards this destination, with profile rfc for this protocol.";
     TableFull = 14, "table_full", "The session table is full.";
     ClaimRace = 15, "claim_race", "The session was being removed in the moment this packet arrived.";
     ClientQuota = 16, "client_quota", "The inside host has as many sessions or ports as it may.";

@@ -15,7 +15,7 @@ use crate::{
         unguessable,
     },
     sessions::expired_holder,
-    shared::{client_key, live, move_client, wake},
+    shared::{client_key, live, move_client, remove_public, wake},
     tables::{Refused, Side, Tables},
     taken_ports::{learn, taken_key, unlearn},
 };
@@ -175,7 +175,7 @@ fn moved<T: Tables>(tables: &T, claim: &Claim, search: &Search) -> bool {
     let client = client_key(claim.gateway, &claim.flow);
     let moved = move_client(tables, &client, search.slot);
     if !moved {
-        tables.remove_binding(Side::Outside, &search.key);
+        remove_public(tables, &search.key);
         port_freed(tables, &claim.flow, search.public, claim.gateway, true);
     }
     moved

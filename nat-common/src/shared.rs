@@ -284,7 +284,7 @@ pub fn bind<T: Tables>(
         Err(refused) => refused,
     };
     let inbound = key.flow().with_source(address, port).reversed();
-    tables.remove_binding(Side::Outside, &bound_key(&inbound));
+    remove_public(tables, &bound_key(&inbound));
     port_freed(tables, &key.flow(), public, gateway, true);
     match refused {
         Refused::Exists => match hold_binding(tables, key)? {
@@ -313,12 +313,28 @@ pub fn release_binding<T: Tables>(tables: &T, key: &SessionKey, client: &ClientK
     let public = key.flow().with_source(copy.address, copy.port).reversed();
     let public_key = bound_key(&public);
     if !rest(tables, &public_key, copy.gateway) {
-        tables.remove_binding(Side::Outside, &public_key);
+        remove_public(tables, &public_key);
     }
     tables.remove_binding(Side::Inside, key);
     remove_port(tables, client);
     let public = (copy.address, copy.port);
     port_freed(tables, &key.flow(), public, copy.gateway, true);
+}
+
+/// Removes the public half of a binding, which nobody but the caller has. Closed first: should the
+/// kernel refuse to remove it, nobody is let in by it, and everybody can tell that it is left over.
+#[inline(always)]
+pub fn remove_public<T: Tables>(tables: &T, key: &SessionKey) {
+    if let Some(bound) = tables.binding(Side::Outside, key) {
+        // SAFETY: an entry's memory stays valid; a word of it, changed by compare-and-swap.
+        unsafe {
+            let lease = &raw mut (*bound).lease;
+            let (live, dead) = (key.mark(State::Live), key.mark(State::Dead));
+            let (held, closed) = (Lease::new(live, 1), Lease::new(dead, 0));
+            tables.compare_and_swap(lease, held.0, closed.0);
+        }
+    }
+    tables.remove_binding(Side::Outside, key);
 }
 
 /// Lets a public port rest before it serves somebody else (RFC 6888 REQ-8); false when it need not.

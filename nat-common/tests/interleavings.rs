@@ -135,6 +135,26 @@ fn in_tables_that_are_busy() {
 }
 
 #[test]
+fn what_a_refused_removal_leaves_is_marked_dead() {
+    everywhere("stubborn", 120, |setup| Setup {
+        stubborn: 4,
+        ..setup
+    });
+    everywhere("stubborn while ports rest", 60, |setup| Setup {
+        stubborn: 4,
+        rest: 30,
+        ports: 3,
+        ..setup
+    });
+    everywhere("stubborn and full", 60, |mut setup| {
+        setup.stubborn = 4;
+        setup.busy = 6;
+        setup.capacity.bindings = 6;
+        setup
+    });
+}
+
+#[test]
 fn while_time_passes() {
     everywhere("skew", 120, |setup| Setup { skew: 6, ..setup });
 }

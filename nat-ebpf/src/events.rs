@@ -4,11 +4,12 @@ use aya_ebpf::{EbpfContext, macros::map, maps::PerCpuArray};
 use aya_log_ebpf::warn;
 use core::ffi::c_void;
 use nat_common::{
+    claim::Claim,
     drop_reason::{self, DropReason},
-    flow::Flow,
+    map_types::Settings,
 };
 
-use crate::settings;
+use crate::{policy_maps, settings};
 
 /// Ticks between two messages of one reason from one CPU.
 const QUIET: u32 = 8;
@@ -24,9 +25,10 @@ impl EbpfContext for Context {
     }
 }
 
-/// A session could not be made.
+/// A session could not be made. Says for whom, and what for only where that may be logged (RFC 6888
+/// REQ-12): a client, by its gateway's first address.
 #[inline(never)]
-pub fn claim_failed(context: *mut c_void, flow: &Flow, reason: DropReason) {
+pub fn claim_failed(context: *mut c_void, claim: &Claim, reason: DropReason) {
     let Some(last) = LAST_SAID.get_ptr_mut(reason as u32) else {
         return;
     };
@@ -39,27 +41,37 @@ pub fn claim_failed(context: *mut c_void, flow: &Flow, reason: DropReason) {
         *last = now;
     }
     let context = Context(context);
-    let source = u32::from_be(flow.source.raw());
-    let destination = u32::from_be(flow.destination.raw());
-    let (source_port, destination_port) = (flow.source_port.get(), flow.destination_port.get());
+    let flow = &claim.flow;
+    let client = u32::from_be(flow.source.raw());
+    let gateway = policy_maps::gateway(u32::from(claim.gateway))
+        .map_or(0, |gateway| u32::from_be(gateway.addresses[0].raw()));
+    // Whole texts: one that is put together here would be copied byte by byte.
+    macro_rules! say {
+        ($alone:literal, $with_destination:literal) => {
+            if policy_maps::has_setting(Settings::LOG_DESTINATIONS) {
+                let destination = u32::from_be(flow.destination.raw());
+                let port = flow.destination_port.get();
+                warn!(
+                    &context,
+                    $with_destination, client, gateway, flow.protocol, destination, port
+                )
+            } else {
+                warn!(&context, $alone, client, gateway, flow.protocol)
+            }
+        };
+    }
     match reason {
-        DropReason::PortExhausted => warn!(
-            &context,
-            "no free port for protocol {} {:i}:{} -> {:i}:{}",
-            flow.protocol,
-            source,
-            source_port,
-            destination,
-            destination_port
+        DropReason::PortExhausted => say!(
+            "no port is free for client {:i} of gateway {:i}, protocol {}",
+            "no port is free for client {:i} of gateway {:i}, protocol {}, to {:i}:{}"
         ),
-        DropReason::TableFull => warn!(
-            &context,
-            "session table full: protocol {} {:i}:{} -> {:i}:{} dropped",
-            flow.protocol,
-            source,
-            source_port,
-            destination,
-            destination_port
+        DropReason::TableFull => say!(
+            "the session table is full for client {:i} of gateway {:i}, protocol {}",
+            "the session table is full for client {:i} of gateway {:i}, protocol {}, to {:i}:{}"
+        ),
+        DropReason::ClientQuota => say!(
+            "the quota is used up of client {:i} of gateway {:i}, protocol {}",
+            "the quota is used up of client {:i} of gateway {:i}, protocol {}, to {:i}:{}"
         ),
         _ => {}
     }

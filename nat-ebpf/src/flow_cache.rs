@@ -82,7 +82,7 @@ pub fn send<H: Hook>(hook: &mut H) -> u32 {
     let now = settings::moment();
     let length = hook.mtu_length(&packet) as usize;
     let mut found = None;
-    if has_one_to_one() {
+    if policy_maps::has_setting(Settings::ONE_TO_ONE) {
         found = find(&LineKey::of_pair(&packet.flow, hook.ingress()), now, length);
     }
     if found.is_none() {
@@ -104,11 +104,6 @@ pub fn send<H: Hook>(hook: &mut H) -> u32 {
         return 0;
     }
     egress
-}
-
-#[inline(always)]
-fn has_one_to_one() -> bool {
-    policy_maps::settings().is_some_and(|settings| settings.flags & Settings::ONE_TO_ONE != 0)
 }
 
 /// What a line has counted that no session has.

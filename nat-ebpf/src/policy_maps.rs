@@ -128,3 +128,9 @@ pub extern "C" fn is_exempt_in(scope: u32, remote: u32, protocol: u32, port: u32
 pub fn settings() -> Option<&'static Settings> {
     SETTINGS.get(0)
 }
+
+/// The policy has this flag of [`Settings`].
+#[inline(always)]
+pub fn has_setting(flag: u32) -> bool {
+    settings().is_some_and(|settings| settings.is(flag))
+}

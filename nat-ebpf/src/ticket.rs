@@ -80,7 +80,7 @@ pub fn serve(context: *mut c_void) {
     // SAFETY: this CPU's own slot.
     let ticket = unsafe { &mut *ticket };
     if ticket.outcome >= REFUSED {
-        events::claim_failed(context, &ticket.claim.flow, reason(ticket.outcome));
+        events::claim_failed(context, &ticket.claim, reason(ticket.outcome));
     } else if ticket.outcome == WANTED {
         ticket.outcome = REFUSED + DropReason::PortExhausted as u32;
     }

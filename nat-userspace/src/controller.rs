@@ -6,12 +6,14 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     os::unix::fs::MetadataExt as _,
-    time::Duration,
 };
 
 use aya::Ebpf;
 use aya_log::EbpfLogger;
-use nat_common::map_types::{Interface, Name, NameKey, names};
+use nat_common::{
+    drop_reason::DropReason,
+    map_types::{Interface, Name, NameKey, names},
+};
 use nix::fcntl::Flock;
 use tokio::{
     io::unix::AsyncFd,
@@ -26,18 +28,14 @@ use crate::{
     expiry::{self, Sweeper},
     host::{self, HostInterface},
     loader::{self, LoadOptions},
+    overlap,
+    pace::{LOOK, Pace},
     pins::Pins,
     policy::{self, Facts, Numbering, Tables},
     reconcile,
     sessions::Names,
     stale,
 };
-
-/// Sessions are looked at again after this long, or later when a sweep takes long itself: never
-/// less, because the two steps of a removal must be apart.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-/// Sweeps use at most one part in this many of a CPU's time.
-const SWEEP_SHARE: u32 = 20;
 
 /// A dataplane that is up, and this process's hold on it.
 pub struct Controller {
@@ -56,6 +54,7 @@ pub struct Controller {
 /// that was there runs on.
 pub fn start(config: &Config, pins: &Pins, options: LoadOptions) -> Result<Controller> {
     let interfaces = host_interfaces(config)?;
+    overlap::check(config, &interfaces)?;
     let fresh = !pins.exist();
     pins.create()?;
     let lock = pins.lock()?;
@@ -97,21 +96,8 @@ impl Footprint {
 }
 
 fn host_interfaces(config: &Config) -> Result<Vec<HostInterface>> {
-    let names: BTreeSet<&String> = config
-        .node
-        .uplinks
-        .iter()
-        .chain(
-            config
-                .vpcs
-                .iter()
-                .flat_map(|vpc| vpc.subnets.iter().map(|subnet| &subnet.interface)),
-        )
-        .collect();
-    names
-        .into_iter()
-        .map(|name| host::interface(name))
-        .collect()
+    let names: BTreeSet<&str> = config.interfaces().collect();
+    names.into_iter().map(host::interface).collect()
 }
 
 /// Policy first, programs second, forwarding last: no packet of a host inside ever finds the host
@@ -266,10 +252,11 @@ impl Controller {
         // SAFETY: the logger owns its descriptor until it is dropped, and never exchanges it.
         let mut logger = unsafe { AsyncFd::register(logger) }
             .map_err(|error| Error::io("watching the dataplane's log")(error.into()))?;
-        let sweeper = Sweeper::new(&self.pins)?;
+        let mut sweeper = Sweeper::new(&self.pins)?;
         // Not before the signals are handled: who reads it may send one at once.
         self.announce().map_err(Error::io("writing to stdout"))?;
-        let mut next_sweep = Instant::now() + SWEEP_INTERVAL;
+        let mut next_look = Instant::now() + LOOK;
+        let mut pace = Pace::new(Instant::now().into_std(), self.found_full()?);
         loop {
             tokio::select! {
                 () = signals.stop() => break,
@@ -278,17 +265,15 @@ impl Controller {
                     ready.get_inner_mut().flush();
                     ready.clear_ready();
                 }
-                () = sleep_until(next_sweep) => {
+                () = sleep_until(next_look) => {
                     if !self.is_ours() {
                         log::warn!("the dataplane was taken down; nothing is left to do");
                         return Ok(());
                     }
-                    let begun = Instant::now();
-                    if let Err(error) = expiry::now().and_then(|now| sweeper.sweep(&mut self.ebpf, now)) {
+                    if let Err(error) = self.sweep(&mut sweeper, &mut pace) {
                         log::error!("expiry: {error}");
                     }
-                    next_sweep =
-                        Instant::now() + SWEEP_INTERVAL.max(begun.elapsed() * SWEEP_SHARE);
+                    next_look = Instant::now() + LOOK;
                 }
             }
         }
@@ -297,6 +282,24 @@ impl Controller {
         } else {
             Ok(())
         }
+    }
+
+    /// Sweeps the tables if it is time.
+    fn sweep(&mut self, sweeper: &mut Sweeper, pace: &mut Pace) -> Result<()> {
+        let began = std::time::Instant::now();
+        if !pace.is_due(began, self.found_full()?) {
+            return Ok(());
+        }
+        let swept = expiry::now().and_then(|now| sweeper.sweep(&mut self.ebpf, now));
+        pace.swept(began, std::time::Instant::now());
+        swept.map(drop)
+    }
+
+    /// How many packets have found the session table full.
+    fn found_full(&self) -> Result<u64> {
+        let drops = self.pins.per_cpu_sums(names::DROPS)?;
+        let count = drops.get(DropReason::TableFull as usize);
+        Ok(count.copied().unwrap_or(0))
     }
 
     /// The pinned dataplane is still the one this controller holds the lock of: another may have been

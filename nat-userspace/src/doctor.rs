@@ -11,10 +11,11 @@ use nix::{
 use serde::Serialize;
 
 use crate::{
-    config::Attach,
+    config::{Attach, Config},
     error::chain,
     host,
     loader::{self, LoadOptions},
+    overlap,
     pins::Pins,
 };
 
@@ -72,6 +73,30 @@ pub fn examine(pins: &Pins, interfaces: &[String], attach: Attach) -> Vec<Findin
     let mut findings = vec![kernel(), rights(), file_system(pins), jit(), programs()];
     findings.extend(interfaces.iter().flat_map(|name| interface(name, attach)));
     findings
+}
+
+/// Networks that are inside and outside at once, as far as the interfaces are there.
+pub fn overlaps(config: &Config) -> Vec<Finding> {
+    let interfaces: Vec<_> = config
+        .interfaces()
+        .filter_map(|name| host::interface(name).ok())
+        .collect();
+    overlap::overlaps(config, &interfaces)
+        .iter()
+        .map(|overlap| {
+            let health = if overlap.is_whole() {
+                Health::Problem
+            } else {
+                Health::Warning
+            };
+            Finding::new(
+                &format!("{}: networks", overlap.uplink),
+                health,
+                overlap.to_string(),
+                "give the hosts inside another network",
+            )
+        })
+        .collect()
 }
 
 fn kernel() -> Finding {

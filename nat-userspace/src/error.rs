@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
+use crate::overlap::Overlap;
+
 /// Errors of the library; configuration mistakes are [`crate::config::ConfigErrors`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -65,6 +67,9 @@ pub enum Error {
         /// What it is needed for.
         why: &'static str,
     },
+    /// The same network is inside and outside.
+    #[error("{0}; give the hosts inside another network")]
+    Overlap(Overlap),
     /// An interface can't take the program.
     #[error("cannot attach {hook} to {interface}: {reason}; {remedy}")]
     Attach {

@@ -18,6 +18,7 @@ use nix::time::{ClockId, clock_gettime};
 use crate::{
     bpf_batch,
     error::{Error, Result},
+    leftovers::Leftovers,
     loader::{END_PROGRAM, EXPIRE_PROGRAM, WAKE_PROGRAM, program},
     pins::Pins,
 };
@@ -35,6 +36,8 @@ pub fn now() -> Result<Tick> {
 
 /// Sweeps the tables, once per call; calls are at least a second apart.
 pub struct Sweeper {
+    pins: Pins,
+    leftovers: Leftovers,
     sessions: MapData,
     bound: MapData,
     gateways: Array<MapData, Gateway>,
@@ -49,6 +52,8 @@ impl Sweeper {
     pub fn new(pins: &Pins) -> Result<Self> {
         let gateways = aya::maps::Map::Array(pins.open(names::GATEWAYS)?);
         Ok(Self {
+            pins: pins.clone(),
+            leftovers: Leftovers::default(),
             sessions: pins.open(names::SESSIONS)?,
             bound: pins.open(names::BOUND)?,
             gateways: Array::try_from(gateways).map_err(Error::map(names::GATEWAYS))?,
@@ -60,7 +65,8 @@ impl Sweeper {
     /// # Errors
     ///
     /// What the kernel says.
-    pub fn sweep(&self, ebpf: &mut Ebpf, now: Tick) -> Result<u32> {
+    pub fn sweep(&mut self, ebpf: &mut Ebpf, now: Tick) -> Result<u32> {
+        self.leftovers.remove(&self.pins, now)?;
         run(ebpf, WAKE_PROGRAM, &self.rested(now)?)?;
         run(ebpf, EXPIRE_PROGRAM, &self.candidates(now)?)
     }

@@ -1,8 +1,9 @@
 //! Controller and command line of the dataplane. The binary `nat` is a thin `main` around [`cli`].
 //!
 //! [`config`] is parsed into plain data, [`policy`] compiles it into map entries, [`reconcile`]
-//! writes them, [`loader`] and [`attach`] put the programs in place, [`expiry`] ends idle sessions and
-//! those that [`stale`] finds to have no place under a new policy.
+//! writes them, [`loader`] and [`attach`] put the programs in place, [`overlap`] sees that inside and
+//! outside do not meet. [`expiry`] ends idle sessions and those that [`stale`] finds to have no place
+//! under a new policy, [`leftovers`] what removals have left.
 //! Reading commands go through [`pins`] and work without a controller.
 
 pub mod attach;
@@ -16,10 +17,13 @@ pub mod error;
 pub mod expiry;
 pub mod flow_cache;
 pub mod host;
+pub mod leftovers;
 pub mod loader;
 pub mod lookup;
 pub mod maps;
 pub mod nat_instance;
+pub mod overlap;
+mod pace;
 pub mod pins;
 pub mod policy;
 pub mod ports;

@@ -14,7 +14,8 @@ use nat_common::{
     address::{Address, Port},
     clock::{Tick, tick},
     icmp_error::{self, Translated},
-    map_types::{Binding, Client, ClientKey, Gateway, HeldFrame, Session, SessionKey, names},
+    lifecycle::State,
+    map_types::{Binding, Client, ClientKey, Gateway, HeldFrame, Mark, Session, SessionKey, names},
     parse, translate,
 };
 use nat_tests::{
@@ -29,6 +30,7 @@ use nat_userspace::{
     bpf_batch, config,
     controller::{self, Controller},
     expiry::{self, Sweeper},
+    leftovers::Leftovers,
     loader::{self, LoadOptions},
     pins::Pins,
     reconcile, sessions, status,
@@ -478,8 +480,33 @@ impl Bench {
     /// As [`Self::sweep`], in a thread of the programs' namespace.
     pub fn sweep_here(&mut self) -> u32 {
         let now = tick(self.now.as_nanos() as u64);
-        let sweeper = Sweeper::new(&self.pins).unwrap();
+        let mut sweeper = Sweeper::new(&self.pins).unwrap();
         sweeper.sweep(self.controller.programs(), now).unwrap()
+    }
+
+    /// The controller's look for entries that removals have left.
+    #[allow(dead_code, reason = "for tests/dataplane.rs")]
+    pub fn remove_leftovers(&mut self, leftovers: &mut Leftovers) {
+        self.inside(|bench| {
+            let now = tick(bench.now.as_nanos() as u64);
+            leftovers.remove(&bench.pins, now).unwrap();
+        });
+    }
+
+    /// As a removal leaves them that the kernel refuses.
+    #[allow(dead_code, reason = "for tests/dataplane.rs")]
+    pub fn mark_all_reverse_halves_dead(&mut self) {
+        self.inside(|bench| {
+            let mut map = bench
+                .pins
+                .hash_map::<SessionKey, Session>(names::REVERSE)
+                .unwrap();
+            for entry in map.iter().collect::<Vec<_>>() {
+                let (key, mut half) = entry.unwrap();
+                half.mark = Mark::new(key.mark(State::Dead), half.created()).0;
+                map.insert(key, half, 0).unwrap();
+            }
+        });
     }
 
     /// Ends the session of a flow at once; false when there is none. In a thread of the programs'

@@ -1,5 +1,8 @@
 //! The one-command NAT instance: two arms and one arm, with its host's own traffic left alone.
-use nat_tests::netns::{Connection, Hook, Nat, OneArm, Session, TwoArm, sockets::udp_exchange};
+use nat_tests::netns::{
+    Connection, Hook, Nat, OneArm, Session, TwoArm, leftovers::leftovers_text,
+    sockets::udp_exchange,
+};
 
 use crate::standing::program;
 
@@ -96,6 +99,27 @@ pub fn host_traffic_is_untouched(hook: Hook) {
         "the controller has ended; it said:\n{}",
         controller.said()
     );
+}
+
+/// RFC 4787 REQ-7: the uplink's network, which may come by DHCP, is not that of the hosts inside.
+pub fn rfc4787_req7_a_network_is_not_inside_and_outside(hook: Hook) {
+    let lab = TwoArm::build(hook).expect("a lab");
+    let nat = Nat::new(&program(), &lab.edge).expect("the program");
+    let with_cidr = |cidr: &'static str| {
+        let arguments = lab.arguments();
+        arguments.map(|word| if word == "10.40.2.0/24" { cidr } else { word })
+    };
+    let refused = nat.finish(with_cidr("198.51.100.0/24")).expect("nat run");
+    let said = refused.success().expect_err("the uplink's own network");
+    let said = format!("{said:#}");
+    let why = "198.51.100.0/24 is the network of uplink uplink0 and of hosts inside on private0";
+    assert!(said.contains(why), "{said}");
+    assert_eq!(leftovers_text(&lab.edge).expect("a look"), "nothing");
+
+    // A part of it works as far as the host's routes tell the two apart.
+    let controller = nat.start(with_cidr("198.51.0.0/16")).expect("a controller");
+    let why = "198.51.100.0/24 of uplink uplink0 and 198.51.0.0/16 inside on private0 overlap";
+    assert!(controller.said().contains(why), "{}", controller.said());
 }
 
 pub fn one_arm_nat_instance(hook: Hook) {

@@ -292,7 +292,7 @@ pub struct Settings {
     pub icmp_errors_per_second: u32,
     /// Generation of the policy: another one after each change.
     pub epoch: u32,
-    /// [`Settings::ONE_TO_ONE`] or nothing.
+    /// [`Settings::ONE_TO_ONE`] and others.
     pub flags: u32,
     /// Zero.
     pub reserved: u32,
@@ -301,6 +301,14 @@ pub struct Settings {
 impl Settings {
     /// Some instance has a public IP.
     pub const ONE_TO_ONE: u32 = 1;
+    /// The log names the remote ends that hosts inside write to (RFC 6888 REQ-12).
+    pub const LOG_DESTINATIONS: u32 = 1 << 1;
+
+    /// It has this flag.
+    #[inline(always)]
+    pub const fn is(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
 }
 
 /// A public IP of this dataplane.

@@ -68,6 +68,9 @@ impl World {
     /// hold it.
     pub fn audit(&self) {
         let tables = &self.tables;
+        if self.setup.stubborn != 0 {
+            tables.remove_leftovers();
+        }
         let sessions = tables.all_halves(Side::Inside);
         let reverses = tables.all_halves(Side::Outside);
         tables.judge_uniqueness(self.setup.profile.is_rfc());

@@ -372,6 +372,7 @@ impl World {
     /// A claim of this scenario may fail halfway.
     pub fn may_roll_back(&self) -> bool {
         self.setup.busy != 0
+            || self.setup.stubborn != 0
             || self.setup.capacity.halves < 16
             || self.setup.capacity.bindings < 16
             || self.setup.capacity.clients < 8

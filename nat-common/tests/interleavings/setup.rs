@@ -62,6 +62,8 @@ pub struct Setup {
     pub capacity: Capacity,
     /// One insert in so many is refused as busy; 0 for none.
     pub busy: u32,
+    /// One removal in so many is refused as busy; 0 for none.
+    pub stubborn: u32,
     /// Inside addresses.
     pub clients: u8,
     /// Ports of each.
@@ -95,6 +97,7 @@ impl Setup {
                 clients: 12,
             },
             busy: 0,
+            stubborn: 0,
             clients: 2,
             client_ports: 2,
             remotes: 2,
@@ -153,7 +156,12 @@ impl Setup {
 
     /// Its tables, with the forward's entries.
     pub fn tables(&self, on_removal: Watch) -> SharedTables {
-        let tables = SharedTables::new(self.gateway(), self.capacity, self.busy, on_removal);
+        let tables = SharedTables::new(
+            self.gateway(),
+            self.capacity,
+            [self.busy, self.stubborn],
+            on_removal,
+        );
         if self.forwards {
             let [inside, outside] = self.forward_entries();
             tables.write_static(inside, outside);

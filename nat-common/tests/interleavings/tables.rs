@@ -9,6 +9,7 @@ use std::{
 
 use nat_common::{
     clock::Tick,
+    lifecycle::State,
     map_types::{Binding, Client, ClientKey, Counter, Gateway, Session, SessionKey},
     port_search::{ATTEMPTS, Search},
     tables::{Refused, Side, Tables},
@@ -117,6 +118,8 @@ pub struct SharedTables {
     search_spaces: RefCell<HashMap<ThreadId, Box<UnsafeCell<[u64; SEARCH_WORDS]>>>>,
     /// One insert in so many is refused as busy; 0 for none.
     busy: Cell<u32>,
+    /// One removal in so many is, too.
+    stubborn: Cell<u32>,
     point: AtomicU32,
     steps: Cell<u64>,
     on_removal: Watch,
@@ -136,7 +139,12 @@ const fn number(side: Side) -> usize {
 
 impl SharedTables {
     /// Empty tables with one gateway.
-    pub fn new(gateway: Gateway, capacity: Capacity, busy: u32, on_removal: Watch) -> Self {
+    pub fn new(
+        gateway: Gateway,
+        capacity: Capacity,
+        [busy, stubborn]: [u32; 2],
+        on_removal: Watch,
+    ) -> Self {
         Self {
             halves: [Slab::new(capacity.halves), Slab::new(capacity.halves)],
             bindings: [Slab::new(capacity.bindings), Slab::new(capacity.bindings)],
@@ -147,6 +155,7 @@ impl SharedTables {
             search_spaces: RefCell::default(),
             taken_ports: RefCell::default(),
             busy: Cell::new(busy),
+            stubborn: Cell::new(stubborn),
             point: AtomicU32::new(0),
             steps: Cell::new(0),
             on_removal,
@@ -180,9 +189,39 @@ impl SharedTables {
         })
     }
 
+    fn remove<K: Copy + PartialEq, V: Copy + Default>(&self, slab: &Slab<K, V>, key: &K) {
+        let refuses = self.stubborn.get() != 0 && thread_rng().gen_ratio(1, self.stubborn.get());
+        tell(|| format!("the removal is refused: {refuses}"));
+        if !refuses {
+            slab.remove(key);
+        }
+    }
+
+    /// Removes what is marked dead, as the controller does some time later.
+    pub fn remove_leftovers(&self) {
+        for side in [Side::Inside, Side::Outside] {
+            for (key, half) in self.all_halves(side) {
+                if half.mark as u32 == key.mark(State::Dead) {
+                    self.halves[number(side)].remove(&key);
+                }
+            }
+            for (key, binding) in self.all_bindings(side) {
+                if binding.lease as u32 == key.mark(State::Dead) {
+                    self.bindings[number(side)].remove(&key);
+                }
+            }
+        }
+        for (key, client) in self.all_clients() {
+            if client.lease as u32 == key.mark(State::Dead) {
+                self.clients.remove(&key);
+            }
+        }
+    }
+
     /// Refuses nothing as busy any more.
     pub fn calm_down(&self) {
         self.busy.set(0);
+        self.stubborn.set(0);
     }
 
     /// Operations so far.
@@ -256,7 +295,7 @@ impl Tables for SharedTables {
         self.between(|| {
             (self.on_removal)(self, side, key);
             tell(|| format!("remove {side:?} {key:?}"));
-            self.halves[number(side)].remove(key);
+            self.remove(&self.halves[number(side)], key);
         });
     }
 
@@ -269,7 +308,7 @@ impl Tables for SharedTables {
     }
 
     fn remove_binding(&self, side: Side, key: &SessionKey) {
-        self.between(|| self.bindings[number(side)].remove(key));
+        self.between(|| self.remove(&self.bindings[number(side)], key));
     }
 
     fn client(&self, key: &ClientKey) -> Option<*mut Client> {
@@ -281,7 +320,7 @@ impl Tables for SharedTables {
     }
 
     fn remove_client(&self, key: &ClientKey) {
-        self.between(|| self.clients.remove(key));
+        self.between(|| self.remove(&self.clients, key));
     }
 
     fn gateway(&self, number: u32) -> Option<&Gateway> {

@@ -29,15 +29,17 @@ pub struct Arguments {
 pub fn run(pins: &Pins, arguments: &Arguments) -> Outcome {
     let mut interfaces: BTreeSet<String> = arguments.interface.iter().cloned().collect();
     let mut attach = Attach::Auto;
-    if let Some(path) = &arguments.config {
-        let config = config::load(path)?;
+    let config = match &arguments.config {
+        Some(path) => Some(config::load(path)?),
+        None => None,
+    };
+    if let Some(config) = &config {
         attach = config.node.attach;
-        interfaces.extend(config.node.uplinks);
-        let subnets = config.vpcs.into_iter().flat_map(|vpc| vpc.subnets);
-        interfaces.extend(subnets.map(|subnet| subnet.interface));
+        interfaces.extend(config.interfaces().map(str::to_owned));
     }
     let interfaces: Vec<String> = interfaces.into_iter().collect();
-    let findings = doctor::examine(pins, &interfaces, attach);
+    let mut findings = doctor::examine(pins, &interfaces, attach);
+    findings.extend(config.iter().flat_map(doctor::overlaps));
     let mut out = std::io::stdout().lock();
     for finding in &findings {
         if arguments.json {

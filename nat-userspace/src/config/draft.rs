@@ -24,6 +24,7 @@ pub struct NodeDraft {
     pub attach: Read<Attach>,
     pub max_sessions: Read<u32>,
     pub icmp_errors: Read<u32>,
+    pub log_destinations: Read<bool>,
 }
 
 pub struct VpcDraft {
@@ -162,6 +163,7 @@ impl NodeDraft {
             attach: self.attach.or(Attach::default())?,
             max_sessions: self.max_sessions.or(DEFAULT_MAX_SESSIONS)?,
             icmp_errors_per_second: self.icmp_errors.or(DEFAULT_ICMP_ERRORS_PER_SECOND)?,
+            log_destinations: self.log_destinations.or(false)?,
         })
     }
 }

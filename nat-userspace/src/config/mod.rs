@@ -5,9 +5,9 @@
 //! address outside its subnet; what depends on the running machine (does the interface exist?) is
 //! checked where it is used. docs/configuration.md is the reference of all keys.
 //!
-//! `reader` walks the spanned TOML (`place` keeps lines and mistakes), `values` converts single values, `parse` makes a draft in which
-//! every value knows its place, `validate` and `addresses` check the draft as a whole. What is about NAT
-//! gateways alone is in `gateways`.
+//! `reader` walks the spanned TOML (`place` keeps lines and mistakes), `values` converts single values,
+//! `parse` makes a draft in which every value knows its place, `validate` and `addresses` check the
+//! draft as a whole. What is about NAT gateways alone is in `gateways`.
 
 mod addresses;
 mod draft;

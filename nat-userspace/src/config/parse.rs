@@ -22,7 +22,7 @@ pub fn document(root: &Table, report: &mut Report<'_>) -> Draft {
 
     let mut section = Section::root(root);
     let node = match section.section(report, &NODE) {
-        Some(node) => self::node(node, report),
+        Some(section) => section.whole(report, node),
         None => NodeDraft::default(),
     };
     // A document has no header to point at: what is missing is missing from its first line on.
@@ -44,13 +44,13 @@ pub fn document(root: &Table, report: &mut Report<'_>) -> Draft {
     }
     let vpcs = vpcs
         .into_iter()
-        .map(|section| vpc(section, report))
+        .map(|section| section.whole(report, vpc))
         .collect();
     section.finish(report);
     Draft { node, vpcs }
 }
 
-fn node(mut section: Section<'_>, report: &mut Report<'_>) -> NodeDraft {
+fn node(section: &mut Section<'_>, report: &mut Report<'_>) -> NodeDraft {
     const NODE_NAME: Field = field("name", "a string", "name = \"edge-1\"");
     const UPLINK: Field = field("uplink", "an array of strings", "uplink = [\"eth0\"]");
     const ATTACH: Field = field("attach", "a string", "attach = \"auto\"");
@@ -60,6 +60,11 @@ fn node(mut section: Section<'_>, report: &mut Report<'_>) -> NodeDraft {
         "an integer",
         "icmp_errors_per_second = 100",
     );
+    const LOG_DESTINATIONS: Field = field(
+        "log_destinations",
+        "true or false",
+        "log_destinations = true",
+    );
 
     let draft = NodeDraft {
         name: section.optional(report, &NODE_NAME, values::owned_text),
@@ -67,13 +72,13 @@ fn node(mut section: Section<'_>, report: &mut Report<'_>) -> NodeDraft {
         attach: section.optional(report, &ATTACH, values::attach),
         max_sessions: section.optional(report, &MAX_SESSIONS, values::integer(1024..=16_777_216)),
         icmp_errors: section.optional(report, &ICMP_ERRORS, values::integer(0..=100_000)),
+        log_destinations: section.optional(report, &LOG_DESTINATIONS, values::boolean),
     };
     values::check_name(draft.name.given(), report);
-    section.finish(report);
     draft
 }
 
-fn vpc(mut section: Section<'_>, report: &mut Report<'_>) -> VpcDraft {
+fn vpc(section: &mut Section<'_>, report: &mut Report<'_>) -> VpcDraft {
     const CIDRS: Field = field("cidrs", "an array of strings", "cidrs = [\"10.20.0.0/16\"]");
     const INTERNET_GATEWAY: Field = field(
         "internet_gateway",
@@ -86,41 +91,19 @@ fn vpc(mut section: Section<'_>, report: &mut Report<'_>) -> VpcDraft {
     const NAT_GATEWAY: Field = field("nat_gateway", "an array of tables", "[[vpc.nat_gateway]]");
     const INSTANCE: Field = field("instance", "an array of tables", "[[vpc.instance]]");
 
-    let name = required_name(&mut section, report);
-    let cidrs = section.required_list(report, &CIDRS, values::cidr);
-    let internet_gateway = section.optional(report, &INTERNET_GATEWAY, values::boolean);
-    let strict = section.optional(report, &STRICT, values::boolean);
-    let (subnets, _) = section.sections(report, &SUBNET);
-    let (route_tables, _) = section.sections(report, &ROUTE_TABLE);
-    let (nat_gateways, _) = section.sections(report, &NAT_GATEWAY);
-    let (instances, _) = section.sections(report, &INSTANCE);
-    let draft = VpcDraft {
-        name,
-        cidrs,
-        internet_gateway,
-        strict,
-        subnets: subnets
-            .into_iter()
-            .map(|section| subnet(section, report))
-            .collect(),
-        route_tables: route_tables
-            .into_iter()
-            .map(|section| route_table(section, report))
-            .collect(),
-        nat_gateways: nat_gateways
-            .into_iter()
-            .map(|section| nat_gateway(section, report))
-            .collect(),
-        instances: instances
-            .into_iter()
-            .map(|section| instance(section, report))
-            .collect(),
-    };
-    section.finish(report);
-    draft
+    VpcDraft {
+        name: required_name(section, report),
+        cidrs: section.required_list(report, &CIDRS, values::cidr),
+        internet_gateway: section.optional(report, &INTERNET_GATEWAY, values::boolean),
+        strict: section.optional(report, &STRICT, values::boolean),
+        subnets: section.each(report, &SUBNET, subnet),
+        route_tables: section.each(report, &ROUTE_TABLE, route_table),
+        nat_gateways: section.each(report, &NAT_GATEWAY, nat_gateway),
+        instances: section.each(report, &INSTANCE, instance),
+    }
 }
 
-fn subnet(mut section: Section<'_>, report: &mut Report<'_>) -> SubnetDraft {
+fn subnet(section: &mut Section<'_>, report: &mut Report<'_>) -> SubnetDraft {
     const CIDR: Field = field("cidr", "a string", "cidr = \"10.20.1.0/24\"");
     const ZONE: Field = field("zone", "a string", "zone = \"a\"");
     const INTERFACE: Field = field("interface", "a string", "interface = \"br-public\"");
@@ -128,18 +111,17 @@ fn subnet(mut section: Section<'_>, report: &mut Report<'_>) -> SubnetDraft {
 
     let draft = SubnetDraft {
         place: section.place.clone(),
-        name: required_name(&mut section, report),
+        name: required_name(section, report),
         cidr: section.required(report, &CIDR, values::cidr),
         zone: section.optional(report, &ZONE, values::owned_text),
         interface: section.required(report, &INTERFACE, values::interface),
         route_table: section.optional(report, &ROUTE_TABLE, values::owned_text),
     };
     values::check_name(draft.zone.given(), report);
-    section.finish(report);
     draft
 }
 
-fn route_table(mut section: Section<'_>, report: &mut Report<'_>) -> RouteTableDraft {
+fn route_table(section: &mut Section<'_>, report: &mut Report<'_>) -> RouteTableDraft {
     const MAIN: Field = field("main", "true or false", "main = true");
     const ROUTES: Field = field(
         "routes",
@@ -147,47 +129,41 @@ fn route_table(mut section: Section<'_>, report: &mut Report<'_>) -> RouteTableD
         "routes = [{ destination = \"0.0.0.0/0\", target = \"internet-gateway\" }]",
     );
 
-    let name = required_name(&mut section, report);
+    let name = required_name(section, report);
     let main = section.optional(report, &MAIN, values::boolean);
     let (routes, complete) = section.sections(report, &ROUTES);
-    let draft = RouteTableDraft {
+    RouteTableDraft {
         place: section.place.clone(),
         name,
         main,
         routes: routes
             .into_iter()
-            .map(|section| route(section, report))
+            .map(|section| section.whole(report, route))
             .collect(),
         complete,
-    };
-    section.finish(report);
-    draft
+    }
 }
 
-fn route(mut section: Section<'_>, report: &mut Report<'_>) -> RouteDraft {
+fn route(section: &mut Section<'_>, report: &mut Report<'_>) -> RouteDraft {
     const DESTINATION: Field = field("destination", "a string", "destination = \"0.0.0.0/0\"");
     const TARGET: Field = field("target", "a string", "target = \"internet-gateway\"");
 
-    let draft = RouteDraft {
+    RouteDraft {
         place: section.place.clone(),
         destination: section.required(report, &DESTINATION, values::destination),
         target: section.required(report, &TARGET, values::target),
-    };
-    section.finish(report);
-    draft
+    }
 }
 
-fn instance(mut section: Section<'_>, report: &mut Report<'_>) -> InstanceDraft {
+fn instance(section: &mut Section<'_>, report: &mut Report<'_>) -> InstanceDraft {
     const PUBLIC_IP: Field = field("public_ip", "a string", "public_ip = \"198.51.100.20\"");
 
-    let draft = InstanceDraft {
-        name: required_name(&mut section, report),
+    InstanceDraft {
+        name: required_name(section, report),
         subnet: section.required(report, &SUBNET_NAME, values::owned_text),
         private_ip: section.required(report, &PRIVATE_IP, values::address),
         public_ip: section.optional(report, &PUBLIC_IP, values::address),
-    };
-    section.finish(report);
-    draft
+    }
 }
 
 pub fn required_name(section: &mut Section<'_>, report: &mut Report<'_>) -> Read<String> {

@@ -250,6 +250,31 @@ impl<'d> Section<'d> {
         (sections, complete)
     }
 
+    /// As [`Self::sections`], each read by `read` as a whole.
+    pub fn each<T>(
+        &mut self,
+        report: &mut Report<'_>,
+        field: &Field,
+        read: impl Fn(&mut Self, &mut Report<'_>) -> T,
+    ) -> Vec<T> {
+        let (sections, _) = self.sections(report, field);
+        sections
+            .into_iter()
+            .map(|section| section.whole(report, &read))
+            .collect()
+    }
+
+    /// All of this table; keys that `read` does not ask for are reported.
+    pub fn whole<T>(
+        mut self,
+        report: &mut Report<'_>,
+        read: impl FnOnce(&mut Self, &mut Report<'_>) -> T,
+    ) -> T {
+        let whole = read(&mut self, report);
+        self.finish(report);
+        whole
+    }
+
     /// Refuses a key that others stand for now; `remedy` names them.
     pub fn replaced(&mut self, report: &mut Report<'_>, key: &'static str, remedy: &str) {
         self.replaced.push(key);

@@ -25,6 +25,15 @@ pub struct Config {
     pub vpcs: Vec<Vpc>,
 }
 
+impl Config {
+    /// Every interface it names, the uplinks first; one with two roles is named twice.
+    pub fn interfaces(&self) -> impl Iterator<Item = &str> {
+        let subnets = self.vpcs.iter().flat_map(|vpc| &vpc.subnets);
+        let inside = subnets.map(|subnet| subnet.interface.as_str());
+        self.node.uplinks.iter().map(String::as_str).chain(inside)
+    }
+}
+
 /// The machine the dataplane runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
@@ -38,6 +47,8 @@ pub struct Node {
     pub max_sessions: u32,
     /// ICMP errors it makes itself, per CPU and second, at most.
     pub icmp_errors_per_second: u32,
+    /// Whether the log names the remote ends that hosts inside write to.
+    pub log_destinations: bool,
 }
 
 /// Where the programs are attached.

@@ -281,7 +281,8 @@ pub fn settings(settings: &Settings) -> Value {
     json!({
         "icmp_errors_per_second": settings.icmp_errors_per_second,
         "epoch": settings.epoch,
-        "one_to_one": settings.flags & Settings::ONE_TO_ONE != 0,
+        "one_to_one": settings.is(Settings::ONE_TO_ONE),
+        "log_destinations": settings.is(Settings::LOG_DESTINATIONS),
     })
 }
 

@@ -161,10 +161,10 @@ impl Compiler<'_, '_> {
             number: 0,
         };
         self.tables.names.insert(node, Name::new(&config.node.name));
-        self.tables.settings = Settings {
-            icmp_errors_per_second: config.node.icmp_errors_per_second,
-            ..Settings::default()
-        };
+        self.tables.settings.icmp_errors_per_second = config.node.icmp_errors_per_second;
+        if config.node.log_destinations {
+            self.tables.settings.flags |= Settings::LOG_DESTINATIONS;
+        }
         for each in self.facts.attached {
             let mut flags = each.flags;
             if matches!(each.hook, Hook::Xdp | Hook::XdpGeneric) {

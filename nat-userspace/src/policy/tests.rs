@@ -13,6 +13,7 @@ const CONFIG: &str = r#"
 [node]
 uplink = ["up0"]
 icmp_errors_per_second = 7
+log_destinations = true
 
 [[vpc]]
 name = "main"
@@ -118,6 +119,7 @@ fn a_gateway_has_what_its_settings_say() {
     assert_eq!((rfc.clients, rfc.client_count), (ip("10.0.0.0"), 1024));
     assert_eq!(rfc.port_rest, 8);
     assert_eq!(tables.settings.icmp_errors_per_second, 7);
+    assert!(tables.settings.is(Settings::LOG_DESTINATIONS));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod deterministic;
 mod draft;
 mod forwards;
 mod no_translate;
+mod one_to_one;
 mod parse;
 mod pools;
 mod profile;
@@ -46,6 +47,7 @@ pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
         way_out::check(vpc, gateway, index, report);
     }
     forwards::check(vpc, report);
+    one_to_one::check(vpc, index, report);
 }
 
 /// Reports what shows only when all gateways are held against each other.

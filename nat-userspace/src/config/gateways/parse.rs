@@ -14,7 +14,7 @@ use crate::config::values::{address, boolean, cidr, integer, owned_text, seconds
 const PUBLIC_IP: Field = field("public_ip", "a string", "public_ip = \"198.51.100.10\"");
 const PORTS: Field = field("ports", "an array of strings", "ports = [\"1024-65535\"]");
 
-pub fn nat_gateway(mut section: Section<'_>, report: &mut Report<'_>) -> NatGatewayDraft {
+pub fn nat_gateway(section: &mut Section<'_>, report: &mut Report<'_>) -> NatGatewayDraft {
     const PUBLIC_IPS: Field = field(
         "public_ips",
         "an array of strings",
@@ -70,14 +70,14 @@ pub fn nat_gateway(mut section: Section<'_>, report: &mut Report<'_>) -> NatGate
         "quotas",
         "write max_sessions_per_client, or max_ports_per_client with profile \"rfc\"",
     );
-    let draft = NatGatewayDraft {
+    NatGatewayDraft {
         place: section.place.clone(),
-        name: required_name(&mut section, report),
+        name: required_name(section, report),
         subnet: section.required(report, &SUBNET_NAME, owned_text),
         private_ip: section.required(report, &PRIVATE_IP, address),
         public_ips: section.list(report, &PUBLIC_IPS, address),
         ports: section.list(report, &PORTS, values::port_range),
-        address_ports: each(&mut section, report, &ADDRESS_PORTS, address_ports),
+        address_ports: section.each(report, &ADDRESS_PORTS, address_ports),
         profile: section.optional(report, &PROFILE, profile),
         filtering: section.optional(report, &FILTERING, filtering),
         max_sessions_per_client: section.optional(report, &MAX_SESSIONS, integer(1..=1_048_576)),
@@ -85,72 +85,51 @@ pub fn nat_gateway(mut section: Section<'_>, report: &mut Report<'_>) -> NatGate
         port_rest: section.optional(report, &PORT_REST, seconds(0..=3600)),
         on_exhaustion: section.optional(report, &ON_EXHAUSTION, on_exhaustion),
         deterministic: section.optional(report, &DETERMINISTIC, cidr),
-        no_translate: each(&mut section, report, &NO_TRANSLATE, no_translate),
-        forwards: each(&mut section, report, &FORWARD, forward),
+        no_translate: section.each(report, &NO_TRANSLATE, no_translate),
+        forwards: section.each(report, &FORWARD, forward),
         timeouts: match section.section(report, &TIMEOUTS) {
-            Some(section) => timeouts(section, report),
+            Some(section) => section.whole(report, timeouts),
             None => TimeoutsDraft::default(),
         },
         shared_with_host: section.optional(report, &SHARED, boolean),
-    };
-    section.finish(report);
-    draft
+    }
 }
 
-fn each<'d, T>(
-    section: &mut Section<'d>,
-    report: &mut Report<'_>,
-    field: &Field,
-    read: impl Fn(Section<'d>, &mut Report<'_>) -> T,
-) -> Vec<T> {
-    let (sections, _) = section.sections(report, field);
-    sections
-        .into_iter()
-        .map(|section| read(section, report))
-        .collect()
-}
-
-fn address_ports(mut section: Section<'_>, report: &mut Report<'_>) -> AddressPortsDraft {
-    let draft = AddressPortsDraft {
+fn address_ports(section: &mut Section<'_>, report: &mut Report<'_>) -> AddressPortsDraft {
+    AddressPortsDraft {
         public_ip: section.required(report, &PUBLIC_IP, address),
         ports: section.required_list(report, &PORTS, values::port_range),
-    };
-    section.finish(report);
-    draft
+    }
 }
 
-fn no_translate(mut section: Section<'_>, report: &mut Report<'_>) -> NoTranslateDraft {
+fn no_translate(section: &mut Section<'_>, report: &mut Report<'_>) -> NoTranslateDraft {
     const DESTINATION: Field = field("destination", "a string", "destination = \"10.0.0.0/8\"");
     const PROTOCOL: Field = field("protocol", "a string", "protocol = \"tcp\"");
     const PASS_PORTS: Field = field("ports", "a string", "ports = \"443\"");
 
-    let draft = NoTranslateDraft {
+    NoTranslateDraft {
         place: section.place.clone(),
         destination: section.required(report, &DESTINATION, cidr),
         protocol: section.optional(report, &PROTOCOL, pass_protocol),
         ports: section.optional(report, &PASS_PORTS, ports),
-    };
-    section.finish(report);
-    draft
+    }
 }
 
-fn forward(mut section: Section<'_>, report: &mut Report<'_>) -> ForwardDraft {
+fn forward(section: &mut Section<'_>, report: &mut Report<'_>) -> ForwardDraft {
     const PROTOCOL: Field = field("protocol", "a string", "protocol = \"tcp\"");
     const PORT: Field = field("port", "a string", "port = \"8080\"");
     const TO: Field = field("to", "a string", "to = \"10.40.2.101:80\"");
 
-    let draft = ForwardDraft {
+    ForwardDraft {
         place: section.place.clone(),
         protocol: section.required(report, &PROTOCOL, forward_protocol),
         port: section.required(report, &PORT, ports),
         public_ip: section.optional(report, &PUBLIC_IP, address),
         to: section.required(report, &TO, values::inside_port),
-    };
-    section.finish(report);
-    draft
+    }
 }
 
-fn timeouts(mut section: Section<'_>, report: &mut Report<'_>) -> TimeoutsDraft {
+fn timeouts(section: &mut Section<'_>, report: &mut Report<'_>) -> TimeoutsDraft {
     const TCP: Field = field("tcp", "whole seconds", "tcp = 350");
     const TCP_OPENING: Field = field("tcp_opening", "whole seconds", "tcp_opening = 240");
     const TCP_CLOSING: Field = field("tcp_closing", "whole seconds", "tcp_closing = 240");
@@ -164,14 +143,12 @@ fn timeouts(mut section: Section<'_>, report: &mut Report<'_>) -> TimeoutsDraft 
         "write tcp_opening and tcp_closing, the timers it stood for",
     );
     let mut timer = |field| section.optional(report, field, seconds(1..=432_000));
-    let draft = TimeoutsDraft {
+    TimeoutsDraft {
         tcp_established: timer(&TCP),
         tcp_opening: timer(&TCP_OPENING),
         tcp_closing: timer(&TCP_CLOSING),
         udp: timer(&UDP),
         udp_stream: timer(&UDP_STREAM),
         icmp: timer(&ICMP),
-    };
-    section.finish(report);
-    draft
+    }
 }

@@ -46,11 +46,11 @@ attach = "auto"  "# => "node = 5"] gives [
     ];
     misspelt_key: [r#"uplink = ["eth0"]"# => r#"uplnik = ["eth0"]"#] gives [
         r#"f:1: node / uplink: required key is missing; add uplink = ["eth0"]"#,
-        "f:3: node / uplnik: unknown key; did you mean uplink? known keys here: name, uplink, attach, max_sessions, icmp_errors_per_second",
+        "f:3: node / uplnik: unknown key; did you mean uplink? known keys here: name, uplink, attach, max_sessions, icmp_errors_per_second, log_destinations",
     ];
     unknown_key: [r#"uplink = ["eth0"]"# => r#"uplink = ["eth0"]
 "co lour" = 1"#] gives [
-        r#"f:4: node / "co lour": unknown key; remove it; known keys here: name, uplink, attach, max_sessions, icmp_errors_per_second"#,
+        r#"f:4: node / "co lour": unknown key; remove it; known keys here: name, uplink, attach, max_sessions, icmp_errors_per_second, log_destinations"#,
     ];
     unknown_top_level_key: ["[node]" => r#"vcp = 1
 [node]"#] gives [
@@ -70,6 +70,9 @@ attach = "auto"  "# => "node = 5"] gives [
     ];
     sessions_negative: [r#"attach = "auto""# => "max_sessions = -1"] gives [
         "f:4: node / max_sessions: -1 is out of range; use 1024 to 16777216",
+    ];
+    logging_destinations_as_a_word: [r#"attach = "auto""# => r#"log_destinations = "yes""#] gives [
+        r#"f:4: node / log_destinations: expected true or false, found a string; write log_destinations = true"#,
     ];
     too_many_icmp_errors: [r#"attach = "auto""# => "icmp_errors_per_second = 100001"] gives [
         "f:4: node / icmp_errors_per_second: 100001 is out of range; use 0 to 100000",

@@ -176,4 +176,17 @@ refuse_each! {
         r#"f:40: vpc "main" / nat_gateway "egress" / forward[1] / port: tcp 90 of 198.51.100.10 meets the forward on line 39; forward each public port once"#,
         r#"f:42: vpc "main" / nat_gateway "egress" / forward[3] / to: the forward on line 39 leads to tcp 10.40.2.101:85 already; forward to each inside port once: its own connections use that public port too"#,
     ];
+    forward_to_an_instance_that_answers_by_its_own_address: [r#"["198.51.100.10"]"# => r#"["198.51.100.10"]
+  profile = "rfc"
+  forward = [{ protocol = "tcp", port = "80", to = "10.20.1.11:80" },
+  { protocol = "tcp", port = "81-89", to = "10.20.1.10:81" }]"#] gives [
+        r#"f:40: vpc "main" / nat_gateway "egress" / forward[1] / to: 10.20.1.10 is instance "web", whose route table sends all its answers to the internet gateway: they would leave by its own public IP 198.51.100.20, which nobody wrote to; lead to another host, or remove that instance's public_ip"#,
+    ];
+    forward_to_an_instance_that_is_routed_out_in_halves: [r#"[{ destination = "0.0.0.0/0", target = "internet-gateway" }]"# => r#"[
+    { destination = "0.0.0.0/1", target = "internet-gateway" }, { destination = "203.0.113.0/24", target = "blackhole" },
+    { destination = "128.0.0.0/1", target = "internet-gateway" }]"#, r#"["198.51.100.10"]"# => r#"["198.51.100.10"]
+  shared_with_host = true
+  forward = [{ protocol = "udp", port = "53", to = "10.20.1.10:53" }]"#] gives [
+        r#"f:41: vpc "main" / nat_gateway "egress" / forward[0] / to: 10.20.1.10 is instance "web", whose route table sends all its answers to the internet gateway: they would leave by its own public IP 198.51.100.20, which nobody wrote to; lead to another host, or remove that instance's public_ip"#,
+    ];
 }

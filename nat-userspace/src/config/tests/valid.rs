@@ -17,6 +17,7 @@ fn sample() -> Config {
             attach: Attach::Auto,
             max_sessions: 262_144,
             icmp_errors_per_second: 100,
+            log_destinations: false,
         },
         vpcs: vec![Vpc {
             name: "main".into(),

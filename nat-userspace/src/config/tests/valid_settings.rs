@@ -211,3 +211,41 @@ fn mistakes_in_settings_come_alone() {
         assert_eq!(errors.len(), 1, "{to}: {errors:#?}");
     }
 }
+
+#[test]
+fn a_forward_may_lead_to_an_instance_that_answers_by_the_gateway_somewhere() {
+    let forward = "profile = \"rfc\"\n  \
+                   forward = [{ protocol = \"tcp\", port = \"80\", to = \"10.20.1.10:80\" }]";
+    let out = r#"routes = [{ destination = "0.0.0.0/0", target = "internet-gateway" }]"#;
+    // Partners reach it by the gateway, or all but partners do.
+    for routes in [
+        r#"routes = [{ destination = "0.0.0.0/0", target = "internet-gateway" },
+           { destination = "192.0.2.0/24", target = "nat-gateway:inner" }]"#,
+        r#"routes = [{ destination = "192.0.2.0/24", target = "internet-gateway" }]"#,
+        r#"routes = [{ destination = "0.0.0.0/0", target = "blackhole" },
+           { destination = "192.0.2.0/24", target = "internet-gateway" }]"#,
+    ] {
+        let inner = "[[vpc.nat_gateway]]\n  name = \"inner\"\n  subnet = \"private-a\"\n  \
+                     private_ip = \"10.40.2.9\"";
+        let settings = format!("{PUBLIC_IPS}\n  {forward}\n  {inner}");
+        let text = edited(&[(out, routes), (PUBLIC_IPS, &settings)]);
+        assert!(parse("f", &text).is_ok(), "{text}");
+    }
+    let settings = format!("{PUBLIC_IPS}\n  {forward}");
+    let without_public_ip = [
+        ("  public_ip = \"198.51.100.20\"\n", ""),
+        (PUBLIC_IPS, &settings),
+    ];
+    assert!(parse("f", &edited(&without_public_ip)).is_ok());
+}
+
+#[test]
+fn destinations_are_logged_where_asked() {
+    let logs = |node: &str| {
+        let text = edited(&[("name = \"edge-1\"", node)]);
+        let config = parse("f", &text).unwrap_or_else(|errors| panic!("{errors}"));
+        config.node.log_destinations
+    };
+    assert!(!logs("name = \"edge-1\""));
+    assert!(logs("log_destinations = true"));
+}
