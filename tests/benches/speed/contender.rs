@@ -25,8 +25,8 @@ use crate::{
 };
 
 /// Public addresses that are on no interface: the gateway's, and the first of the instances'.
-const GATEWAY_PUBLIC: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
-const FIRST_PUBLIC: Ipv4Addr = Ipv4Addr::new(198, 19, 1, 0);
+pub const GATEWAY_PUBLIC: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
+pub const FIRST_PUBLIC: Ipv4Addr = Ipv4Addr::new(198, 19, 1, 0);
 /// With more flows than this, instances have several each.
 const MOST_INSTANCES: u32 = 10_000;
 /// What a configuration without `max_sessions` gets.

@@ -15,6 +15,10 @@ impl Cell {
         Self::Samples(vec![value])
     }
 
+    pub fn missing(error: &anyhow::Error) -> Self {
+        Self::Missing(format!("{error:#}"))
+    }
+
     /// The middle one, with the least and the largest.
     pub fn spread(&self) -> Option<(f64, f64, f64)> {
         let Self::Samples(samples) = self else {
@@ -38,7 +42,7 @@ impl Cell {
     pub fn add(&mut self, outcome: anyhow::Result<f64>) {
         match (outcome, &mut *self) {
             (Ok(sample), Self::Samples(samples)) => samples.push(sample),
-            (Err(error), Self::Samples(_)) => *self = Self::Missing(format!("{error:#}")),
+            (Err(error), Self::Samples(_)) => *self = Self::missing(&error),
             (_, Self::Missing(_)) => {}
         }
     }
@@ -49,6 +53,23 @@ impl Cell {
 pub struct Row {
     pub name: String,
     pub cells: Vec<Cell>,
+}
+
+impl Row {
+    /// To be filled.
+    pub fn empty(name: &str, columns: usize) -> Self {
+        Self {
+            name: name.to_owned(),
+            cells: vec![Cell::Samples(Vec::new()); columns],
+        }
+    }
+
+    /// Adds a sample to a cell.
+    pub fn add(&mut self, column: usize, outcome: anyhow::Result<f64>) {
+        if let Some(cell) = self.cells.get_mut(column) {
+            cell.add(outcome);
+        }
+    }
 }
 
 /// One theme's figures.

@@ -32,9 +32,7 @@ pub fn measure(run: &Run) -> Result<Vec<Table>> {
                         contender.kind.label(),
                         told(&outcome)
                     ));
-                    if let Some(cell) = table.rows[*row].cells.get_mut(column) {
-                        cell.add(outcome);
-                    }
+                    table.rows[*row].add(column, outcome);
                 }
             }
         }
@@ -50,10 +48,7 @@ fn empty(run: &Run, kinds: &[Kind], levels: &[u64], way: Way) -> Table {
         ),
         Way::In => ("forwarding-in", "One core, 64-byte frames, from outside in"),
     };
-    let row = |kind: &Kind| Row {
-        name: kind.label().to_owned(),
-        cells: vec![Cell::Samples(Vec::new()); levels.len()],
-    };
+    let row = |kind: &Kind| Row::empty(kind.label(), levels.len());
     Table {
         name,
         title: title.to_owned(),
@@ -87,7 +82,7 @@ fn set_up(
                 run.say(&format!("{}: {error:#}", kind.label()));
                 for table in &mut *tables {
                     if let Some(cell) = table.rows[row].cells.get_mut(column) {
-                        *cell = Cell::Missing(format!("{error:#}"));
+                        *cell = Cell::missing(&error);
                     }
                 }
             }

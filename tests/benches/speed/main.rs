@@ -12,6 +12,9 @@ mod figures;
 mod flows;
 mod forwarding;
 mod lab;
+mod new_sessions;
+mod packets;
+mod paths;
 mod peer;
 #[path = "../../../nat-ebpf/src/generator/plan.rs"]
 mod plan;

@@ -9,7 +9,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
 use nix::unistd::geteuid;
 
-use crate::{conntrack, contender::Kind, figures::Table, forwarding, peer::Peer, text};
+use crate::{
+    conntrack, contender::Kind, figures::Table, forwarding, new_sessions, paths, peer::Peer, text,
+};
 
 /// How fast it is, beside what else could be in its place
 #[derive(Parser)]
@@ -52,7 +54,11 @@ pub struct Run {
 }
 
 type Theme = (&'static str, fn(&Run) -> Result<Vec<Table>>);
-const THEMES: [Theme; 1] = [("forwarding", forwarding::measure)];
+const THEMES: [Theme; 3] = [
+    ("forwarding", forwarding::measure),
+    ("new-sessions", new_sessions::measure),
+    ("paths", paths::measure),
+];
 
 /// Takes all figures that were asked for and shows them.
 pub fn all(arguments: Arguments) -> Result<()> {
@@ -118,6 +124,15 @@ impl Run {
 
     pub fn warm_up(&self) -> Duration {
         self.round_time() / 5
+    }
+
+    /// Sessions that are made in a round.
+    pub fn new_sessions(&self) -> u64 {
+        if self.arguments.quick {
+            100_000
+        } else {
+            400_000
+        }
     }
 
     /// Numbers of flows.
