@@ -16,6 +16,8 @@ pub const BPF_LINKER_VERSION: &str = "0.10.3";
 pub const BPF_LINKER_VARIABLE: &str = "BPF_LINKER";
 
 const PACKAGE: &str = "nat-ebpf";
+/// The bench's programs: an object of the same package, beside the other one.
+pub const GENERATOR: &str = "nat-generator";
 const TARGET: &str = "bpfel-unknown-none";
 const FLAG_SEPARATOR: &str = "\x1f";
 

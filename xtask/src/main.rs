@@ -1,7 +1,8 @@
-//! `cargo xtask`: set-up, the main job in a lab, the tests, and the same job in a VM.
+//! `cargo xtask`: set-up, the main job in a lab, the tests, the bench, and the same job in a VM.
 //!
 //! Inside the VM this very program is PID 1 (vm/guest.rs): the guest needs no shell and no other tools.
 
+mod bench;
 mod build_ebpf;
 mod privilege;
 mod run;
@@ -33,6 +34,9 @@ enum Command {
     Run(run::Arguments),
     /// Run all tests: host tests, BPF_PROG_TEST_RUN and labs
     Test(test::Arguments),
+    /// Measure speed and memory, beside the kernel's own NAT
+    #[command(disable_help_flag = true)]
+    Bench(bench::Arguments),
     /// Run any program in a test VM, with its shared libraries
     Vm(vm::Arguments),
     /// Build the BPF object alone and print its path
@@ -57,6 +61,7 @@ fn dispatch(command: Command) -> Result<u8> {
         Command::Setup(arguments) => setup::command(&arguments),
         Command::Run(arguments) => run::command(&arguments),
         Command::Test(arguments) => test::command(&arguments),
+        Command::Bench(arguments) => bench::command(&arguments),
         Command::Vm(arguments) => vm::command(&arguments),
         Command::BuildEbpf => {
             setup::ensure_build()?;

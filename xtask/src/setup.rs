@@ -24,8 +24,15 @@ pub struct Arguments {
     vm: bool,
 }
 
-/// Debian packages for test VMs: (program, package, why). The host's lab needs none.
-const VM_PACKAGES: [(&str, &str, &str); 2] = [
+/// A program, the Debian package that has it, and why it is needed. The host's lab needs none.
+type Package = (&'static str, &'static str, &'static str);
+
+const BENCH_PACKAGES: [Package; 1] = [(
+    "nft",
+    "nftables",
+    "the kernel's own NAT, which the bench compares with",
+)];
+const VM_PACKAGES: [Package; 2] = [
     ("qemu-system-x86_64", "qemu-system-x86", "runs the test VM"),
     ("xz", "xz-utils", "unpacks kernel modules"),
 ];
@@ -55,6 +62,11 @@ pub fn ensure_build() -> Result<()> {
 /// Installs what test VMs lack, and is silent when they lack nothing.
 pub fn ensure_vm() -> Result<()> {
     vm_packages(&|_| {})
+}
+
+/// Installs what the bench compares with, and is silent when it is there.
+pub fn ensure_bench() -> Result<()> {
+    packages("the bench", &BENCH_PACKAGES)
 }
 
 fn build_tools(done: &dyn Fn(&str)) -> Result<()> {
@@ -198,12 +210,18 @@ fn vm_packages(done: &dyn Fn(&str)) -> Result<()> {
             env::consts::ARCH
         );
     }
-    let missing: Vec<_> = VM_PACKAGES
+    packages("the test VM", &VM_PACKAGES)?;
+    done("qemu: there");
+    Ok(())
+}
+
+/// Installs those whose program is missing.
+fn packages(purpose: &str, wanted: &[Package]) -> Result<()> {
+    let missing: Vec<_> = wanted
         .iter()
         .filter(|(program, ..)| tool::find(program).is_none())
         .collect();
     if missing.is_empty() {
-        done("qemu: there");
         return Ok(());
     }
     if tool::find("apt-get").is_none() {
@@ -212,7 +230,7 @@ fn vm_packages(done: &dyn Fn(&str)) -> Result<()> {
             .map(|(program, _, why)| format!("{program} ({why})"))
             .collect();
         bail!(
-            "the test VM needs {}; install with your package manager",
+            "{purpose} needs {}; install with your package manager",
             programs.join(" and ")
         );
     }

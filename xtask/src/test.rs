@@ -30,18 +30,25 @@ pub fn command(arguments: &Arguments) -> Result<u8> {
         .arg("test")
         .args(&arguments.arguments)
         .env(NAT_BIN, &binaries.nat);
-    // Built as this user, run as root: files in the target folder stay this user's.
-    match privilege {
-        Privilege::Root => {}
-        Privilege::Sudo => _ = command.env(runner_variable()?, "sudo -n -E"),
-        Privilege::SudoAsking => _ = command.env(runner_variable()?, "sudo -E"),
+    if let Some(runner) = runner(privilege) {
+        command.env(runner_variable()?, runner);
     }
     let status = command.status().context("cannot start cargo")?;
     Ok(tool::exit_code(status))
 }
 
+/// What starts a test as root. It is built as this user all the same, so that files in the target folder
+/// stay this user's.
+pub fn runner(privilege: Privilege) -> Option<&'static str> {
+    match privilege {
+        Privilege::Root => None,
+        Privilege::Sudo => Some("sudo -n -E"),
+        Privilege::SudoAsking => Some("sudo -E"),
+    }
+}
+
 /// The variable that names the program cargo starts the host's test binaries with.
-fn runner_variable() -> Result<String> {
+pub fn runner_variable() -> Result<String> {
     let version = tool::capture(
         Command::new("rustc")
             .arg("-vV")
