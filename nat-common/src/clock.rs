@@ -1,5 +1,5 @@
-//! The coarse clock of the tables: ticks of 2^27 ns (about 134 ms) of CLOCK_BOOTTIME, so that a
-//! shift makes one and 32 bits last for 18 years of uptime.
+//! The coarse clock of the tables: ticks of 2^27 ns (about 134 ms) of CLOCK_MONOTONIC_COARSE, which takes
+//! a few nanoseconds to read. A shift makes a tick, and 32 bits last for 18 years of uptime.
 
 use core::time::Duration;
 

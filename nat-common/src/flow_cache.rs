@@ -1,14 +1,15 @@
 //! What became of the last packet of a flow, in one cache line of memory that belongs to one CPU.
 //!
-//! The tables of sessions and policy decide; a line only repeats their decision. It holds for a
-//! window of about half a second in which one packet of its flow went through the tables, and as long
-//! as the policy is that of then: whatever is looked at when a packet goes through them is looked at
-//! again, and a session's clock lags behind its packets by less than its grace.
+//! The tables of sessions and policy decide; a line only repeats their decision, as long as the policy is
+//! that of then. Once in a window of some seconds the session is looked at, which also gets the line's
+//! counts, and every half second the next hop. A session's clock lags behind its packets by up to a
+//! window: the controller adds that to its timeouts.
 
 use crate::{
     address::{Address, Port},
     clock::Tick,
     flow::{Flow, protocol},
+    map_types::Settings,
     parse::{Ipv4Packet, Transport},
     wire::{Mac, TcpFlags},
 };
@@ -16,30 +17,82 @@ use crate::{
 /// Lines that a flow may be in, side by side.
 pub const WAYS: u32 = 2;
 
-/// log2 of the ticks in a window. A window is shorter than [`crate::lifecycle::GRACE`].
-pub const WINDOW_SHIFT: u32 = 2;
+/// log2 of the ticks after which a next hop is looked at again.
+const CHECK_SHIFT: u32 = 2;
+
+/// log2 of the ticks in a window, for sessions of this shortest timeout, in ticks: a sixteenth of it, and
+/// 8.6 s at most.
+pub const fn window_shift(shortest_timeout: u32) -> u32 {
+    const LONGEST: u32 = 6;
+    match (shortest_timeout / 16).checked_ilog2() {
+        None => 0,
+        Some(shift) if shift > LONGEST => LONGEST,
+        Some(shift) => shift,
+    }
+}
+
+/// Ticks by which a session's clock may lag behind its packets.
+pub const fn lag(window_shift: u32) -> u32 {
+    (1 << window_shift) - 1
+}
 
 /// When and under which policy a line was written, or is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Moment {
-    /// Number of the window; no line was written in window 0.
+    /// The tick.
+    pub now: Tick,
+    /// Number of the window.
     pub window: u32,
     /// Generation of the policy.
     pub epoch: u32,
+    /// Of the half second, the last bits: a window has far fewer of them.
+    pub checked: u8,
 }
 
 impl Moment {
     /// At a tick.
     #[inline(always)]
-    pub const fn at(now: Tick, epoch: u32) -> Self {
+    pub const fn at(now: Tick, settings: &Settings) -> Self {
         Self {
-            window: (now >> WINDOW_SHIFT) + 1,
-            epoch,
+            now,
+            window: now >> (settings.window_shift & 31),
+            epoch: settings.epoch,
+            checked: (now >> CHECK_SHIFT) as u8,
         }
     }
 }
 
-/// A flow that comes in by an interface, or with [`LineKey::of_pair`] all flows between two addresses.
+/// Where packets come from: an interface, and the hook there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin(u32);
+
+impl Origin {
+    /// A number of an interface, and whether the hook is TC. One for which a key has no room is taken
+    /// for no interface at all, number 0.
+    #[inline(always)]
+    pub const fn new(interface: u32, is_tc: bool) -> Self {
+        if interface & !INTERFACES != 0 {
+            return Self(0);
+        }
+        Self(interface | if is_tc { TC } else { 0 })
+    }
+
+    /// There is such an interface.
+    #[inline(always)]
+    pub const fn is_some(self) -> bool {
+        self.0 & INTERFACES != 0
+    }
+}
+
+/// Interface numbers that a key has room for.
+const INTERFACES: u32 = 0x007f_ffff;
+const TC: u32 = 0x0080_0000;
+
+/// In the place of a protocol: all between two addresses, and the way that packets go.
+const PAIR: u8 = 0;
+const ROUTE: u8 = 0x80;
+
+/// A flow that comes in by an interface; also all flows between two addresses, or a way.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LineKey {
@@ -50,35 +103,52 @@ pub struct LineKey {
 impl LineKey {
     /// Of one flow.
     #[inline(always)]
-    pub const fn of_flow(flow: &Flow, interface: u32) -> Self {
+    pub const fn of_flow(flow: &Flow, origin: Origin) -> Self {
         Self {
             addresses: flow.source.raw() as u64 | (flow.destination.raw() as u64) << 32,
             rest: flow.source_port.raw() as u64
                 | (flow.destination_port.raw() as u64) << 16
-                | ((interface & INTERFACES) as u64) << 32
+                | (origin.0 as u64) << 32
                 | (flow.protocol as u64) << 56,
         }
     }
 
     /// Of the flows between two addresses.
     #[inline(always)]
-    pub const fn of_pair(flow: &Flow, interface: u32) -> Self {
+    pub const fn of_pair(flow: &Flow, origin: Origin) -> Self {
+        Self::of_kind(flow.source, flow.destination, PAIR, origin)
+    }
+
+    /// Of the way that packets of this flow go, translated. Those that go out may be routed by their
+    /// source, which is one of few public IPs; those that come in are not.
+    #[inline(always)]
+    pub const fn of_route(flow: &Flow, inward: bool, origin: Origin) -> Self {
+        let source = if inward {
+            Address::UNSPECIFIED
+        } else {
+            flow.source
+        };
+        Self::of_kind(source, flow.destination, ROUTE, origin)
+    }
+
+    #[inline(always)]
+    const fn of_kind(source: Address, destination: Address, kind: u8, origin: Origin) -> Self {
         Self::of_flow(
             &Flow {
-                source: flow.source,
-                destination: flow.destination,
+                source,
+                destination,
                 source_port: Port::NONE,
                 destination_port: Port::NONE,
-                protocol: 0,
+                protocol: kind,
             },
-            interface,
+            origin,
         )
     }
 
-    /// There is room for the number of this interface.
+    /// It is one of [`LineKey::of_flow`].
     #[inline(always)]
-    pub const fn has_room_for(interface: u32) -> bool {
-        interface & !INTERFACES == 0
+    pub const fn is_of_flow(&self) -> bool {
+        has_lines((self.rest >> 56) as u8)
     }
 
     /// The flow.
@@ -91,6 +161,12 @@ impl LineKey {
             destination_port: Port::from_raw((self.rest >> 16) as u16),
             protocol: (self.rest >> 56) as u8,
         }
+    }
+
+    /// Where it comes from.
+    #[inline(always)]
+    pub const fn origin(&self) -> Origin {
+        Origin((self.rest >> 32) as u32 & (INTERFACES | TC))
     }
 
     /// The interface.
@@ -109,9 +185,6 @@ impl LineKey {
     }
 }
 
-/// Interface numbers that a key has room for.
-const INTERFACES: u32 = 0x00ff_ffff;
-
 /// See the module. All-zero is a line of nobody.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -122,8 +195,10 @@ pub struct Line {
     pub own: Mac,
     /// Longest packet that may go on, in bytes.
     pub mtu: u16,
-    /// When it was written.
-    pub moment: Moment,
+    /// When its session was last looked at.
+    pub window: u32,
+    /// Generation of the policy.
+    pub epoch: u32,
     /// Index of the interface it goes on by.
     pub egress: u32,
     /// Packets that went on by it, and are in no session's count yet.
@@ -140,8 +215,8 @@ pub struct Line {
     pub port: Port,
     /// Not 0: address and port are those of the receiver, not of the sender.
     pub inward: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// When its next hop was last looked at, as [`Moment::checked`].
+    pub checked: u8,
 }
 const _: () = assert!(size_of::<Line>() == 64);
 
@@ -149,13 +224,32 @@ const _: () = assert!(size_of::<Line>() == 64);
 const MOST_BYTES: u32 = 1 << 31;
 
 impl Line {
-    /// It holds for a packet of `key` and this many bytes.
+    /// It is that of `key`, and not one of an earlier policy.
     #[inline(always)]
-    pub fn holds(&self, key: &LineKey, now: Moment, length: usize) -> bool {
-        self.key == *key
-            && self.moment == now
-            && length <= self.mtu as usize
-            && self.bytes < MOST_BYTES
+    pub fn is_of(&self, key: &LineKey, epoch: u32) -> bool {
+        self.key == *key && self.epoch == epoch
+    }
+
+    /// There is room for a packet of this length: on the way, and in the count.
+    #[inline(always)]
+    pub const fn takes(&self, length: usize) -> bool {
+        length <= self.mtu as usize && self.bytes < MOST_BYTES
+    }
+
+    /// Nobody looked at its session in this window: another one may have its place.
+    #[inline(always)]
+    pub const fn is_idle(&self, now: Moment) -> bool {
+        self.window != now.window || self.epoch != now.epoch
+    }
+
+    /// Its next hop is that of another line.
+    #[inline(always)]
+    pub const fn follow(&mut self, route: &Self) {
+        self.egress = route.egress;
+        self.destination = route.destination;
+        self.source = route.source;
+        self.mtu = route.mtu;
+        self.checked = route.checked;
     }
 
     /// What a packet of `flow` becomes.
@@ -198,4 +292,65 @@ pub fn is_plain(packet: &Ipv4Packet) -> bool {
 #[inline(always)]
 pub const fn has_lines(protocol: u8) -> bool {
     matches!(protocol, protocol::TCP | protocol::UDP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_window_is_a_small_part_of_the_shortest_timeout() {
+        for timeout in [0, 1, 7, 15, 16, 31, 32, 300, 1788, 2608, u32::MAX] {
+            let ticks = 1 << window_shift(timeout);
+            assert!(ticks == 1 || ticks <= timeout / 16, "{timeout}: {ticks}");
+            assert!(ticks <= 64);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_is_its_flow_and_where_it_comes_from(
+            source in any::<u32>(), destination in any::<u32>(), ports in any::<(u16, u16)>(),
+            interface in 1u32..1 << 23, is_tc in any::<bool>(), lines in 1u32..20,
+        ) {
+            let flow = Flow {
+                source: Address::from_raw(source),
+                destination: Address::from_raw(destination),
+                source_port: Port::new(ports.0),
+                destination_port: Port::new(ports.1),
+                protocol: protocol::TCP,
+            };
+            let origin = Origin::new(interface, is_tc);
+            let key = LineKey::of_flow(&flow, origin);
+            prop_assert_eq!(key.flow(), flow);
+            prop_assert_eq!(key.interface(), interface);
+            prop_assert!(key.is_of_flow());
+            prop_assert!(key.place(1 << lines) < 1 << lines);
+            prop_assert_eq!(key.place(1 << lines) % WAYS, 0);
+            prop_assert_ne!(key, LineKey::of_flow(&flow, Origin::new(interface, !is_tc)));
+            for other in [LineKey::of_pair(&flow, origin), LineKey::of_route(&flow, false, origin)] {
+                prop_assert!(!other.is_of_flow());
+                prop_assert_ne!(key, other);
+            }
+        }
+    }
+
+    #[test]
+    fn flows_are_spread_over_the_lines() {
+        const LINES: u32 = 1 << 10;
+        let mut flows = [0; LINES as usize];
+        for port in 0..LINES * 8 {
+            let flow = Flow {
+                source: Address::from_raw(1),
+                destination: Address::from_raw(2),
+                source_port: Port::new((port % 60_000) as u16),
+                destination_port: Port::new((port / 60_000) as u16),
+                protocol: protocol::UDP,
+            };
+            flows[LineKey::of_flow(&flow, Origin::new(3, false)).place(LINES) as usize] += 1;
+        }
+        let most = flows.iter().max();
+        assert!(most < Some(&45), "sixteen would be the mean: {most:?}");
+    }
 }

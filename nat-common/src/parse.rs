@@ -174,6 +174,36 @@ pub fn ipv4<P: Packet + ?Sized>(packet: &P) -> Result<Ipv4Packet, DropReason> {
     Ok(parsed)
 }
 
+/// Reads a packet of the common kind, and nothing else: whole, without IP options, TCP or UDP.
+#[inline(always)]
+pub fn plain<P: Packet + ?Sized>(packet: &P) -> Option<Ipv4Packet> {
+    let header = packet.load::<Ipv4Header>(IPV4_OFFSET)?;
+    let total_length = header.total_length();
+    if !header.is_plain()
+        || total_length < Ipv4Header::LEN
+        || IPV4_OFFSET + total_length > packet.length()
+    {
+        return None;
+    }
+    let mut parsed = Ipv4Packet {
+        flow: Flow {
+            source: header.source(),
+            destination: header.destination(),
+            source_port: Port::NONE,
+            destination_port: Port::NONE,
+            protocol: header.protocol(),
+        },
+        transport: Transport::Opaque,
+        flags: TcpFlags::NONE,
+        transport_offset: IPV4_OFFSET + Ipv4Header::LEN,
+        total_length,
+        fragment: Fragment::Whole,
+        ttl: header.ttl(),
+    };
+    transport(packet, &mut parsed, total_length - Ipv4Header::LEN).ok()?;
+    Some(parsed)
+}
+
 #[inline(always)]
 fn transport<P: Packet + ?Sized>(
     packet: &P,

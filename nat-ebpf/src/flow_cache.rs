@@ -1,69 +1,30 @@
 //! The short way of a packet whose flow had one a moment ago: what became of that is read from this
-//! CPU's flow cache (`nat_common::flow_cache`), and nothing else is looked up. `pipeline.rs` writes the
-//! lines.
+//! CPU's flow cache (`nat_common::flow_cache`, `lines.rs`), and nothing else is looked up. `pipeline.rs`
+//! writes the lines when it has sent a packet the long way.
 
-use aya_ebpf::{
-    bindings::BPF_F_MMAPABLE, helpers::bpf_get_smp_processor_id, macros::map, maps::Array,
-};
 use nat_common::{
     address::Port,
-    flow_cache::{Line, LineKey, Moment, WAYS, has_lines, is_plain},
-    map_types::{Interface, SessionKey, Settings},
+    flow::Flow,
+    flow_cache::{Line, LineKey, Moment, Origin, has_lines, is_plain},
+    map_types::{Interface, Settings},
     parse::{self, Frame, Ipv4Packet},
-    tables::{Side, Tables as _},
+    sessions::{self, Found},
+    tables::Side,
     translate,
-    wire::{EtherType, EthernetHeader},
+    wire::{EtherType, EthernetHeader, TcpFlags},
 };
 
 use crate::{
     forward::{Hook, NextHop},
     kernel_tables::KernelTables,
+    lines,
     plan::Plan,
     policy_maps, settings,
 };
 
-/// Lines of all CPUs, one after the other. Mapped memory begins at a page, so that a line of the map is
-/// one of the CPU's cache.
-#[map]
-static FLOW_CACHE: Array<Line> = Array::pinned(WAYS, BPF_F_MMAPABLE);
-
-/// Lines of one CPU, a power of two. Set by the controller when it loads the programs.
-#[unsafe(no_mangle)]
-static FLOW_CACHE_LINES: u32 = WAYS;
-
 #[inline(always)]
-fn lines() -> u32 {
-    // SAFETY: a constant; volatile, because it is changed when the program is loaded.
-    unsafe { (&raw const FLOW_CACHE_LINES).read_volatile() }
-}
-
-/// The first line that a key may be in on this CPU.
-#[inline(always)]
-fn place(key: &LineKey) -> u32 {
-    // SAFETY: takes nothing, answers a number.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    cpu * lines() + key.place(lines())
-}
-
-#[inline(always)]
-fn line(index: u32) -> Option<&'static mut Line> {
-    // SAFETY: this CPU's own, and programs on one CPU do not interrupt each other. Readers in user
-    // space may see half a change, and only count.
-    FLOW_CACHE
-        .get_ptr_mut(index)
-        .map(|line| unsafe { &mut *line })
-}
-
-/// The line that holds for a packet of this key.
-#[inline(always)]
-fn find(key: &LineKey, now: Moment, length: usize) -> Option<&'static mut Line> {
-    let place = place(key);
-    let first = line(place)?;
-    if first.holds(key, now, length) {
-        return Some(first);
-    }
-    let second = line(place + 1)?;
-    second.holds(key, now, length).then_some(second)
+fn origin<H: Hook>(hook: &H) -> Origin {
+    Origin::new(hook.ingress(), H::IS_TC)
 }
 
 /// Sends a packet on by the line of its flow: it is translated and complete, and the answer is the
@@ -73,29 +34,37 @@ pub fn send<H: Hook>(hook: &mut H) -> u32 {
     let Some(Frame::Ipv4 { to }) = parse::frame(hook) else {
         return 0;
     };
-    let Ok(packet) = parse::ipv4(hook) else {
+    let Some(packet) = parse::plain(hook) else {
         return 0;
     };
     if !is_plain(&packet) {
         return 0;
     }
-    let now = settings::moment();
-    let length = hook.mtu_length(&packet) as usize;
+    let (now, origin) = (settings::moment(), origin(hook));
     let mut found = None;
     if policy_maps::has_setting(Settings::ONE_TO_ONE) {
-        found = find(&LineKey::of_pair(&packet.flow, hook.ingress()), now, length);
+        found = lines::find(&LineKey::of_pair(&packet.flow, origin), now.epoch);
     }
     if found.is_none() {
-        found = find(&LineKey::of_flow(&packet.flow, hook.ingress()), now, length);
+        found = lines::find(&LineKey::of_flow(&packet.flow, origin), now.epoch);
     }
     let Some(line) = found else {
         return 0;
     };
-    if !hook.is_for_us(to, line.own) {
+    if line.window != now.window && !confirm(line, now.now, now.window) {
         return 0;
     }
-    line.packets += hook.segments() as u32;
+    if line.checked != now.checked && !check(line, now.epoch, u32::from(now.checked)) {
+        return 0;
+    }
+    let length = hook.mtu_length(&packet) as usize;
+    if !line.takes(length) || !hook.is_for_us(to, line.own) {
+        return 0;
+    }
+    let segments = hook.segments();
+    line.packets += segments as u32;
     line.bytes += hook.bytes(&packet) as u32;
+    lines::count(segments);
     let to = line.translate(&packet.flow);
     let ethernet = EthernetHeader::new(line.destination, line.source, EtherType::Ipv4);
     let egress = line.egress;
@@ -106,6 +75,47 @@ pub fn send<H: Hook>(hook: &mut H) -> u32 {
     egress
 }
 
+/// Looks at the session of a line, and gives it the line's counts; false when its packets no longer go
+/// that way. Under the same policy, the session is all that may have changed.
+#[inline(never)]
+fn confirm(line: &mut Line, now: u32, window: u32) -> bool {
+    if line.key.is_of_flow() {
+        let mut found = Found::NONE;
+        let Some((side, key)) = lines::session_key(line) else {
+            return false;
+        };
+        let is_found = match side {
+            Side::Inside => sessions::find(&KernelTables, Side::Inside, &key, now, &mut found),
+            Side::Outside => sessions::find(&KernelTables, Side::Outside, &key, now, &mut found),
+        };
+        if !is_found || found.address != line.address || found.port != line.port {
+            return false;
+        }
+        let (packets, bytes) = (u64::from(line.packets), u64::from(line.bytes));
+        found.carry(now, packets, bytes, TcpFlags::NONE);
+        line.packets = 0;
+        line.bytes = 0;
+    }
+    line.window = window;
+    lines::busy(window);
+    true
+}
+
+/// Looks at the next hop of a line; false when nobody has asked the host for it in this half second.
+#[inline(never)]
+fn check(line: &mut Line, epoch: u32, checked: u32) -> bool {
+    let flow = line.translate(&line.key.flow());
+    let origin = line.key.origin();
+    let route = LineKey::of_route(&flow, line.inward != 0, origin);
+    match lines::find(&route, epoch) {
+        Some(route) if u32::from(route.checked) == checked => {
+            line.follow(route);
+            true
+        }
+        _ => false,
+    }
+}
+
 /// What a line has counted that no session has.
 #[derive(Clone, Copy)]
 pub struct Pending {
@@ -113,42 +123,35 @@ pub struct Pending {
     pub bytes: u64,
 }
 
-/// Takes over what the line of this packet's flow has counted. The line of one that is not plain ends:
-/// the next packet is to tell the session what it is.
-#[inline(never)]
-fn settle(key: &LineKey, ends: u32) -> u64 {
-    let place = place(key);
-    let mut pending = 0;
-    for way in 0..WAYS {
-        if let Some(line) = line(place + way)
-            && line.key == *key
-        {
-            pending = u64::from(line.packets) << 32 | u64::from(line.bytes);
-            line.packets = 0;
-            line.bytes = 0;
-            if ends != 0 {
-                line.moment = Moment::default();
-            }
-        }
-    }
-    pending
-}
-
-/// As [`settle`], for a packet on its long way.
+/// Takes over what the line of this packet's flow has counted, for a packet on its long way. The line of
+/// one that is not plain ends: the next packet is to tell the session what it is.
 #[inline(always)]
 pub fn take<H: Hook>(hook: &H, packet: &Ipv4Packet) -> Pending {
-    if !has_lines(packet.flow.protocol) || !packet.is_whole() {
-        return Pending {
-            packets: 0,
-            bytes: 0,
-        };
+    let mut pending = 0;
+    if has_lines(packet.flow.protocol) && packet.is_whole() {
+        let key = LineKey::of_flow(&packet.flow, origin(hook));
+        pending = settle(&key, u32::from(!is_plain(packet)));
     }
-    let key = LineKey::of_flow(&packet.flow, hook.ingress());
-    let pending = settle(&key, u32::from(!is_plain(packet)));
     Pending {
         packets: pending >> 32,
         bytes: pending & u64::from(u32::MAX),
     }
+}
+
+/// As [`take`]; packets and bytes in one word.
+#[inline(never)]
+fn settle(key: &LineKey, ends: u32) -> u64 {
+    let epoch = policy_maps::settings().map_or(0, |settings| settings.epoch);
+    let Some(line) = lines::find(key, epoch) else {
+        return 0;
+    };
+    let pending = u64::from(line.packets) << 32 | u64::from(line.bytes);
+    line.packets = 0;
+    line.bytes = 0;
+    if ends != 0 {
+        line.epoch = epoch.wrapping_sub(1);
+    }
+    pending
 }
 
 /// Remembers what became of a packet that was just sent on.
@@ -160,7 +163,7 @@ pub fn remember<H: Hook>(
     plan: &Plan,
     next: &NextHop,
 ) {
-    let flow = &packet.flow;
+    let (flow, origin) = (&packet.flow, origin(hook));
     let is_out = plan.to.source != flow.source || plan.to.source_port != flow.source_port;
     let is_in = plan.to.destination != flow.destination
         || plan.to.destination_port != flow.destination_port;
@@ -168,25 +171,19 @@ pub fn remember<H: Hook>(
     if !is_plain(packet)
         || is_out == is_in
         || plan.renumbers
-        || next.destination == [0; 6]
-        || !LineKey::has_room_for(hook.ingress())
+        || !next.is_resolved()
+        || !origin.is_some()
         || !(plan.has_session || plan.is_stateless)
     {
         return;
     }
     let key = if plan.has_session {
-        LineKey::of_flow(flow, hook.ingress())
+        LineKey::of_flow(flow, origin)
     } else {
-        LineKey::of_pair(flow, hook.ingress())
+        LineKey::of_pair(flow, origin)
     };
-    write(&key, interface, plan, next);
-}
-
-/// Writes the line of a key, in place of one that no longer holds.
-#[inline(always)]
-fn write(key: &LineKey, interface: &Interface, plan: &Plan, next: &NextHop) {
     let now = settings::moment();
-    let Some(line) = room(key, now) else {
+    let Some(line) = lines::room(&key, now) else {
         return;
     };
     let (address, port) = if plan.inward {
@@ -194,59 +191,64 @@ fn write(key: &LineKey, interface: &Interface, plan: &Plan, next: &NextHop) {
     } else {
         (plan.to.source, plan.to.source_port)
     };
-    line.key = *key;
+    line.key = key;
     line.own = interface.mac;
-    line.mtu = next.mtu;
-    line.moment = now;
-    line.egress = next.interface;
-    line.packets = 0;
-    line.bytes = 0;
     line.address = address;
     line.port = if plan.has_session { port } else { Port::NONE };
+    line.inward = u8::from(plan.inward);
+    lead(line, next, now);
+    lines::busy(now.window);
+}
+
+/// Writes a next hop that was just found into a line.
+#[inline(always)]
+fn lead(line: &mut Line, next: &NextHop, now: Moment) {
+    line.egress = next.interface;
     line.destination = next.destination;
     line.source = next.source;
-    line.inward = u8::from(plan.inward);
+    line.mtu = next.mtu;
+    line.window = now.window;
+    line.epoch = now.epoch;
+    line.checked = now.checked;
 }
 
-/// The line for a key: its own, or one that holds for nobody any more.
-#[inline(always)]
-fn room(key: &LineKey, now: Moment) -> Option<&'static mut Line> {
-    let place = place(key);
-    let first = line(place)?;
-    if first.key == *key {
-        return Some(first);
-    }
-    let second = line(place + 1)?;
-    if second.key == *key {
-        return Some(second);
-    }
-    let line = if first.moment != now {
-        first
-    } else if second.moment != now {
-        second
-    } else {
-        return None;
+/// The next hop of packets that become `flow`, if somebody asked the host for it in this half second and
+/// there is room for a packet of this length.
+#[inline(never)]
+pub fn next_hop<H: Hook>(
+    hook: &H,
+    flow: &Flow,
+    inward: bool,
+    length: u16,
+    next: &mut NextHop,
+) -> bool {
+    let now = settings::moment();
+    let key = LineKey::of_route(flow, inward, origin(hook));
+    let Some(line) = lines::find(&key, now.epoch) else {
+        return false;
     };
-    if line.packets != 0 {
-        give_back(line);
+    if line.checked != now.checked || line.window != now.window || length > line.mtu {
+        return false;
     }
-    Some(line)
+    next.interface = line.egress;
+    next.gateway = line.address;
+    next.destination = line.destination;
+    next.source = line.source;
+    next.mtu = line.mtu;
+    true
 }
 
-/// Adds what a line has counted to its session.
-#[inline(always)]
-fn give_back(line: &Line) {
-    let flow = line.key.flow();
-    let (side, key) = if line.inward == 0 {
-        let Some(interface) = policy_maps::interface(line.key.interface()) else {
-            return;
-        };
-        (Side::Inside, SessionKey::forward(&flow, interface.vpc))
-    } else {
-        (Side::Outside, SessionKey::reverse(&flow))
-    };
-    if let Some(half) = KernelTables.half(side, &key) {
-        // SAFETY: a map element's memory stays valid; at worst another session's count is wrong.
-        unsafe { (*half).count(u64::from(line.packets), u64::from(line.bytes)) };
+/// Remembers the next hop of packets that become `flow`.
+#[inline(never)]
+pub fn remember_next_hop<H: Hook>(hook: &H, flow: &Flow, inward: bool, next: &NextHop) {
+    let (now, origin) = (settings::moment(), origin(hook));
+    if !next.is_resolved() || !origin.is_some() {
+        return;
+    }
+    let key = LineKey::of_route(flow, inward, origin);
+    if let Some(line) = lines::room(&key, now) {
+        line.key = key;
+        line.address = next.gateway;
+        lead(line, next, now);
     }
 }

@@ -40,6 +40,8 @@ pub trait Hook: Reshape {
     fn is_for_us(&self, to: Mac, own: Mac) -> bool;
     /// What happens to a frame that is not.
     const NOT_FOR_US: Verdict;
+    /// It is TC.
+    const IS_TC: bool;
     /// This hook can send to a next hop, resolved or not, behind this interface.
     fn can_deliver(&self, resolved: bool, egress: &Interface) -> bool;
     /// This hook can let fragments wait for the first one of their datagram.
@@ -84,6 +86,12 @@ impl NextHop {
         mtu: 0,
         verdict: Verdict::Pass,
     };
+
+    /// The kernel knows its address on the wire.
+    #[inline(always)]
+    pub fn is_resolved(&self) -> bool {
+        self.destination != [0; 6]
+    }
 }
 
 /// The next hop of a fragment, for which there is no room on the stack.

@@ -31,6 +31,7 @@ mod held;
 mod icmp_error;
 mod kernel_tables;
 mod leave;
+mod lines;
 mod pipeline;
 mod plan;
 mod policy_maps;

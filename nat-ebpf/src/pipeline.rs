@@ -258,19 +258,17 @@ fn send<H: Hook>(
     if packet.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
-    let side = if plan.inward {
-        Interface::INSIDE
-    } else {
-        Interface::UPLINK
-    };
     let length = hook.mtu_length(packet);
-    if let Err(reason) = forward::find_next_hop(hook, &plan.to, length, side, next) {
+    if flow_cache::next_hop(hook, &plan.to, plan.inward, length, next) {
+        next.verdict = Verdict::Forward;
+    } else if let Err(reason) = forward::find_next_hop(hook, &plan.to, length, plan.side(), next) {
         if matches!(reason, DropReason::TooBig) {
             plan.answer = refuse::too_big(hook, next.mtu);
         }
         return Err(reason);
-    }
-    if !matches!(next.verdict, Verdict::Forward) {
+    } else if matches!(next.verdict, Verdict::Forward) {
+        flow_cache::remember_next_hop(hook, &plan.to, plan.inward, next);
+    } else {
         return Ok(());
     }
     let (now, flags) = (settings::now(), packet.flags);

@@ -1,6 +1,6 @@
 //! What was decided about a packet: data that the last stage of `pipeline.rs` carries out.
 
-use nat_common::{flow::Flow, reply::Answer, sessions::Found};
+use nat_common::{flow::Flow, map_types::Interface, reply::Answer, sessions::Found};
 
 /// Where a stage leaves a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,16 @@ impl Plan {
             identification: 0,
             renumbers: false,
             answer: Answer::NONE,
+        }
+    }
+
+    /// The role of the interface it leaves by.
+    #[inline(always)]
+    pub const fn side(&self) -> u32 {
+        if self.inward {
+            Interface::INSIDE
+        } else {
+            Interface::UPLINK
         }
     }
 }

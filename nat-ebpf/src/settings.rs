@@ -1,13 +1,13 @@
 //! The clock and randomness, and what the programs are told when they are loaded.
 
 use aya_ebpf::{
-    helpers::{bpf_get_prandom_u32, bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns},
+    helpers::{bpf_get_prandom_u32, bpf_ktime_get_coarse_ns},
     macros::map,
     maps::Array,
 };
 use nat_common::{
     clock::{Tick, tick},
-    flow_cache::{Moment, WINDOW_SHIFT},
+    flow_cache::Moment,
 };
 
 use crate::policy_maps;
@@ -34,19 +34,13 @@ pub fn now() -> Tick {
         return CLOCK.get(0).copied().unwrap_or(0);
     }
     // SAFETY: takes nothing, answers a number.
-    tick(unsafe { bpf_ktime_get_boot_ns() })
+    tick(unsafe { bpf_ktime_get_coarse_ns() })
 }
 
 /// When it is, for the flow cache.
 #[inline(always)]
 pub fn moment() -> Moment {
-    let epoch = policy_maps::settings().map_or(0, |settings| settings.epoch);
-    if is_test() {
-        // Nothing lags behind what the tests expect.
-        return Moment::at(now() << WINDOW_SHIFT, epoch);
-    }
-    // SAFETY: takes nothing, answers a number.
-    Moment::at(tick(unsafe { bpf_ktime_get_coarse_ns() }), epoch)
+    policy_maps::settings().map_or_else(Moment::default, |settings| Moment::at(now(), settings))
 }
 
 /// A random number, to salt choices with.

@@ -148,6 +148,7 @@ impl Reshape for TcPacket {
 }
 
 impl Hook for TcPacket {
+    const IS_TC: bool = true;
     const HOLDS_FRAGMENTS: bool = true;
 
     #[inline(always)]

@@ -112,6 +112,7 @@ impl Reshape for XdpPacket {
 }
 
 impl Hook for XdpPacket {
+    const IS_TC: bool = false;
     const HOLDS_FRAGMENTS: bool = false;
 
     #[inline(always)]

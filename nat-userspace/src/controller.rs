@@ -134,6 +134,7 @@ fn bring_up(
                 forwarding_set,
                 secrets,
                 random: &mut random,
+                to_the_tick: options.test_clock,
             },
         )
     };

@@ -27,10 +27,10 @@ use crate::{
 ///
 /// # Errors
 ///
-/// When there is no CLOCK_BOOTTIME.
+/// When there is no CLOCK_MONOTONIC_COARSE.
 pub fn now() -> Result<Tick> {
-    let time = clock_gettime(ClockId::CLOCK_BOOTTIME)
-        .map_err(|errno| Error::io("reading CLOCK_BOOTTIME")(errno.into()))?;
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)
+        .map_err(|errno| Error::io("reading CLOCK_MONOTONIC_COARSE")(errno.into()))?;
     Ok(tick(std::time::Duration::from(time).as_nanos() as u64))
 }
 

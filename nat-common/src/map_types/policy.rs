@@ -173,6 +173,21 @@ pub struct Timeouts {
     pub icmp: u32,
 }
 
+impl Timeouts {
+    /// Those of sessions whose clock may be so many ticks behind their last packet. ICMP's is never.
+    #[must_use]
+    pub const fn lagging(self, lag: u32) -> Self {
+        Self {
+            tcp_established: self.tcp_established.saturating_add(lag),
+            tcp_opening: self.tcp_opening.saturating_add(lag),
+            tcp_closing: self.tcp_closing.saturating_add(lag),
+            udp: self.udp.saturating_add(lag),
+            udp_stream: self.udp_stream.saturating_add(lag),
+            icmp: self.icmp,
+        }
+    }
+}
+
 /// A NAT gateway.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -294,8 +309,8 @@ pub struct Settings {
     pub epoch: u32,
     /// [`Settings::ONE_TO_ONE`] and others.
     pub flags: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// log2 of the ticks in a window of the flow cache.
+    pub window_shift: u32,
 }
 
 impl Settings {

@@ -96,6 +96,13 @@ impl Ipv4Header {
         ((self.version_and_length & 0x0f) as usize) << 2
     }
 
+    /// It is of version 4, without options, and of a whole packet.
+    #[inline(always)]
+    pub const fn is_plain(&self) -> bool {
+        self.version_and_length == 0x45
+            && self.fragment & (Self::MORE_FRAGMENTS | Self::OFFSET).to_be() == 0
+    }
+
     /// Length of header and payload, in bytes.
     #[inline(always)]
     pub const fn total_length(&self) -> usize {

@@ -281,6 +281,7 @@ pub fn settings(settings: &Settings) -> Value {
     json!({
         "icmp_errors_per_second": settings.icmp_errors_per_second,
         "epoch": settings.epoch,
+        "window_ticks": 1u32 << settings.window_shift,
         "one_to_one": settings.is(Settings::ONE_TO_ONE),
         "log_destinations": settings.is(Settings::LOG_DESTINATIONS),
     })
@@ -299,8 +300,8 @@ pub fn line(line: &Line) -> Value {
         "translated": Ipv4Addr::from(line.address),
         "translated_port": line.port.get(),
         "egress": line.egress,
-        "window": line.moment.window,
-        "epoch": line.moment.epoch,
+        "window": line.window,
+        "epoch": line.epoch,
         "packets": line.packets,
         "bytes": line.bytes,
     })

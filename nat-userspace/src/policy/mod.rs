@@ -14,6 +14,9 @@ use std::{
 use ipnet::Ipv4Net;
 use nat_common::{
     address::Address,
+    flow::protocol,
+    flow_cache,
+    lifecycle::shortest_timeout,
     map_types::{
         self, ALL_VPCS, Binding, Elastic, Exemptions, Gateway, Interface, Name, NameKey,
         PrivateAddress, PublicAddress, PublicUse, Route, ScopedAddress, SessionKey, Settings,
@@ -104,6 +107,8 @@ pub struct Facts<'a> {
     pub secrets: &'a BTreeMap<u32, [u64; 2]>,
     /// Makes the others.
     pub random: &'a mut dyn FnMut() -> u64,
+    /// Sessions end to the tick, whatever that costs: for tests.
+    pub to_the_tick: bool,
 }
 
 /// Compiles.
@@ -128,6 +133,7 @@ pub fn compile(config: &Config, numbering: &mut Numbering, facts: Facts<'_>) -> 
     if !compiler.tables.elastic.is_empty() {
         compiler.tables.settings.flags |= Settings::ONE_TO_ONE;
     }
+    compiler.window();
     Ok(compiler.tables)
 }
 
@@ -153,6 +159,24 @@ impl Compiler<'_, '_> {
             .find(|each| each.interface.name == name)
             .map(|each| each.interface.index)
             .ok_or_else(|| Error::NoInterface(name.to_owned()))
+    }
+
+    /// How long the flow cache may keep a packet from its session, and the timeouts to match: those of
+    /// protocols whose packets it sends on.
+    fn window(&mut self) {
+        let gateways = self.tables.gateways.values();
+        let timeouts = gateways.map(|gateway| &gateway.timeouts);
+        let shortest = timeouts.flat_map(|timeouts| {
+            [protocol::TCP, protocol::UDP].map(|protocol| shortest_timeout(protocol, timeouts))
+        });
+        let shift = match shortest.min() {
+            Some(shortest) if !self.facts.to_the_tick => flow_cache::window_shift(shortest),
+            _ => 0,
+        };
+        self.tables.settings.window_shift = shift;
+        for gateway in self.tables.gateways.values_mut() {
+            gateway.timeouts = gateway.timeouts.lagging(flow_cache::lag(shift));
+        }
     }
 
     fn node(&mut self, config: &Config) -> Result<()> {

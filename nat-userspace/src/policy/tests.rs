@@ -80,6 +80,7 @@ fn compiled(text: &str) -> Tables {
         forwarding_set: &BTreeSet::new(),
         secrets: &BTreeMap::new(),
         random: &mut || 4,
+        to_the_tick: false,
     };
     compile(&config, &mut Numbering::default(), facts).unwrap()
 }

@@ -1,0 +1,202 @@
+//! The memory of the flow cache: where the lines of a key are, and how many are in use. Few flows are
+//! kept close together, so that they stay in the CPU's caches; when they crowd each other out, twice
+//! as many lines come into use.
+
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    helpers::bpf_get_smp_processor_id,
+    macros::map,
+    maps::{Array, PerCpuArray},
+};
+use nat_common::{
+    flow_cache::{Line, LineKey, Moment, WAYS},
+    map_types::SessionKey,
+    tables::{Side, Tables as _},
+};
+
+use crate::{kernel_tables::KernelTables, policy_maps};
+
+/// Lines of all CPUs, one after the other. Mapped memory begins at a page, so that a line of the map is
+/// one of the CPU's cache.
+#[map]
+static FLOW_CACHE: Array<Line> = Array::pinned(WAYS, BPF_F_MMAPABLE);
+
+/// Lines of one CPU, a power of two. Set by the controller when it loads the programs.
+#[unsafe(no_mangle)]
+static FLOW_CACHE_LINES: u32 = WAYS;
+
+/// How a CPU uses its lines.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Use {
+    /// Lines in use, a power of two; 0 before the first one.
+    lines: u32,
+    /// Flows that found no room since `packets`.
+    crowded: u32,
+    /// In which window, and lines that were written or looked at in it.
+    window: u32,
+    busy: u32,
+    /// Packets so far, and at the last look.
+    packets: u64,
+    packets_before: u64,
+}
+
+#[map]
+static FLOW_CACHE_USE: PerCpuArray<Use> = PerCpuArray::with_max_entries(1, 0);
+
+/// In use at first: 512 KB.
+const FEWEST: u32 = 8192;
+
+/// Flows without room after which it is seen whether they are many, and the part of all packets that is
+/// too many.
+const CROWD: u32 = 1024;
+const TOO_MANY: u64 = 16;
+
+/// In a window fewer than one line of so many busy ones: half of them will do.
+const TOO_FEW: u32 = 16;
+
+#[inline(always)]
+fn all_lines() -> u32 {
+    // SAFETY: a constant; volatile, because it is changed when the program is loaded.
+    unsafe { (&raw const FLOW_CACHE_LINES).read_volatile() }
+}
+
+#[inline(always)]
+fn usage() -> Option<&'static mut Use> {
+    // SAFETY: this CPU's own, and programs on one CPU do not interrupt each other.
+    FLOW_CACHE_USE
+        .get_ptr_mut(0)
+        .map(|usage| unsafe { &mut *usage })
+}
+
+#[inline(always)]
+fn in_use(usage: &Use) -> u32 {
+    if usage.lines != 0 {
+        usage.lines
+    } else if FEWEST < all_lines() {
+        FEWEST
+    } else {
+        all_lines()
+    }
+}
+
+/// The first line that a key may be in on this CPU.
+#[inline(always)]
+fn place(key: &LineKey) -> u32 {
+    let lines = usage().map_or(WAYS, |usage| in_use(usage));
+    // SAFETY: takes nothing, answers a number.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    cpu * all_lines() + key.place(lines)
+}
+
+#[inline(always)]
+fn line(index: u32) -> Option<&'static mut Line> {
+    // SAFETY: this CPU's own, and programs on one CPU do not interrupt each other. Readers in user
+    // space may see half a change, and only count.
+    FLOW_CACHE
+        .get_ptr_mut(index)
+        .map(|line| unsafe { &mut *line })
+}
+
+/// The line of a key, unless it is of an earlier policy.
+#[inline(always)]
+pub fn find(key: &LineKey, epoch: u32) -> Option<&'static mut Line> {
+    let place = place(key);
+    let first = line(place)?;
+    if first.is_of(key, epoch) {
+        return Some(first);
+    }
+    let second = line(place + 1)?;
+    second.is_of(key, epoch).then_some(second)
+}
+
+/// Counts packets that went on by a line.
+#[inline(always)]
+pub fn count(packets: u64) {
+    if let Some(usage) = usage() {
+        usage.packets += packets;
+    }
+}
+
+/// The line for a key, to be written: its own, or one that nobody used in this window.
+#[inline(always)]
+pub fn room(key: &LineKey, now: Moment) -> Option<&'static mut Line> {
+    let place = place(key);
+    let first = line(place)?;
+    let second = line(place + 1)?;
+    let line = if first.key == *key {
+        first
+    } else if second.key == *key {
+        second
+    } else if first.is_idle(now) {
+        first
+    } else if second.is_idle(now) {
+        second
+    } else {
+        crowded();
+        return None;
+    };
+    if line.key != *key && line.packets != 0 {
+        give_back(line);
+    }
+    line.packets = 0;
+    line.bytes = 0;
+    Some(line)
+}
+
+/// A line is written, or its session looked at.
+#[inline(always)]
+pub fn busy(window: u32) {
+    let Some(usage) = usage() else {
+        return;
+    };
+    if usage.window != window {
+        if usage.lines > FEWEST && usage.busy < usage.lines / TOO_FEW {
+            usage.lines /= 2;
+        }
+        usage.window = window;
+        usage.busy = 0;
+    }
+    usage.busy += 1;
+}
+
+/// A flow has found no room.
+#[inline(always)]
+fn crowded() {
+    let Some(usage) = usage() else {
+        return;
+    };
+    usage.crowded += 1;
+    if usage.crowded < CROWD {
+        return;
+    }
+    let packets = usage.packets - usage.packets_before;
+    let lines = in_use(usage) * 2;
+    if packets < u64::from(CROWD) * TOO_MANY && lines <= all_lines() {
+        usage.lines = lines;
+    }
+    usage.crowded = 0;
+    usage.packets_before = usage.packets;
+}
+
+/// Adds what a line has counted to its session.
+#[inline(always)]
+fn give_back(line: &Line) {
+    if let Some((side, key)) = session_key(line)
+        && let Some(half) = KernelTables.half(side, &key)
+    {
+        // SAFETY: a map element's memory stays valid; at worst another session's count is wrong.
+        unsafe { (*half).count(u64::from(line.packets), u64::from(line.bytes)) };
+    }
+}
+
+/// Where the half is that carries the packets of a line.
+#[inline(always)]
+pub fn session_key(line: &Line) -> Option<(Side, SessionKey)> {
+    let flow = line.key.flow();
+    if line.inward != 0 {
+        return Some((Side::Outside, SessionKey::reverse(&flow)));
+    }
+    let interface = policy_maps::interface(line.key.interface())?;
+    Some((Side::Inside, SessionKey::forward(&flow, interface.vpc)))
+}
