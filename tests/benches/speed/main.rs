@@ -8,17 +8,22 @@ mod channels;
 mod conntrack;
 mod contender;
 mod core;
+mod cores;
 mod figures;
 mod flows;
 mod forwarding;
 mod lab;
+mod memory;
 mod new_sessions;
 mod packets;
 mod paths;
 mod peer;
 #[path = "../../../nat-ebpf/src/generator/plan.rs"]
 mod plan;
+mod programs;
 mod run;
+#[path = "../../verifier/programs.rs"]
+mod sizes;
 mod text;
 mod traffic;
 

@@ -10,7 +10,8 @@ use clap::Parser;
 use nix::unistd::geteuid;
 
 use crate::{
-    conntrack, contender::Kind, figures::Table, forwarding, new_sessions, paths, peer::Peer, text,
+    conntrack, contender::Kind, core, cores, figures::Table, forwarding, memory, new_sessions,
+    paths, peer::Peer, programs, text,
 };
 
 /// How fast it is, beside what else could be in its place
@@ -22,6 +23,9 @@ pub struct Arguments {
     /// Fewer flows, fewer and shorter rounds
     #[arg(long)]
     quick: bool,
+    /// Keep everything else off all cores while a rate is measured: other work on the machine has to wait
+    #[arg(long)]
+    alone: bool,
     /// Only this theme (may be given more than once): forwarding
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -54,10 +58,13 @@ pub struct Run {
 }
 
 type Theme = (&'static str, fn(&Run) -> Result<Vec<Table>>);
-const THEMES: [Theme; 3] = [
+const THEMES: [Theme; 6] = [
     ("forwarding", forwarding::measure),
     ("new-sessions", new_sessions::measure),
     ("paths", paths::measure),
+    ("programs", programs::measure),
+    ("memory", memory::measure),
+    ("cores", cores::measure),
 ];
 
 /// Takes all figures that were asked for and shows them.
@@ -76,6 +83,9 @@ pub fn all(arguments: Arguments) -> Result<()> {
             let known = THEMES.map(|(theme, _)| theme).join(", ");
             bail!("--only {name}: there is no such theme; there are {known}");
         }
+    }
+    if arguments.alone {
+        core::be_alone();
     }
     let run = Run {
         arguments,
@@ -132,6 +142,15 @@ impl Run {
             100_000
         } else {
             400_000
+        }
+    }
+
+    /// Sessions where it is about many.
+    pub fn many(&self) -> u64 {
+        if self.arguments.quick {
+            100_000
+        } else {
+            1_000_000
         }
     }
 

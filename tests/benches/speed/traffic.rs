@@ -11,7 +11,7 @@ use aya::{
 };
 
 use crate::{
-    core::hold_core,
+    core::{Quiet, hold_core},
     lab::{Lab, Side},
     plan::{Plan, Position, Seen},
 };
@@ -98,6 +98,7 @@ impl Traffic {
         let (node, device) = lab.end(from);
         let index = node.index(device)?;
         let generator: &Xdp = program(&mut self.ebpf, "generate")?;
+        let quiet = Quiet::except(cores);
         let begin = std::sync::Barrier::new(cores.len());
         let one = |core: usize| {
             node.run(|| {
@@ -120,6 +121,7 @@ impl Traffic {
                 })
                 .collect()
         });
+        drop(quiet);
         let mut sum = Sent {
             sent: 0,
             received: 0,
@@ -176,10 +178,19 @@ where
 fn starts() -> Result<Vec<Position>> {
     let cores = nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
     let start = |core| Position {
-        random: 0x9e37_79b9_7f4a_7c15 * (core as u64 + 1),
+        random: scattered(core as u64 + 1),
         ..Position::default()
     };
     Ok((0..cores).map(start).collect())
+}
+
+/// SplitMix64: neighbouring numbers become ones that have nothing to do with each other. The generator's
+/// own steps are linear, and would keep what related starts have in common.
+fn scattered(number: u64) -> u64 {
+    let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// Sends so much; how many that were, and how many in a second.
