@@ -7,14 +7,18 @@
 mod channels;
 mod conntrack;
 mod contender;
+mod control;
 mod core;
 mod cores;
 mod figures;
 mod flows;
 mod forwarding;
+mod html;
 mod lab;
+mod machine;
 mod memory;
 mod new_sessions;
+mod ours;
 mod packets;
 mod paths;
 mod peer;
@@ -24,6 +28,8 @@ mod programs;
 mod run;
 #[path = "../../verifier/programs.rs"]
 mod sizes;
+mod svg;
+mod tcp;
 mod text;
 mod traffic;
 

@@ -4,11 +4,11 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use nat_tests::packets::{PacketBuilder, fragments_of, tcp_flags};
 
 use crate::{
-    contender::{FIRST_PUBLIC, GATEWAY_PUBLIC},
     lab::{
         CLIENT, FIRST_INSTANCE, Lab, OWN_PUBLIC,
         Side::{self, Inside, Outside},
     },
+    ours::{FIRST_PUBLIC, GATEWAY_PUBLIC},
 };
 
 const REMOTE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 18, 200, 1), 443);

@@ -1,7 +1,7 @@
 //! What is asked for on the command line, and the run through all themes.
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -10,8 +10,15 @@ use clap::Parser;
 use nix::unistd::geteuid;
 
 use crate::{
-    conntrack, contender::Kind, core, cores, figures::Table, forwarding, memory, new_sessions,
-    paths, peer::Peer, programs, text,
+    conntrack,
+    contender::Kind,
+    control, core, cores,
+    figures::Table,
+    forwarding, html,
+    machine::{Machine, Report},
+    memory, new_sessions, paths,
+    peer::Peer,
+    programs, tcp, text,
 };
 
 /// How fast it is, beside what else could be in its place
@@ -26,7 +33,8 @@ pub struct Arguments {
     /// Keep everything else off all cores while a rate is measured: other work on the machine has to wait
     #[arg(long)]
     alone: bool,
-    /// Only this theme (may be given more than once): forwarding
+    /// Only this theme (may be given more than once): forwarding, new-sessions, tcp, paths, programs, memory,
+    /// cores, control
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Only these numbers of flows
@@ -44,6 +52,12 @@ pub struct Arguments {
     /// Write all figures with their samples there
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the report with plots there
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Where the report goes when nobody says
+    #[arg(long, env = "NAT_BENCH_FOLDER", value_name = "FOLDER", hide = true)]
+    folder: Option<PathBuf>,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -58,13 +72,15 @@ pub struct Run {
 }
 
 type Theme = (&'static str, fn(&Run) -> Result<Vec<Table>>);
-const THEMES: [Theme; 6] = [
+const THEMES: [Theme; 8] = [
     ("forwarding", forwarding::measure),
     ("new-sessions", new_sessions::measure),
+    ("tcp", tcp::measure),
     ("paths", paths::measure),
     ("programs", programs::measure),
     ("memory", memory::measure),
     ("cores", cores::measure),
+    ("control", control::measure),
 ];
 
 /// Takes all figures that were asked for and shows them.
@@ -100,20 +116,32 @@ pub fn all(arguments: Arguments) -> Result<()> {
             None
         }
     };
+    let mut failed = Vec::new();
+    let mut machine = Machine::now()?;
+    println!("{}", machine.text());
     let mut tables = Vec::new();
     for (name, measure) in THEMES {
-        if run.arguments.only.is_empty() || run.arguments.only.iter().any(|each| each == name) {
-            let found = measure(&run).with_context(|| format!("theme {name}"))?;
-            for table in &found {
-                println!("{}", text::table(table));
+        if !run.arguments.only.is_empty() && !run.arguments.only.iter().any(|each| each == name) {
+            continue;
+        }
+        match measure(&run) {
+            Ok(found) => {
+                for table in &found {
+                    println!("{}", text::table(table));
+                }
+                tables.extend(found);
             }
-            tables.extend(found);
+            // The other themes' figures are worth having.
+            Err(error) => {
+                eprintln!("error: theme {name}: {error:#}");
+                failed.push(name);
+            }
         }
     }
-    if let Some(path) = &run.arguments.json {
-        let text = serde_json::to_string_pretty(&tables)?;
-        fs::write(path, text).with_context(|| path.display().to_string())?;
-    }
+    machine.end()?;
+    println!("{}", machine.text());
+    run.write(&Report { machine, tables })?;
+    ensure!(failed.is_empty(), "no figures of {}", failed.join(", "));
     Ok(())
 }
 
@@ -121,6 +149,31 @@ impl Run {
     /// Progress.
     pub fn say(&self, line: &str) {
         eprintln!("[{:>5.0} s] {line}", self.begun.elapsed().as_secs_f64());
+    }
+
+    fn write(&self, report: &Report) -> Result<()> {
+        let arguments = &self.arguments;
+        if let Some(path) = &arguments.json {
+            write(path, &serde_json::to_string_pretty(report)?)?;
+        }
+        let usual = arguments
+            .folder
+            .as_ref()
+            .map(|folder| folder.join("report.html"));
+        if let Some(path) = arguments.html.clone().or(usual) {
+            write(&path, &html::page(report))?;
+            println!("report: {}", path.display());
+        }
+        Ok(())
+    }
+
+    pub fn is_quick(&self) -> bool {
+        self.arguments.quick
+    }
+
+    /// Exchanges of a byte in a round.
+    pub fn exchanges(&self) -> usize {
+        if self.arguments.quick { 10_000 } else { 50_000 }
     }
 
     pub fn rounds(&self) -> usize {
@@ -219,6 +272,16 @@ impl Run {
         );
         Ok(())
     }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    fs::write(path, text).with_context(|| path.display().to_string())
 }
 
 fn available_memory() -> Result<u64> {
