@@ -221,8 +221,10 @@ impl Run {
 
     pub fn flows_label(&self, flows: u64) -> String {
         let amount = match flows {
-            _ if flows >= 1_000_000 && flows % 1_000_000 == 0 => format!("{}M", flows / 1_000_000),
-            _ if flows >= 1_000 && flows % 1_000 == 0 => format!("{}k", flows / 1_000),
+            _ if flows >= 1_000_000 && flows.is_multiple_of(1_000_000) => {
+                format!("{}M", flows / 1_000_000)
+            }
+            _ if flows >= 1_000 && flows.is_multiple_of(1_000) => format!("{}k", flows / 1_000),
             _ => flows.to_string(),
         };
         format!("{amount} flow{}", if flows == 1 { "" } else { "s" })
