@@ -1,5 +1,7 @@
 //! No program grows unnoticed: its instructions, and those the verifier looks at, are compared with
 //! verifier/baseline.json. Counts, not times: they are the same on every machine with that kernel.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::BTreeMap,
     fs,
