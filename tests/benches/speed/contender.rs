@@ -1,6 +1,9 @@
 //! Who is measured: what translates between the two ends of a lab, how it is set up, and what its
 //! packets look like at both ends.
-use std::net::Ipv4Addr;
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
@@ -8,29 +11,22 @@ use aya::{
     programs::{Xdp, XdpMode},
 };
 use nat_common::map_types::{Session, SessionKey, names};
-use nat_userspace::{
-    bpf_batch, config,
-    controller::{self, Controller},
-    loader::LoadOptions,
-    pins::{DEFAULT_PIN_DIR, Pins},
-};
+use nat_userspace::{bpf_batch, controller::Controller, pins::Pins};
 
 use crate::{
     conntrack,
     flows::{Flows, Way},
-    lab::{FIRST_INSTANCE, INSIDE, Lab, OWN_PUBLIC, UPLINK, instance},
+    lab::{FIRST_INSTANCE, INSIDE, Lab, OWN_PUBLIC, UPLINK},
+    ours::{self, FIRST_PUBLIC, GATEWAY_PUBLIC},
     peer::{Peer, Running},
     plan::Plan,
     traffic::{Amount, Sent, Traffic, program},
 };
 
-/// Public addresses that are on no interface: the gateway's, and the first of the instances'.
-pub const GATEWAY_PUBLIC: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
-pub const FIRST_PUBLIC: Ipv4Addr = Ipv4Addr::new(198, 19, 1, 0);
 /// With more flows than this, instances have several each.
 const MOST_INSTANCES: u32 = 10_000;
-/// What a configuration without `max_sessions` gets.
-const DEFAULT_CAPACITY: u32 = 262_144;
+
+const NO_TRAFFIC: &str = "the ends were left to sockets";
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,12 +75,23 @@ impl Kind {
     }
 }
 
+impl Middle {
+    fn ours(lab: &Lab, attach: &str, room: u64, instances: u32) -> Result<Self> {
+        let (controller, pins) = ours::start(lab, attach, room, instances)?;
+        Ok(Self::Ours {
+            controller: Box::new(controller),
+            pins,
+        })
+    }
+}
+
 /// A contender that is set up.
 pub struct Contender {
     pub kind: Kind,
     pub flows: Flows,
     pub lab: Lab,
-    traffic: Traffic,
+    /// Until [`Contender::leave_the_ends`].
+    traffic: Option<Traffic>,
     middle: Middle,
 }
 
@@ -114,7 +121,6 @@ impl Contender {
         };
         let lab = Lab::new(instances, queues)?;
         let traffic = Traffic::new(&lab, object)?;
-        let room = capacity(room)?;
         let middle = match kind {
             Kind::Limit => Middle::Bounce {
                 _programs: bounce(&lab, object)?,
@@ -124,8 +130,8 @@ impl Contender {
                 conntrack::masquerade(&lab.device)?;
                 Middle::Nft
             }
-            Kind::XdpPat | Kind::XdpElastic => ours(&lab, "xdp", room, instances)?,
-            Kind::TcPat => ours(&lab, "tc", room, instances)?,
+            Kind::XdpPat | Kind::XdpElastic => Middle::ours(&lab, "xdp", room, instances)?,
+            Kind::TcPat => Middle::ours(&lab, "tc", room, instances)?,
             Kind::Peer(peer) => Middle::Peer {
                 _running: peer.start(&lab)?,
             },
@@ -134,7 +140,7 @@ impl Contender {
             kind: kind.clone(),
             flows,
             lab,
-            traffic,
+            traffic: Some(traffic),
             middle,
         };
         contender.wait_until_it_forwards()?;
@@ -144,8 +150,7 @@ impl Contender {
     /// Sends packets of all flows.
     pub fn send(&mut self, way: Way, amount: Amount, cores: &[usize]) -> Result<Sent> {
         let plan = self.kind.plan(&self.flows, way);
-        self.traffic
-            .send(&self.lab, way.from(), &plan, amount, cores)
+        self.traffic()?.send(way.from(), &plan, amount, cores)
     }
 
     /// Sends packets of other flows, one after the other.
@@ -155,8 +160,41 @@ impl Contender {
             ..self.kind.plan(flows, way)
         };
         let amount = Amount::Packets(packets);
-        self.traffic
-            .send(&self.lab, way.from(), &plan, amount, &[crate::CORE])
+        self.traffic()?
+            .send(way.from(), &plan, amount, &[crate::CORE])
+    }
+
+    /// Sends packets of all flows while our controller does something until it is told that that is done.
+    pub fn send_beside(
+        &mut self,
+        way: Way,
+        amount: Amount,
+        work: impl FnOnce(&mut Controller, &Pins, &AtomicBool) -> Result<()> + Send,
+    ) -> Result<Sent> {
+        let plan = self.kind.plan(&self.flows, way);
+        let Middle::Ours { controller, pins } = &mut self.middle else {
+            bail!("{} has no controller of ours", self.kind.label());
+        };
+        let traffic = self.traffic.as_mut().context(NO_TRAFFIC)?;
+        let (device, done) = (&self.lab.device, AtomicBool::new(false));
+        thread::scope(|scope| {
+            let worker = scope.spawn(|| device.run(|| work(controller, pins, &done)));
+            let sent = traffic.send(way.from(), &plan, amount, &[crate::CORE]);
+            done.store(true, Relaxed);
+            worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            sent
+        })
+    }
+
+    /// Takes generator and sinks away, to make room for sockets.
+    pub fn leave_the_ends(&mut self) {
+        self.traffic = None;
+    }
+
+    fn traffic(&mut self) -> Result<&mut Traffic> {
+        self.traffic.as_mut().context(NO_TRAFFIC)
     }
 
     /// Sends a packet of each flow both ways and looks whether all of them arrived as they should, and
@@ -222,15 +260,10 @@ impl Contender {
                 return Ok(());
             }
             last = Some(sent);
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            thread::sleep(std::time::Duration::from_millis(100));
         }
         bail!("{} forwards nothing: {last:?}", self.kind.label())
     }
-}
-
-fn capacity(sessions: u64) -> Result<u32> {
-    let wanted = u32::try_from(sessions + sessions / 4).context("too many sessions")?;
-    Ok(wanted.max(DEFAULT_CAPACITY))
 }
 
 /// A program on each interface that sends to the other one.
@@ -247,68 +280,4 @@ fn bounce(lab: &Lab, object: &[u8]) -> Result<[Ebpf; 2]> {
         Ok(ebpf)
     };
     Ok([one(INSIDE, UPLINK)?, one(UPLINK, INSIDE)?])
-}
-
-fn ours(lab: &Lab, attach: &str, max_sessions: u32, instances: u32) -> Result<Middle> {
-    let text = configuration(attach, max_sessions, instances);
-    let parsed = config::parse("bench", &text).map_err(|error| anyhow::anyhow!("{error}"))?;
-    let pins = Pins::new(DEFAULT_PIN_DIR);
-    let controller = lab
-        .device
-        .run(|| Ok(controller::start(&parsed, &pins, LoadOptions::default())?))?;
-    Ok(Middle::Ours {
-        controller: Box::new(controller),
-        pins,
-    })
-}
-
-/// Timers are long, so that no session ends while a figure is taken.
-pub fn configuration(attach: &str, max_sessions: u32, instances: u32) -> String {
-    let mut text = format!(
-        r#"[node]
-uplink = ["{UPLINK}"]
-attach = "{attach}"
-max_sessions = {max_sessions}
-
-[[vpc]]
-name = "main"
-cidrs = ["10.20.0.0/16", "10.40.0.0/16"]
-internet_gateway = true
-
-  [[vpc.subnet]]
-  name = "public-a"
-  cidr = "10.20.0.0/16"
-  interface = "{INSIDE}"
-  route_table = "public"
-
-  [[vpc.subnet]]
-  name = "private-a"
-  cidr = "10.40.2.0/24"
-  interface = "{INSIDE}"
-  route_table = "private"
-
-  [[vpc.route_table]]
-  name = "public"
-  routes = [{{ destination = "0.0.0.0/0", target = "internet-gateway" }}]
-
-  [[vpc.route_table]]
-  name = "private"
-  routes = [{{ destination = "0.0.0.0/0", target = "nat-gateway:egress" }}]
-
-  [[vpc.nat_gateway]]
-  name = "egress"
-  subnet = "public-a"
-  private_ip = "10.20.255.100"
-  public_ips = ["{GATEWAY_PUBLIC}"]
-  timeouts = {{ udp = 7200, udp_stream = 7200 }}
-"#
-    );
-    for number in 0..instances {
-        text += &format!(
-            "\n  [[vpc.instance]]\n  name = \"host-{number}\"\n  subnet = \"public-a\"\n  private_ip = \"{}\"\n  public_ip = \"{}\"\n",
-            instance(FIRST_INSTANCE, number),
-            instance(FIRST_PUBLIC, number)
-        );
-    }
-    text
 }

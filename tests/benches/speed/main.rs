@@ -7,18 +7,29 @@
 mod channels;
 mod conntrack;
 mod contender;
+mod control;
 mod core;
+mod cores;
 mod figures;
 mod flows;
 mod forwarding;
+mod html;
 mod lab;
+mod machine;
+mod memory;
 mod new_sessions;
+mod ours;
 mod packets;
 mod paths;
 mod peer;
 #[path = "../../../nat-ebpf/src/generator/plan.rs"]
 mod plan;
+mod programs;
 mod run;
+#[path = "../../verifier/programs.rs"]
+mod sizes;
+mod svg;
+mod tcp;
 mod text;
 mod traffic;
 

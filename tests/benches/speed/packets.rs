@@ -4,8 +4,11 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use nat_tests::packets::{PacketBuilder, fragments_of, tcp_flags};
 
 use crate::{
-    contender::{FIRST_PUBLIC, GATEWAY_PUBLIC},
-    lab::{CLIENT, FIRST_INSTANCE, Lab, OWN_PUBLIC, Side},
+    lab::{
+        CLIENT, FIRST_INSTANCE, Lab, OWN_PUBLIC,
+        Side::{self, Inside, Outside},
+    },
+    ours::{FIRST_PUBLIC, GATEWAY_PUBLIC},
 };
 
 const REMOTE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 18, 200, 1), 443);
@@ -46,6 +49,7 @@ pub struct Path {
 }
 
 pub fn paths() -> Vec<Path> {
+    use End::{Drop, Forward, Pass};
     let client = |port| SocketAddrV4::new(CLIENT, port);
     let public = |port| SocketAddrV4::new(GATEWAY_PUBLIC, port);
     let instance = SocketAddrV4::new(FIRST_INSTANCE, 5000);
@@ -53,15 +57,15 @@ pub fn paths() -> Vec<Path> {
     let udp_out = out(&PacketBuilder::udp(client(40_001), REMOTE));
     let tcp = |flags| PacketBuilder::tcp(client(40_002), REMOTE).flags(flags);
     let opened = vec![
-        (Side::Inside, out(&tcp(tcp_flags::SYN))),
+        (Inside, out(&tcp(tcp_flags::SYN))),
         (
-            Side::Outside,
+            Outside,
             back(
                 &PacketBuilder::tcp(REMOTE, public(40_002)).flags(tcp_flags::SYN | tcp_flags::ACK),
             ),
         ),
     ];
-    let made = || vec![(Side::Inside, udp_out.clone())];
+    let made = || vec![(Inside, udp_out.clone())];
     let quoted = PacketBuilder::udp(public(40_001), REMOTE)
         .payload_len(PAYLOAD)
         .build();
@@ -73,11 +77,8 @@ pub fn paths() -> Vec<Path> {
     )
     .quoting(&quoted, Some(60))
     .build();
-    let mut pieces = fragments_of(
-        &out(&PacketBuilder::udp(client(40_003), REMOTE).payload_len(3 * PAYLOAD)),
-        PAYLOAD,
-    )
-    .into_iter();
+    let long = PacketBuilder::udp(client(40_003), REMOTE).payload_len(3 * PAYLOAD);
+    let mut pieces = fragments_of(&addressed(long.build(), Inside), PAYLOAD).into_iter();
     let (first, later) = (
         pieces.next().unwrap_or_default(),
         pieces.next().unwrap_or_default(),
@@ -92,8 +93,6 @@ pub fn paths() -> Vec<Path> {
         end,
         before,
     };
-    use End::{Drop, Forward, Pass};
-    use Side::{Inside, Outside};
     vec![
         path("out, UDP session", Inside, udp_out.clone(), Forward, made()),
         path(
@@ -134,7 +133,7 @@ pub fn paths() -> Vec<Path> {
         path(
             "in, ICMP error about a session",
             Outside,
-            addressed(error, Side::Outside),
+            addressed(error, Outside),
             Forward,
             made(),
         ),
@@ -174,11 +173,11 @@ pub fn paths() -> Vec<Path> {
 }
 
 fn out(packet: &PacketBuilder) -> Vec<u8> {
-    addressed(packet.clone().payload_len(PAYLOAD).build(), Side::Inside)
+    addressed(packet.clone().payload_len(PAYLOAD).build(), Inside)
 }
 
 fn back(packet: &PacketBuilder) -> Vec<u8> {
-    addressed(packet.clone().payload_len(PAYLOAD).build(), Side::Outside)
+    addressed(packet.clone().payload_len(PAYLOAD).build(), Outside)
 }
 
 /// To the device, from the host at that end.

@@ -1,7 +1,7 @@
 //! What is asked for on the command line, and the run through all themes.
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -10,7 +10,15 @@ use clap::Parser;
 use nix::unistd::geteuid;
 
 use crate::{
-    conntrack, contender::Kind, figures::Table, forwarding, new_sessions, paths, peer::Peer, text,
+    conntrack,
+    contender::Kind,
+    control, core, cores,
+    figures::Table,
+    forwarding, html,
+    machine::{Machine, Report},
+    memory, new_sessions, paths,
+    peer::Peer,
+    programs, tcp, text,
 };
 
 /// How fast it is, beside what else could be in its place
@@ -22,7 +30,11 @@ pub struct Arguments {
     /// Fewer flows, fewer and shorter rounds
     #[arg(long)]
     quick: bool,
-    /// Only this theme (may be given more than once): forwarding
+    /// Keep everything else off all cores while a rate is measured: other work on the machine has to wait
+    #[arg(long)]
+    alone: bool,
+    /// Only this theme (may be given more than once): forwarding, new-sessions, tcp, paths, programs, memory,
+    /// cores, control
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Only these numbers of flows
@@ -40,6 +52,12 @@ pub struct Arguments {
     /// Write all figures with their samples there
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the report with plots there
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Where the report goes when nobody says
+    #[arg(long, env = "NAT_BENCH_FOLDER", value_name = "FOLDER", hide = true)]
+    folder: Option<PathBuf>,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -54,10 +72,15 @@ pub struct Run {
 }
 
 type Theme = (&'static str, fn(&Run) -> Result<Vec<Table>>);
-const THEMES: [Theme; 3] = [
+const THEMES: [Theme; 8] = [
     ("forwarding", forwarding::measure),
     ("new-sessions", new_sessions::measure),
+    ("tcp", tcp::measure),
     ("paths", paths::measure),
+    ("programs", programs::measure),
+    ("memory", memory::measure),
+    ("cores", cores::measure),
+    ("control", control::measure),
 ];
 
 /// Takes all figures that were asked for and shows them.
@@ -77,6 +100,9 @@ pub fn all(arguments: Arguments) -> Result<()> {
             bail!("--only {name}: there is no such theme; there are {known}");
         }
     }
+    if arguments.alone {
+        core::be_alone();
+    }
     let run = Run {
         arguments,
         begun: Instant::now(),
@@ -90,20 +116,32 @@ pub fn all(arguments: Arguments) -> Result<()> {
             None
         }
     };
+    let mut failed = Vec::new();
+    let mut machine = Machine::now()?;
+    println!("{}", machine.text());
     let mut tables = Vec::new();
     for (name, measure) in THEMES {
-        if run.arguments.only.is_empty() || run.arguments.only.iter().any(|each| each == name) {
-            let found = measure(&run).with_context(|| format!("theme {name}"))?;
-            for table in &found {
-                println!("{}", text::table(table));
+        if !run.arguments.only.is_empty() && !run.arguments.only.iter().any(|each| each == name) {
+            continue;
+        }
+        match measure(&run) {
+            Ok(found) => {
+                for table in &found {
+                    println!("{}", text::table(table));
+                }
+                tables.extend(found);
             }
-            tables.extend(found);
+            // The other themes' figures are worth having.
+            Err(error) => {
+                eprintln!("error: theme {name}: {error:#}");
+                failed.push(name);
+            }
         }
     }
-    if let Some(path) = &run.arguments.json {
-        let text = serde_json::to_string_pretty(&tables)?;
-        fs::write(path, text).with_context(|| path.display().to_string())?;
-    }
+    machine.end()?;
+    println!("{}", machine.text());
+    run.write(&Report { machine, tables })?;
+    ensure!(failed.is_empty(), "no figures of {}", failed.join(", "));
     Ok(())
 }
 
@@ -111,6 +149,31 @@ impl Run {
     /// Progress.
     pub fn say(&self, line: &str) {
         eprintln!("[{:>5.0} s] {line}", self.begun.elapsed().as_secs_f64());
+    }
+
+    fn write(&self, report: &Report) -> Result<()> {
+        let arguments = &self.arguments;
+        if let Some(path) = &arguments.json {
+            write(path, &serde_json::to_string_pretty(report)?)?;
+        }
+        let usual = arguments
+            .folder
+            .as_ref()
+            .map(|folder| folder.join("report.html"));
+        if let Some(path) = arguments.html.clone().or(usual) {
+            write(&path, &html::page(report))?;
+            println!("report: {}", path.display());
+        }
+        Ok(())
+    }
+
+    pub fn is_quick(&self) -> bool {
+        self.arguments.quick
+    }
+
+    /// Exchanges of a byte in a round.
+    pub fn exchanges(&self) -> usize {
+        if self.arguments.quick { 10_000 } else { 50_000 }
     }
 
     pub fn rounds(&self) -> usize {
@@ -135,6 +198,15 @@ impl Run {
         }
     }
 
+    /// Sessions where it is about many.
+    pub fn many(&self) -> u64 {
+        if self.arguments.quick {
+            100_000
+        } else {
+            1_000_000
+        }
+    }
+
     /// Numbers of flows.
     pub fn levels(&self) -> Vec<u64> {
         if !self.arguments.flows.is_empty() {
@@ -149,8 +221,10 @@ impl Run {
 
     pub fn flows_label(&self, flows: u64) -> String {
         let amount = match flows {
-            _ if flows >= 1_000_000 && flows % 1_000_000 == 0 => format!("{}M", flows / 1_000_000),
-            _ if flows >= 1_000 && flows % 1_000 == 0 => format!("{}k", flows / 1_000),
+            _ if flows >= 1_000_000 && flows.is_multiple_of(1_000_000) => {
+                format!("{}M", flows / 1_000_000)
+            }
+            _ if flows >= 1_000 && flows.is_multiple_of(1_000) => format!("{}k", flows / 1_000),
             _ => flows.to_string(),
         };
         format!("{amount} flow{}", if flows == 1 { "" } else { "s" })
@@ -200,6 +274,16 @@ impl Run {
         );
         Ok(())
     }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    fs::write(path, text).with_context(|| path.display().to_string())
 }
 
 fn available_memory() -> Result<u64> {

@@ -10,8 +10,10 @@ use aya::{
     util::nr_cpus,
 };
 
+use nat_tests::netns::Namespace;
+
 use crate::{
-    core::hold_core,
+    core::{Quiet, hold_core},
     lab::{Lab, Side},
     plan::{Plan, Position, Seen},
 };
@@ -33,6 +35,10 @@ unsafe impl Pod for Seen {}
 /// The generator and the sinks of one lab.
 pub struct Traffic {
     ebpf: Ebpf,
+    /// The nodes inside and outside, and their interfaces.
+    ends: [(Namespace, &'static str); 2],
+    /// Packets per second of a core when it was last used: how many to send in a time.
+    last: Option<f64>,
 }
 
 /// How much to send on each core.
@@ -78,13 +84,20 @@ impl Traffic {
             node.run(|| Ok(sink.attach(device, XdpMode::Driver)?))
                 .with_context(|| format!("the sink on {device}"))?;
         }
-        Ok(Self { ebpf })
+        let ends = [Side::Inside, Side::Outside].map(|side| {
+            let (node, device) = lab.end(side);
+            (node.clone(), device)
+        });
+        Ok(Self {
+            ebpf,
+            ends,
+            last: None,
+        })
     }
 
     /// Sends from that end, on these cores at once, and waits until all of it has been dealt with.
     pub fn send(
         &mut self,
-        lab: &Lab,
         from: Side,
         plan: &Plan,
         amount: Amount,
@@ -95,15 +108,21 @@ impl Traffic {
         let mut positions: PerCpuArray<_, Position> = self.map("POSITION")?;
         positions.set(0, PerCpuValues::try_from(starts()?)?, 0)?;
         let before = self.seen()?;
-        let (node, device) = lab.end(from);
+        let [inside, outside] = &self.ends;
+        let (node, device) = match from {
+            Side::Inside => inside,
+            Side::Outside => outside,
+        };
         let index = node.index(device)?;
         let generator: &Xdp = program(&mut self.ebpf, "generate")?;
+        let quiet = Quiet::except(cores);
+        let last = self.last;
         let begin = std::sync::Barrier::new(cores.len());
         let one = |core: usize| {
             node.run(|| {
                 let _held = hold_core(core)?;
                 begin.wait();
-                push(generator, index, amount)
+                push(generator, index, amount, last)
             })
         };
         let outcomes: Vec<Result<(u64, f64)>> = std::thread::scope(|scope| {
@@ -120,6 +139,7 @@ impl Traffic {
                 })
                 .collect()
         });
+        drop(quiet);
         let mut sum = Sent {
             sent: 0,
             received: 0,
@@ -128,6 +148,9 @@ impl Traffic {
         };
         for outcome in outcomes {
             let (sent, per_second) = outcome?;
+            if sent >= u64::from(TRIAL) {
+                self.last = Some(per_second);
+            }
             sum.sent += sent;
             sum.sent_per_second += per_second;
         }
@@ -176,31 +199,40 @@ where
 fn starts() -> Result<Vec<Position>> {
     let cores = nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
     let start = |core| Position {
-        random: 0x9e37_79b9_7f4a_7c15 * (core as u64 + 1),
+        random: scattered(core as u64 + 1),
         ..Position::default()
     };
     Ok((0..cores).map(start).collect())
 }
 
+/// SplitMix64: neighbouring numbers become ones that have nothing to do with each other. The generator's
+/// own steps are linear, and would keep what related starts have in common.
+fn scattered(number: u64) -> u64 {
+    let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
 /// Sends so much; how many that were, and how many in a second.
-fn push(generator: &Xdp, interface: u32, amount: Amount) -> Result<(u64, f64)> {
-    let (mut sent, mut seconds) = (0, 0.0);
-    let mut left = match amount {
-        Amount::Packets(packets) => packets,
-        Amount::Time(time) => {
-            let one = call(generator, interface, TRIAL)?;
-            sent += u64::from(TRIAL);
-            seconds += one * f64::from(TRIAL);
-            (time.as_secs_f64() / one) as u64
+fn push(generator: &Xdp, interface: u32, amount: Amount, last: Option<f64>) -> Result<(u64, f64)> {
+    let mut trial = 0;
+    let mut left = match (amount, last) {
+        (Amount::Packets(packets), _) => packets,
+        (Amount::Time(time), Some(rate)) => (time.as_secs_f64() * rate) as u64,
+        (Amount::Time(time), None) => {
+            trial = TRIAL;
+            (time.as_secs_f64() / call(generator, interface, TRIAL)?) as u64
         }
     };
+    let (mut sent, mut seconds) = (0, 0.0);
     while left > 0 {
         let packets = left.min(u64::from(u32::MAX)) as u32;
         seconds += call(generator, interface, packets)? * f64::from(packets);
         sent += u64::from(packets);
         left -= u64::from(packets);
     }
-    Ok((sent, sent as f64 / seconds))
+    Ok((sent + u64::from(trial), sent as f64 / seconds))
 }
 
 /// One call for so many packets; how many seconds each took, by the kernel's clock around its loop. The
