@@ -27,7 +27,7 @@ pub use policy::{
 pub use session::{Holds, Mark, Session, SessionKey};
 
 /// Names the folder the maps are pinned in.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Names of the maps, as in the object file and as pin names.
 pub mod names {
@@ -97,8 +97,10 @@ pub const CLAIM_STAGE: u32 = 1;
 pub const ERROR_STAGE: u32 = 2;
 /// Index of its program for fragments.
 pub const FRAGMENT_STAGE: u32 = 3;
+/// Index of its program for packets that are too big, at TC alone.
+pub const CUT_STAGE: u32 = 4;
 /// How many stages there are.
-pub const STAGES: u32 = 4;
+pub const STAGES: u32 = 5;
 
 /// Keys of forward halves in one run of the expiry program, at most.
 pub const EXPIRE_BATCH: usize = 32;
