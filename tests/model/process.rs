@@ -47,30 +47,30 @@ impl Model {
             (Output::Cut(_), Some(way)) => cut(frame, self.config.mtu(way.egress)),
             _ => None,
         };
-        let released = if is_first(&ip) && self.remember(&packet, way, &output) {
+        let waited = if is_first(&ip) && self.remember(&packet, way, &output) {
             self.released(&packet)
         } else {
             Vec::new()
         };
-        let has_released = !released.is_empty();
-        // What is cut comes in behind the fragments that waited.
+        if waited.is_empty() && fragments.is_none() {
+            return Ok(output);
+        }
+        let is_release = !waited.is_empty();
         let mut outputs = Vec::new();
         if fragments.is_none() {
             outputs.push(output);
         }
-        for (ingress, frame) in released {
+        for (ingress, frame) in waited {
             outputs.push(self.process(now, ingress, &frame, &mut Choice::Own)?);
         }
-        let is_cut = fragments.is_some();
+        // What is cut comes in behind those that waited.
         for fragment in fragments.unwrap_or_default() {
             outputs.push(self.process(now, ingress, &fragment, choice)?);
         }
-        if has_released {
-            return Ok(Output::Release(flat(outputs)));
-        }
-        Ok(match outputs.pop() {
-            Some(output) if !is_cut => output,
-            last => Output::Cut(outputs.into_iter().chain(last).collect()),
+        Ok(if is_release {
+            Output::Release(flat(outputs))
+        } else {
+            Output::Cut(outputs)
         })
     }
 
