@@ -132,6 +132,7 @@ fn xdp_way<const STAGE: u32>(context: XdpContext, next: &mut NextHop) -> u32 {
             _ => xdp_action::XDP_DROP,
         };
     }
+    let context = packet.program_context();
     match next.verdict {
         // The TC program sees it next, and counts it.
         Verdict::Pass => xdp_action::XDP_PASS,
@@ -146,24 +147,9 @@ fn xdp_way<const STAGE: u32>(context: XdpContext, next: &mut NextHop) -> u32 {
             forward::redirect(next.interface) as u32
         }
         Verdict::Consumed | Verdict::Cut => xdp_action::XDP_DROP,
-        Verdict::Error => go_on_as(
-            &XDP_STAGES,
-            packet.program_context(),
-            ERROR_STAGE,
-            xdp_action::XDP_DROP,
-        ),
-        Verdict::Fragment => go_on_as(
-            &XDP_STAGES,
-            packet.program_context(),
-            FRAGMENT_STAGE,
-            xdp_action::XDP_DROP,
-        ),
-        Verdict::Claim => go_on_as(
-            &XDP_STAGES,
-            packet.program_context(),
-            CLAIM_STAGE,
-            xdp_action::XDP_DROP,
-        ),
+        Verdict::Error => go_on_as(&XDP_STAGES, context, ERROR_STAGE, xdp_action::XDP_DROP),
+        Verdict::Fragment => go_on_as(&XDP_STAGES, context, FRAGMENT_STAGE, xdp_action::XDP_DROP),
+        Verdict::Claim => go_on_as(&XDP_STAGES, context, CLAIM_STAGE, xdp_action::XDP_DROP),
     }
 }
 
@@ -188,6 +174,7 @@ fn tc_way<const STAGE: u32>(context: TcContext, next: &mut NextHop) -> i32 {
             _ => TC_ACT_SHOT,
         };
     }
+    let context = packet.program_context();
     match next.verdict {
         // PIPE lets programs and filters of others see what is not ours.
         Verdict::Pass | Verdict::HandUp => count(Counter::Passed, TC_ACT_PIPE),
@@ -202,27 +189,11 @@ fn tc_way<const STAGE: u32>(context: TcContext, next: &mut NextHop) -> i32 {
         Verdict::Consumed => TC_ACT_SHOT,
         Verdict::Cut => {
             cut::for_mtu(next.mtu);
-            let context = packet.program_context();
             go_on_as(&TC_STAGES, context, CUT_STAGE, TC_ACT_SHOT)
         }
-        Verdict::Error => go_on_as(
-            &TC_STAGES,
-            packet.program_context(),
-            ERROR_STAGE,
-            TC_ACT_SHOT,
-        ),
-        Verdict::Fragment => go_on_as(
-            &TC_STAGES,
-            packet.program_context(),
-            FRAGMENT_STAGE,
-            TC_ACT_SHOT,
-        ),
-        Verdict::Claim => go_on_as(
-            &TC_STAGES,
-            packet.program_context(),
-            CLAIM_STAGE,
-            TC_ACT_SHOT,
-        ),
+        Verdict::Error => go_on_as(&TC_STAGES, context, ERROR_STAGE, TC_ACT_SHOT),
+        Verdict::Fragment => go_on_as(&TC_STAGES, context, FRAGMENT_STAGE, TC_ACT_SHOT),
+        Verdict::Claim => go_on_as(&TC_STAGES, context, CLAIM_STAGE, TC_ACT_SHOT),
     }
 }
 

@@ -265,14 +265,10 @@ fn send<H: Hook>(
     };
     let length = hook.mtu_length(packet);
     if let Err(reason) = forward::find_next_hop(hook, &plan.to, length, side, next) {
-        if matches!(reason, DropReason::TooBig) {
-            plan.answer = refuse::too_big(hook, next.mtu);
-            if plan.answer == Answer::NONE && !hook.is_train() {
-                next.verdict = H::TOO_BIG;
-                return Ok(());
-            }
-        }
-        return Err(reason);
+        return match reason {
+            DropReason::TooBig => refuse::too_big(hook, plan, next),
+            other => Err(other),
+        };
     }
     if !matches!(next.verdict, Verdict::Forward) {
         return Ok(());
