@@ -91,6 +91,11 @@ on_both_hooks! {
     rfc4787_req10_payloads_are_left_alone => super::rfc::udp::rfc4787_req10_payloads_are_left_alone;
     rfc4787_req11_exhaustion_changes_neither_mapping_nor_filtering => super::rfc::udp::rfc4787_req11_exhaustion_changes_neither_mapping_nor_filtering;
     rfc4787_req13_too_big_with_df_is_told_the_mtu => super::rfc::udp::rfc4787_req13_too_big_with_df_is_told_the_mtu;
+    rfc4787_req13a_too_big_without_df_is_cut_both_ways => super::rfc::too_big::rfc4787_req13a_too_big_without_df_is_cut_both_ways;
+    rfc791_fragments_have_the_options_that_are_to_be_copied => super::rfc::too_big::rfc791_fragments_have_the_options_that_are_to_be_copied;
+    rfc791_a_fragment_that_is_too_big_is_cut_further => super::rfc::too_big::rfc791_a_fragment_that_is_too_big_is_cut_further;
+    rfc6864_what_is_cut_here_gets_an_identification_of_its_own => super::rfc::too_big::rfc6864_what_is_cut_here_gets_an_identification_of_its_own;
+    an_icmp_error_that_is_too_big_is_dropped => super::rfc::too_big::an_icmp_error_that_is_too_big_is_dropped;
     rfc3022_no_private_address_leaves_by_the_uplink => super::rfc::udp::rfc3022_no_private_address_leaves_by_the_uplink;
     rfc6864_a_whole_datagram_keeps_its_identification => super::rfc::udp::rfc6864_a_whole_datagram_keeps_its_identification;
     rfc6864_first_fragments_of_two_hosts_get_different_identifications => super::rfc::udp::rfc6864_first_fragments_of_two_hosts_get_different_identifications;
@@ -111,7 +116,7 @@ on_both_hooks! {
     rfc4787_req12_icmp_never_removes_a_mapping => super::rfc::icmp::rfc4787_req12_icmp_never_removes_a_mapping;
     rfc5508_req1_a_ping_and_its_answer_pass => super::rfc::icmp::rfc5508_req1_a_ping_and_its_answer_pass;
     rfc5508_req2_a_query_session_lives_for_60_seconds => super::rfc::icmp::rfc5508_req2_a_query_session_lives_for_60_seconds;
-    rfc5508_req3_an_error_with_a_wrong_checksum_stays_wrong => super::rfc::icmp::rfc5508_req3_an_error_with_a_wrong_checksum_stays_wrong;
+    rfc5508_req3_an_error_with_a_wrong_checksum_is_dropped => super::rfc::icmp::rfc5508_req3_an_error_with_a_wrong_checksum_is_dropped;
     rfc5508_req3a_a_quote_with_a_wrong_ip_checksum_is_dropped => super::rfc::icmp::rfc5508_req3a_a_quote_with_a_wrong_ip_checksum_is_dropped;
     rfc5508_req3b_ip_options_in_a_quote_are_skipped => super::rfc::icmp::rfc5508_req3b_ip_options_in_a_quote_are_skipped;
     rfc5508_req3c_a_quoted_transport_checksum_is_not_validated => super::rfc::icmp::rfc5508_req3c_a_quoted_transport_checksum_is_not_validated;

@@ -139,6 +139,9 @@ on_every_hook! {
     path_mtu::udp_is_told_of_a_narrow_link_behind_the_edge,
     path_mtu::rfc4787_req13_the_edge_tells_the_inside_of_its_narrow_uplink,
     path_mtu::the_edge_tells_the_outside_of_a_narrow_link_inside,
+    path_mtu::rfc4787_req13a_datagrams_that_may_be_cut_leave_by_a_narrow_uplink,
+    path_mtu::rfc4787_req13a_datagrams_that_may_be_cut_reach_a_narrow_link_inside,
+    path_mtu::a_jumbo_datagram_is_cut_into_many,
     restart::mappings_and_forwards_outlive_their_controller,
     restart::a_new_controller_takes_up_new_forwards,
 }

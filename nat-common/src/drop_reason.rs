@@ -27,7 +27,7 @@ macro_rules! drop_reasons {
 }
 
 drop_reasons! {
-    Malformed = 0, "malformed", "The IPv4 or transport header is truncated or contradicts itself.";
+    Malformed = 0, "malformed", "The IPv4 or transport header is truncated or contradicts itself, or a checksum of an ICMP error is wrong.";
     SpoofedSource = 1, "spoofed_source", "The source address belongs to no subnet of this interface.";
     NoRoute = 2, "no_route", "The subnet's route table has no route to the destination.";
     Blackhole = 3, "blackhole", "The route to the destination is a blackhole.";

@@ -14,6 +14,7 @@ pub mod address;
 pub mod checksum;
 pub mod claim;
 pub mod clock;
+pub mod cut;
 pub mod deterministic;
 pub mod drop_reason;
 pub mod flow;

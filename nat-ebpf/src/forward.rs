@@ -44,6 +44,14 @@ pub trait Hook: Reshape {
     const IS_TC: bool;
     /// This hook can send to a next hop, resolved or not, behind this interface.
     fn can_deliver(&self, resolved: bool, egress: &Interface) -> bool;
+    /// What happens to a packet that is too big for its next hop and may be fragmented.
+    const TOO_BIG: Verdict;
+    /// Copies `length` bytes from `offset` on to `to`; false when there are less.
+    ///
+    /// # Safety
+    ///
+    /// `context` is the program's own of this hook, and there is room for so many bytes at `to`.
+    unsafe fn copy(context: *mut c_void, offset: u32, to: *mut u8, length: u32) -> bool;
     /// This hook can let fragments wait for the first one of their datagram.
     const HOLDS_FRAGMENTS: bool;
     /// Lets a fragment of this datagram wait, or leaves it to a hook that can.

@@ -7,7 +7,7 @@ use nat_common::{
     flow::Flow,
     icmp_error::{self, Quote, Translated},
     map_types::{Interface, SessionKey},
-    parse::Ipv4Packet,
+    parse::{IPV4_OFFSET, Ipv4Packet},
     sessions::{self, Found},
     tables::Side,
 };
@@ -15,7 +15,7 @@ use nat_common::{
 use crate::{
     forward::{Hook, NextHop, find_next_hop},
     kernel_tables::KernelTables,
-    settings,
+    settings, sum,
     verdict::Verdict,
 };
 
@@ -79,6 +79,10 @@ pub fn forward<H: Hook>(
     [out, back]: &[Way; 2],
     next: &mut NextHop,
 ) -> Result<(), DropReason> {
+    // RFC 5508 REQ-3.
+    if !has_right_checksum(hook, packet) {
+        return Err(DropReason::Malformed);
+    }
     hook.reach(HEADERS);
     let quote = icmp_error::quote(hook, packet)?;
     let mut to = Translated {
@@ -137,6 +141,15 @@ pub fn forward<H: Hook>(
     }
     icmp_error::apply(hook, packet, &quote, &to).ok_or(DropReason::Malformed)?;
     hook.complete(next).ok_or(DropReason::Malformed)
+}
+
+/// Of the whole message. Longer ones than are summed up don't exist: RFC 1812, 4.3.2.3 ends errors at
+/// 576 bytes.
+#[inline(always)]
+fn has_right_checksum<H: Hook>(hook: &H, packet: &Ipv4Packet) -> bool {
+    let length = IPV4_OFFSET + packet.total_length - packet.transport_offset;
+    let sum = sum::of(hook, packet.transport_offset as u32, length as u32);
+    sum.is_some_and(|sum| sum.folded() == u16::MAX)
 }
 
 /// What the quoted packet's other end is on this NAT's other side: the session of its answers.

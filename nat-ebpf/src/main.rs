@@ -4,9 +4,9 @@
 //! moment ago -> [`pipeline`] (identify) -> [`leave`] (its source)
 //! -> [`arrive`] (its destination) -> [`forward`] -> the verdict table below. Both sides of a
 //! translation look into [`kernel_tables`] and [`policy_maps`]; ICMP errors go through [`icmp_error`],
-//! fragments through [`fragments`]. [`refuse`] answers dropped packets, [`arp`] for the public IPs.
+//! fragments through [`fragments`], what is too big through [`cut`]. [`refuse`] answers dropped packets, [`arp`] for the public IPs.
 //! [`strangers`] are the host's; [`room`] is made in a full table. [`expire`] is run by the controller,
-//! [`counters`] and [`events`] tell what happened, [`bounds`] and [`settings`] serve all.
+//! [`counters`] and [`events`] tell what happened, [`bounds`], [`sum`] and [`settings`] serve all.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -22,6 +22,7 @@ mod arrive;
 mod atomics;
 mod bounds;
 mod counters;
+mod cut;
 mod events;
 mod expire;
 mod flow_cache;
@@ -39,6 +40,7 @@ mod refuse;
 mod room;
 mod settings;
 mod strangers;
+mod sum;
 mod tc_packet;
 mod ticket;
 mod verdict;
@@ -53,7 +55,7 @@ use aya_ebpf::{
 };
 use nat_common::{
     drop_reason::DropReason,
-    map_types::{CLAIM_STAGE, Counter, ERROR_STAGE, FRAGMENT_STAGE, MAIN_STAGE, STAGES},
+    map_types::{CLAIM_STAGE, CUT_STAGE, Counter, ERROR_STAGE, FRAGMENT_STAGE, MAIN_STAGE, STAGES},
 };
 
 use crate::{
@@ -140,6 +142,7 @@ fn xdp_way<const STAGE: u32>(context: XdpContext, next: &mut NextHop) -> u32 {
             _ => xdp_action::XDP_DROP,
         };
     }
+    let context = packet.program_context();
     match next.verdict {
         // The TC program sees it next, and counts it.
         Verdict::Pass => xdp_action::XDP_PASS,
@@ -153,25 +156,10 @@ fn xdp_way<const STAGE: u32>(context: XdpContext, next: &mut NextHop) -> u32 {
             counters::count(Counter::Translated, 1);
             forward::redirect(next.interface) as u32
         }
-        Verdict::Consumed => xdp_action::XDP_DROP,
-        Verdict::Error => go_on_as(
-            &XDP_STAGES,
-            packet.program_context(),
-            ERROR_STAGE,
-            xdp_action::XDP_DROP,
-        ),
-        Verdict::Fragment => go_on_as(
-            &XDP_STAGES,
-            packet.program_context(),
-            FRAGMENT_STAGE,
-            xdp_action::XDP_DROP,
-        ),
-        Verdict::Claim => go_on_as(
-            &XDP_STAGES,
-            packet.program_context(),
-            CLAIM_STAGE,
-            xdp_action::XDP_DROP,
-        ),
+        Verdict::Consumed | Verdict::Cut => xdp_action::XDP_DROP,
+        Verdict::Error => go_on_as(&XDP_STAGES, context, ERROR_STAGE, xdp_action::XDP_DROP),
+        Verdict::Fragment => go_on_as(&XDP_STAGES, context, FRAGMENT_STAGE, xdp_action::XDP_DROP),
+        Verdict::Claim => go_on_as(&XDP_STAGES, context, CLAIM_STAGE, xdp_action::XDP_DROP),
     }
 }
 
@@ -203,6 +191,7 @@ fn tc_way<const STAGE: u32>(context: TcContext, next: &mut NextHop) -> i32 {
             _ => TC_ACT_SHOT,
         };
     }
+    let context = packet.program_context();
     match next.verdict {
         // PIPE lets programs and filters of others see what is not ours.
         Verdict::Pass | Verdict::HandUp => count(Counter::Passed, TC_ACT_PIPE),
@@ -215,25 +204,24 @@ fn tc_way<const STAGE: u32>(context: TcContext, next: &mut NextHop) -> i32 {
             forward::redirect_to_neighbour(next) as i32
         }
         Verdict::Consumed => TC_ACT_SHOT,
-        Verdict::Error => go_on_as(
-            &TC_STAGES,
-            packet.program_context(),
-            ERROR_STAGE,
-            TC_ACT_SHOT,
-        ),
-        Verdict::Fragment => go_on_as(
-            &TC_STAGES,
-            packet.program_context(),
-            FRAGMENT_STAGE,
-            TC_ACT_SHOT,
-        ),
-        Verdict::Claim => go_on_as(
-            &TC_STAGES,
-            packet.program_context(),
-            CLAIM_STAGE,
-            TC_ACT_SHOT,
-        ),
+        Verdict::Cut => {
+            cut::for_mtu(next.mtu);
+            go_on_as(&TC_STAGES, context, CUT_STAGE, TC_ACT_SHOT)
+        }
+        Verdict::Error => go_on_as(&TC_STAGES, context, ERROR_STAGE, TC_ACT_SHOT),
+        Verdict::Fragment => go_on_as(&TC_STAGES, context, FRAGMENT_STAGE, TC_ACT_SHOT),
+        Verdict::Claim => go_on_as(&TC_STAGES, context, CLAIM_STAGE, TC_ACT_SHOT),
     }
+}
+
+/// Packets in [`nat_tc`] that are too big for their next hop.
+#[classifier]
+#[inline(always)]
+pub fn nat_tc_cut(context: TcContext) -> i32 {
+    if !cut::run(&mut TcPacket::new(context)) {
+        counters::dropped(DropReason::TooBig);
+    }
+    TC_ACT_SHOT
 }
 
 /// Makes the session that a packet in [`nat_xdp`] needs, and starts that over.

@@ -262,10 +262,10 @@ fn send<H: Hook>(
     if flow_cache::next_hop(hook, &plan.to, plan.inward, length, next) {
         next.verdict = Verdict::Forward;
     } else if let Err(reason) = forward::find_next_hop(hook, &plan.to, length, plan.side(), next) {
-        if matches!(reason, DropReason::TooBig) {
-            plan.answer = refuse::too_big(hook, next.mtu);
-        }
-        return Err(reason);
+        return match reason {
+            DropReason::TooBig => refuse::too_big(hook, plan, next),
+            other => Err(other),
+        };
     } else if matches!(next.verdict, Verdict::Forward) {
         flow_cache::remember_next_hop(hook, &plan.to, plan.inward, next);
     } else {

@@ -4,13 +4,19 @@
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 use nat_common::{
     clock::Tick,
+    drop_reason::DropReason,
     map_types::{Counter, Interface},
     parse::{self, IPV4_OFFSET, Transport},
     reply::{self, Answer},
     wire::Ipv4Header,
 };
 
-use crate::{counters, forward::Hook, policy_maps, settings};
+use crate::{
+    counters,
+    forward::{Hook, NextHop},
+    plan::Plan,
+    policy_maps, settings,
+};
 
 /// log2 of the ticks that make about a second.
 const SECOND_SHIFT: u32 = 3;
@@ -19,13 +25,18 @@ const SECOND_SHIFT: u32 = 3;
 #[map]
 static ICMP_ERRORS: PerCpuArray<[u32; 2]> = PerCpuArray::with_max_entries(1, 0);
 
-/// ICMP 3/4, when the packet says that it must not be fragmented.
+/// What becomes of a packet that is too big for its next hop: it is cut, or dropped with ICMP 3/4 when
+/// it says that it must not be fragmented. Trains are cut by nobody but the NIC.
 #[inline(always)]
-pub fn too_big<H: Hook>(hook: &H, mtu: u16) -> Answer {
-    match hook.load::<Ipv4Header>(IPV4_OFFSET) {
-        Some(header) if header.dont_fragment() => Answer::too_big(mtu),
-        _ => Answer::NONE,
+pub fn too_big<H: Hook>(hook: &H, plan: &mut Plan, next: &mut NextHop) -> Result<(), DropReason> {
+    let header = hook.load::<Ipv4Header>(IPV4_OFFSET);
+    if header.is_some_and(|header| header.dont_fragment()) {
+        plan.answer = Answer::too_big(next.mtu);
+    } else if !hook.is_train() {
+        next.verdict = H::TOO_BIG;
+        return Ok(());
     }
+    Err(DropReason::TooBig)
 }
 
 /// Turns the packet into its answer, if there is one to make; false when it is still to be dropped.

@@ -6,7 +6,10 @@ use core::ffi::c_void;
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC},
-    helpers::{bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_tail, bpf_skb_pull_data},
+    helpers::{
+        bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_tail, bpf_skb_load_bytes,
+        bpf_skb_pull_data,
+    },
     programs::TcContext,
 };
 use nat_common::{
@@ -149,7 +152,14 @@ impl Reshape for TcPacket {
 
 impl Hook for TcPacket {
     const IS_TC: bool = true;
+    const TOO_BIG: Verdict = Verdict::Cut;
     const HOLDS_FRAGMENTS: bool = true;
+
+    #[inline(always)]
+    unsafe fn copy(context: *mut c_void, offset: u32, to: *mut u8, length: u32) -> bool {
+        // SAFETY: the caller's.
+        unsafe { bpf_skb_load_bytes(context, offset, to.cast(), length) == 0 }
+    }
 
     #[inline(always)]
     fn hold(&mut self, key: &DatagramKey) -> Result<Verdict, DropReason> {

@@ -18,6 +18,8 @@ pub enum Verdict {
     Fragment,
     /// A session has to be made for it; then it comes in once more.
     Claim,
+    /// It is too big for its next hop, and may be fragmented: the program for those goes on.
+    Cut,
     /// Its content goes on in another packet: a fragment that waits, or that was sent in once more.
     Consumed,
 }

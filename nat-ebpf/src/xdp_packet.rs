@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
+    helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_load_bytes},
     programs::XdpContext,
 };
 use nat_common::{
@@ -113,7 +113,14 @@ impl Reshape for XdpPacket {
 
 impl Hook for XdpPacket {
     const IS_TC: bool = false;
+    const TOO_BIG: Verdict = Verdict::HandUp;
     const HOLDS_FRAGMENTS: bool = false;
+
+    #[inline(always)]
+    unsafe fn copy(context: *mut c_void, offset: u32, to: *mut u8, length: u32) -> bool {
+        // SAFETY: the caller's.
+        unsafe { bpf_xdp_load_bytes(context.cast(), offset, to.cast(), length) == 0 }
+    }
 
     #[inline(always)]
     fn hold(&mut self, _key: &DatagramKey) -> Result<Verdict, DropReason> {

@@ -9,7 +9,9 @@ use aya::{
     util::nr_cpus,
 };
 use aya_obj::{EbpfSectionKind, Object};
-use nat_common::map_types::{CLAIM_STAGE, ERROR_STAGE, FRAGMENT_STAGE, MAIN_STAGE, STAGES, names};
+use nat_common::map_types::{
+    CLAIM_STAGE, CUT_STAGE, ERROR_STAGE, FRAGMENT_STAGE, MAIN_STAGE, names,
+};
 
 use crate::{
     error::{Error, Result},
@@ -30,13 +32,15 @@ pub const END_PROGRAM: &str = "nat_end";
 /// The program that frees ports which have rested.
 pub const WAKE_PROGRAM: &str = "nat_wake";
 
-/// The stages of each hook with the programs' names behind the hook's own.
-const STAGE_PROGRAMS: [(u32, &str); STAGES as usize] = [
+/// The stages of both hooks with the programs' names behind the hook's own.
+const STAGE_PROGRAMS: [(u32, &str); 4] = [
     (MAIN_STAGE, ""),
     (CLAIM_STAGE, "_claim"),
     (ERROR_STAGE, "_error"),
     (FRAGMENT_STAGE, "_fragment"),
 ];
+/// The stage that only TC has.
+const CUT_PROGRAM: &str = "nat_tc_cut";
 
 /// How the programs are loaded.
 #[derive(Clone, Copy, Debug, Default)]
@@ -145,18 +149,23 @@ pub fn load(pins: &Pins, max_sessions: u32, options: LoadOptions) -> Result<Ebpf
             .try_clone()
             .map_err(Error::io("keeping a program"))?;
         set_stage(&mut ebpf, names::XDP_STAGES, stage, &xdp)?;
-        let tc: &mut SchedClassifier = program(&mut ebpf, &format!("{TC_PROGRAM}{suffix}"))?;
-        tc.load()?;
-        let tc = tc
-            .fd()?
-            .try_clone()
-            .map_err(Error::io("keeping a program"))?;
-        set_stage(&mut ebpf, names::TC_STAGES, stage, &tc)?;
+        load_tc_stage(&mut ebpf, stage, &format!("{TC_PROGRAM}{suffix}"))?;
     }
+    load_tc_stage(&mut ebpf, CUT_STAGE, CUT_PROGRAM)?;
     for name in [EXPIRE_PROGRAM, END_PROGRAM, WAKE_PROGRAM] {
         program::<SchedClassifier>(&mut ebpf, name)?.load()?;
     }
     Ok(ebpf)
+}
+
+fn load_tc_stage(ebpf: &mut Ebpf, stage: u32, name: &str) -> Result<()> {
+    let tc: &mut SchedClassifier = program(ebpf, name)?;
+    tc.load()?;
+    let tc = tc
+        .fd()?
+        .try_clone()
+        .map_err(Error::io("keeping a program"))?;
+    set_stage(ebpf, names::TC_STAGES, stage, &tc)
 }
 
 /// Puts a program where the others of its hook find it. In a running dataplane that replaces the one of

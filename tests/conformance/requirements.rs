@@ -75,6 +75,7 @@ pub const ALL: &[(&str, &[&str])] = &[
         &["fragments", "whole datagrams", "same fragments"],
     ),
     ("RFC 4884", &["extensions", "length"]),
+    ("RFC 791", &["pieces", "options", "fragments of fragments"]),
     (
         "RFC 792, 1122, 1812, 1191, 9293",
         &[

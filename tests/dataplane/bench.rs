@@ -134,8 +134,10 @@ pub enum Outcome {
     Reply(Vec<u8>),
     /// Waits for the first fragment of its datagram.
     Hold,
-    /// Sent in once more, with this many that waited for it.
-    Release(usize),
+    /// Cut, and its fragments sent in.
+    Cut,
+    /// Sent in once more, with those that waited for it.
+    Release,
 }
 
 impl Outcome {
@@ -156,7 +158,7 @@ impl Outcome {
             },
             Self::Reply(frame) => Actual::Reply(frame),
             Self::Hold => Actual::Hold,
-            Self::Release(_) => panic!("what was released has to be looked for"),
+            Self::Release | Self::Cut => panic!("what was sent in has to be looked for"),
         }
     }
 
@@ -167,14 +169,15 @@ impl Outcome {
         }
     }
 
-    /// `pass`, `forward`, `reply`, `hold`, `release` or the drop reason.
+    /// `pass`, `forward`, `reply`, `hold`, `cut`, `release` or the drop reason.
     pub fn verdict(&self) -> &'static str {
         match self {
             Self::Pass(_) => "pass",
             Self::Forward(_) => "forward",
             Self::Reply(_) => "reply",
             Self::Hold => "hold",
-            Self::Release(_) => "release",
+            Self::Cut => "cut",
+            Self::Release => "release",
             Self::Drop(reason) | Self::Refuse(reason, _) => reason,
         }
     }

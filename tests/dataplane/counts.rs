@@ -16,10 +16,14 @@ pub struct Counts {
     drops: PerCpuArray<MapData, u64>,
     counters: PerCpuArray<MapData, u64>,
     seen_drops: Vec<u64>,
-    seen_fragments: [u64; 2],
+    seen_fragments: [u64; 3],
 }
 
-const FRAGMENTS: [Counter; 2] = [Counter::FragmentsHeld, Counter::FragmentsReleased];
+const FRAGMENTS: [Counter; 3] = [
+    Counter::FragmentsHeld,
+    Counter::FragmentsReleased,
+    Counter::Fragmented,
+];
 
 impl Counts {
     /// Of the pinned maps; to be called in the namespace they are pinned in.
@@ -32,7 +36,7 @@ impl Counts {
             drops: open(names::DROPS)?,
             counters: open(names::COUNTERS)?,
             seen_drops: Vec::new(),
-            seen_fragments: [0; 2],
+            seen_fragments: [0; 3],
         };
         counts.settle(0);
         Ok(counts)
@@ -55,13 +59,16 @@ impl Counts {
 
     /// What became of the one packet since.
     pub fn change(&mut self) -> Outcome {
-        let [held, released] = self.seen_fragments;
+        let [held, released, cut] = self.seen_fragments;
         self.seen_fragments = self.fragments();
         if self.seen_fragments[1] > released {
-            return Outcome::Release((self.seen_fragments[1] - released) as usize);
+            return Outcome::Release;
         }
         if self.seen_fragments[0] > held {
             return Outcome::Hold;
+        }
+        if self.seen_fragments[2] > cut {
+            return Outcome::Cut;
         }
         let now = self.drops();
         let changed: Vec<_> = (0..now.len())
@@ -92,7 +99,7 @@ impl Counts {
             .collect()
     }
 
-    fn fragments(&self) -> [u64; 2] {
+    fn fragments(&self) -> [u64; 3] {
         FRAGMENTS.map(|counter| sum(&self.counters, counter as u32))
     }
 }

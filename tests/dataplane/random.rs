@@ -11,7 +11,7 @@ use nat_tests::{
         Actual, DropReason, Model, ModelConfig, Output, Profile, Side, Step, random_config,
         random_traffic, shrink,
     },
-    packets::{Packet, checksum_errors, protocol, translated_checksum_errors},
+    packets::{Packet, checksum_errors, join, protocol, translated_checksum_errors},
 };
 
 use crate::{
@@ -198,12 +198,14 @@ impl Judge {
             return Err(format!("dropped for {reason}"));
         }
         let released = match &outcome {
-            Outcome::Release(count) => Some(self.released(bench, ingress, frame, *count)?),
+            Outcome::Release | Outcome::Cut => Some(self.sent_in(bench, ingress, frame)?),
             _ => None,
         };
-        let actual = match &released {
-            Some(released) => Actual::Release(released.iter().map(Outcome::as_actual).collect()),
-            None => outcome.as_actual(),
+        let each = released.iter().flatten().map(Outcome::as_actual);
+        let actual = match &outcome {
+            Outcome::Cut => Actual::Cut(each.collect()),
+            Outcome::Release => Actual::Release(each.collect()),
+            _ => outcome.as_actual(),
         };
         let now = bench.now();
         if outcome.verdict() == DropReason::PortExhausted.name() {
@@ -227,8 +229,17 @@ impl Judge {
             .check_with(now, ingress, frame, &actual, &mut |flow| {
                 bench.mapping(flow)
             })?;
-        let first = released.as_ref().and_then(|all| all.first());
-        let Some(out) = first.unwrap_or(&outcome).forwarded() else {
+        let joined;
+        let out = match (&outcome, &released) {
+            (Outcome::Cut, Some(fragments)) => {
+                let fragments = fragments.iter().map(Outcome::forwarded);
+                joined = fragments.collect::<Option<Vec<_>>>().map(|all| join(&all));
+                joined.as_deref()
+            }
+            (_, Some(released)) => released.first().and_then(Outcome::forwarded),
+            _ => outcome.forwarded(),
+        };
+        let Some(out) = out else {
             return Ok(None);
         };
         // What came in wrong goes out wrong by as much; the model has checked that.
@@ -256,20 +267,17 @@ impl Judge {
         (ip.protocol, overloads.then_some(remote))
     }
 
-    /// What became of a first fragment and those that waited for it: what came out, put where the
-    /// reference NAT forwards; of the rest only the kinds are known.
-    fn released(
+    /// What became of the fragments that a program sent in: what came out, put where the reference NAT
+    /// forwards; of the rest only the kinds are known.
+    fn sent_in(
         &mut self,
         bench: &mut Bench,
         ingress: Side,
         frame: &[u8],
-        count: usize,
     ) -> Result<Vec<Outcome>, String> {
         let expected = self.model.clone().handle(bench.now(), ingress, frame);
-        let Output::Release(expected) = expected else {
-            return Err(format!(
-                "{count} fragments were released, expected {expected:?}"
-            ));
+        let (Output::Release(expected) | Output::Cut(expected)) = expected else {
+            return Err(format!("fragments were sent in, expected {expected:?}"));
         };
         let count = |kind: fn(&Output) -> bool| expected.iter().filter(|each| kind(each)).count();
         let dropped = count(|each| matches!(each, Output::Drop(_) | Output::Refuse { .. }));

@@ -28,6 +28,8 @@ pub mod icmp;
 pub mod limits;
 #[path = "rfc/tcp.rs"]
 pub mod tcp;
+#[path = "rfc/too_big.rs"]
+pub mod too_big;
 #[path = "rfc/udp.rs"]
 pub mod udp;
 

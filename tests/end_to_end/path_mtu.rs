@@ -1,5 +1,5 @@
 //! Links narrower than 1500 bytes, behind the edge and at it: who is too large is told, and finds the size that fits
-//! (RFC 1191, RFC 4787 REQ-13).
+//! (RFC 1191, RFC 4787 REQ-13), and what may be cut arrives whole (REQ-13a).
 use std::{
     io::{self, ErrorKind},
     net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket},
@@ -10,6 +10,7 @@ use nat_tests::netns::{
     EXCHANGE, Hook, Namespace, Path, Picture,
     configuration::classic,
     http::{Pattern, compare},
+    raw::{bytes, receive_large},
     sockets::{ANY, accept, receive},
     told::{Fragmentation, Told, listen_for_errors, path_mtu, set_fragmentation, told},
 };
@@ -178,4 +179,133 @@ fn assert_what_fits_arrives(host: &Namespace, path: &Path) {
     server.send_to(b"an answer", seen).expect("an answer");
     let (arrived, _) = receive(&client).expect("an answer");
     assert_eq!(arrived, b"an answer");
+}
+
+/// Payloads that don't fit into [`NARROW`] with their headers, up to what 1500 takes.
+const CUT: [usize; 4] = [1253, 1254, 1400, 1472];
+
+/// Datagrams of these lengths, with and without checksum, are seen by the other end as they were sent. Answers with who
+/// sent them, as that end sees it.
+fn arrive_whole(
+    from: &UdpSocket,
+    to: SocketAddrV4,
+    at: &UdpSocket,
+    lengths: &[usize],
+) -> SocketAddrV4 {
+    set_fragmentation(from, Fragmentation::Anywhere).expect("a socket option");
+    let mut source = None;
+    for (number, &length) in lengths.iter().enumerate() {
+        for has_checksum in [true, false] {
+            checksums(from, has_checksum);
+            let sent = bytes(length, number as u8);
+            from.send_to(&sent, to).expect("sending");
+            let (arrived, seen) = receive_large(at)
+                .unwrap_or_else(|error| panic!("{length} bytes to {to}: {error:#}"));
+            assert!(arrived == sent, "{length} bytes to {to} arrived changed");
+            assert!(source.is_none_or(|before| before == seen));
+            source = Some(seen);
+        }
+    }
+    source.expect("some length")
+}
+
+fn checksums(socket: &UdpSocket, wanted: bool) {
+    use std::os::fd::AsRawFd as _;
+    let off = libc::c_int::from(!wanted);
+    // SAFETY: the kernel reads an int behind `off`, which outlives the call.
+    let status = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NO_CHECK,
+            (&raw const off).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    assert_eq!(status, 0, "{}", io::Error::last_os_error());
+}
+
+/// From behind PAT and 1:1. The first one finds no neighbour known.
+pub fn rfc4787_req13a_datagrams_that_may_be_cut_leave_by_a_narrow_uplink(hook: Hook) {
+    let (mut standing, path) = with_narrow_uplink(hook);
+    let server = path.far.udp(UDP_SERVER).expect("a server");
+    let to: SocketAddrV4 = UDP_SERVER.parse().expect("an address");
+    for (host, from, public) in [
+        (
+            &standing.lab.private_a,
+            "10.40.2.101:40600",
+            [198, 51, 100, 10],
+        ),
+        (&standing.lab.web, "10.20.1.10:40600", [198, 51, 100, 20]),
+    ] {
+        let client = host.udp(from).expect("a socket");
+        let seen = arrive_whole(&client, to, &server, &CUT);
+        assert_eq!(*seen.ip(), Ipv4Addr::from(public));
+        server.send_to(b"an answer", seen).expect("an answer");
+        let (arrived, _) = receive(&client).expect("an answer");
+        assert_eq!(arrived, b"an answer");
+    }
+    assert_eq!(standing.counter("fragmented"), 16);
+    assert_eq!(standing.drops("too_big"), 0);
+    standing.assert_running();
+}
+
+/// The other way round, and from one host inside to another one's public IP.
+pub fn rfc4787_req13a_datagrams_that_may_be_cut_reach_a_narrow_link_inside(hook: Hook) {
+    let lab = Picture::build(hook).expect("a lab");
+    lab.edge.mtu("private0", NARROW).expect("a narrow link");
+    lab.edge.mtu("public0", NARROW).expect("a narrow link");
+    let standing = Standing::in_lab(lab, &classic(hook, ""));
+    let lab = &standing.lab;
+    let server = lab.internet.udp("198.51.100.80:5300").expect("a server");
+    for (host, from) in [
+        (&lab.private_a, "10.40.2.101:40600"),
+        (&lab.web, "10.20.1.10:40600"),
+    ] {
+        let client = host.udp(from).expect("a socket");
+        client
+            .send_to(b"hello", "198.51.100.80:5300")
+            .expect("sending");
+        let (_, seen) = receive(&server).expect("a datagram");
+        arrive_whole(&server, seen, &client, &CUT);
+    }
+    // A narrow link takes nothing larger in either direction.
+    lab.edge.mtu("private0", 1500).expect("a link");
+    let neighbour = lab.private_b.udp("10.40.2.201:40600").expect("a socket");
+    let web = lab.web.udp("10.20.1.10:40700").expect("a socket");
+    let public = "198.51.100.20:40700".parse().expect("an address");
+    let seen = arrive_whole(&neighbour, public, &web, &CUT);
+    assert_eq!(*seen.ip(), Ipv4Addr::new(198, 51, 100, 10));
+    assert_eq!(standing.counter("fragmented"), 24);
+    assert_eq!(standing.drops("too_big"), 0);
+}
+
+/// From links that take more than 1500 bytes; XDP does not attach to such a veth.
+pub fn a_jumbo_datagram_is_cut_into_many(hook: Hook) {
+    const JUMBO: u32 = 9600;
+    const LONGEST: usize = 9216 - 28;
+    if hook != Hook::Tc {
+        return;
+    }
+    let lab = Picture::build(hook).expect("a lab");
+    for (node, device) in [
+        (&lab.private_a, "eth0"),
+        (lab.switch_private.node(), "to-private-a"),
+        (lab.switch_private.node(), "to-edge"),
+        (&lab.edge, "private0"),
+    ] {
+        node.mtu(device, JUMBO).expect("a wide link");
+    }
+    let standing = Standing::in_lab(lab, &classic(hook, ""));
+    let server = standing.lab.internet.udp("198.51.100.80:5300");
+    let server = server.expect("a server");
+    let client = standing.lab.private_a.udp("10.40.2.101:40600");
+    let client = client.expect("a socket");
+    let to = "198.51.100.80:5300".parse().expect("an address");
+    let lengths = [2953, 8191, 8972, LONGEST - 1, LONGEST];
+    arrive_whole(&client, to, &server, &lengths);
+    assert_eq!(standing.drops("too_big"), 0);
+    client.send_to(&[7; LONGEST + 1], to).expect("sending");
+    arrive_whole(&client, to, &server, &[LONGEST]);
+    assert_eq!(standing.drops("too_big"), 1);
 }

@@ -120,6 +120,13 @@ impl Standing {
         status["drops"][reason].as_u64().unwrap_or(0)
     }
 
+    pub fn counter(&self, name: &str) -> u64 {
+        let status = self.nat.finish(["status", "--json"]).expect("nat status");
+        let status = status.success().expect("nat status");
+        let status: serde_json::Value = serde_json::from_str(&status).expect("one object");
+        status["counters"][name].as_u64().expect("a counter")
+    }
+
     /// Fails with the controller's own words when it has ended by itself.
     pub fn assert_running(&mut self) {
         let controller = self.controller.as_mut().expect("a controller");

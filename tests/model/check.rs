@@ -3,7 +3,7 @@
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use super::{DropReason, Flow, Model, Output, Side};
+use super::{DropReason, Flow, Model, Output, Side, has_ports};
 use crate::packets::{ETHERNET_LEN, Ipv4, Packet, be16};
 
 /// What another NAT did with a packet.
@@ -29,6 +29,8 @@ pub enum Actual<'a> {
     },
     /// Answered with this frame; padding does not count.
     Reply(&'a [u8]),
+    /// Cut it, and did this with its fragments, in order.
+    Cut(Vec<Actual<'a>>),
     /// Kept it until the first fragment of its datagram comes.
     Hold,
     /// Did this with a first fragment, then with those that it had kept, in order.
@@ -93,14 +95,15 @@ impl Output {
             },
             Self::Reply(frame) => Actual::Reply(frame),
             Self::Hold => Actual::Hold,
-            Self::Release(outputs) => Actual::Release(
-                outputs
-                    .iter()
-                    .map(|output| output.as_actual(frame_in))
-                    .collect(),
-            ),
+            Self::Release(outputs) => Actual::Release(all_as_actual(outputs, frame_in)),
+            Self::Cut(outputs) => Actual::Cut(all_as_actual(outputs, frame_in)),
         }
     }
+}
+
+fn all_as_actual<'a>(outputs: &'a [Output], frame_in: &'a [u8]) -> Vec<Actual<'a>> {
+    let each = outputs.iter().map(|output| output.as_actual(frame_in));
+    each.collect()
 }
 
 impl Model {
@@ -156,7 +159,11 @@ impl Model {
 fn sent<'a>(actual: &Actual<'a>) -> Option<&'a [u8]> {
     match actual {
         Actual::Forward { frame, .. } => Some(frame),
-        Actual::Release(all) => sent(all.first()?),
+        Actual::Release(all) | Actual::Cut(all) => {
+            let mut frames = all.iter().filter_map(sent);
+            let first = frames.clone().next();
+            frames.find(|frame| has_ports(frame)).or(first)
+        }
         _ => None,
     }
 }
@@ -189,7 +196,10 @@ fn compare(expected: &Output, frame_in: &[u8], actual: &Actual<'_>) -> Result<()
             }
             same_packet(frame, actual)
         }
-        (Output::Release(expected), Actual::Release(actual)) if expected.len() == actual.len() => {
+        (Output::Release(expected), Actual::Release(actual))
+        | (Output::Cut(expected), Actual::Cut(actual))
+            if expected.len() == actual.len() =>
+        {
             for (number, (expected, actual)) in expected.iter().zip(actual).enumerate() {
                 let is_pass = matches!((expected, actual), (Output::Pass, Actual::Pass(_)));
                 if !is_pass {
@@ -285,11 +295,14 @@ fn summary(actual: &Actual<'_>) -> String {
             format!("drop ({}) and reply: {}", reason.name(), describe(reply))
         }
         Actual::Hold => "hold".into(),
-        Actual::Release(all) => {
-            let all: Vec<_> = all.iter().map(summary).collect();
-            format!("release: {}", all.join("; "))
-        }
+        Actual::Release(all) => format!("release: {}", summaries(all)),
+        Actual::Cut(all) => format!("cut: {}", summaries(all)),
     }
+}
+
+fn summaries(all: &[Actual<'_>]) -> String {
+    let all: Vec<_> = all.iter().map(summary).collect();
+    all.join("; ")
 }
 
 /// A frame in one line: ends and protocol when it parses, and its bytes.

@@ -27,7 +27,8 @@ pub struct ModelConfig {
     pub mtus: HashMap<Side, u16>,
     /// Whether senders of packets that are dropped get ICMP errors.
     pub icmp_errors_made: bool,
-    /// Whether a later fragment waits for its first one; otherwise it passes.
+    /// Whether a later fragment waits for its first one, and a packet that is too big is
+    /// cut; otherwise they pass.
     pub holds_fragments: bool,
 }
 

@@ -340,3 +340,39 @@ fn fragments_of_hairpins_change_at_both_ends() {
         assert_eq!((ip.src, ip.dst, ip.id), (WEB_PUBLIC, PRIVATE_A, 7));
     }
 }
+
+#[test]
+fn rfc4787_req13a_a_packet_that_is_too_big_is_cut_and_translated() {
+    let mut config = ModelConfig::classic();
+    config.mtus.insert(Side::Uplink, 576);
+    config.mtus.insert(Side::Inside(1), 300);
+    let mut nat = Model::new(config);
+    let (host, server) = (at(PRIVATE_A, 40_001), at(SERVER, 53));
+    let mapped = at(NAT_PUBLIC, 40_001);
+    for (side, from, to, mtu, (seen_from, seen_to)) in [
+        (PRIVATE_SUBNET, host, server, 576, (mapped, server)),
+        (Side::Uplink, server, mapped, 300, (server, host)),
+    ] {
+        let frame = PacketBuilder::udp(from, to).payload_len(1000).id(7).build();
+        let Output::Cut(outputs) = nat.handle(NOW, side, &frame) else {
+            panic!("not cut");
+        };
+        let fragments: Vec<_> = outputs.into_iter().map(sent_frame).collect();
+        assert!(fragments.iter().all(|frame| frame.len() <= 14 + mtu));
+        for fragment in &fragments {
+            assert_eq!(checksum_errors(fragment), [""; 0]);
+            assert_eq!(ip_of(fragment).id, ip_of(&fragments[0]).id);
+        }
+        let whole = joined(&fragments, 0);
+        assert_eq!(checksum_errors(&whole), [""; 0]);
+        let ip = ip_of(&whole);
+        assert_eq!((ip.source(), ip.destination()), (seen_from, seen_to));
+        assert_eq!(ip.total_length, 1028);
+    }
+    let mut handing_up = Model::new(ModelConfig {
+        holds_fragments: false,
+        ..nat.config().clone()
+    });
+    let frame = PacketBuilder::udp(host, server).payload_len(1000).build();
+    assert_eq!(handing_up.handle(NOW, PRIVATE_SUBNET, &frame), Output::Pass);
+}

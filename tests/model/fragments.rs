@@ -166,7 +166,13 @@ impl Model {
             }
             None => {
                 let next = self.fragments.next_id;
-                let mut ids = (0..=u16::MAX).map(|offset| next.wrapping_add(offset));
+                let known = match self.fragments.seen.get(&datagram) {
+                    Some((_, Fate::Sent(known))) => known.id,
+                    _ => None,
+                };
+                let mut ids = known
+                    .into_iter()
+                    .chain((0..=u16::MAX).map(|offset| next.wrapping_add(offset)));
                 ids.find(|&id| is_free(id)).unwrap_or(next)
             }
         };
@@ -176,6 +182,9 @@ impl Model {
             .insert(entry, (tick(packet.now), datagram));
         self.fragments.next_id = id.wrapping_add(1);
         way.id = Some(id);
+        if let Some((_, Fate::Sent(known))) = self.fragments.seen.get_mut(&datagram) {
+            known.id = Some(id);
+        }
         Ok(())
     }
 
@@ -196,7 +205,10 @@ impl Model {
             return false;
         }
         let fate = match (way, output) {
-            (Some(way), Output::Forward { .. }) => Fate::Sent(way.for_later_fragments()),
+            // Handed up by a NAT that does not cut, with its fate decided.
+            (Some(way), Output::Forward { .. } | Output::Cut(_) | Output::Pass) => {
+                Fate::Sent(way.for_later_fragments())
+            }
             (_, Output::Pass) => Fate::Passed,
             _ => Fate::Dropped,
         };

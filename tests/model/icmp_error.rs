@@ -106,16 +106,27 @@ pub(super) fn one_to_one(ip: &Ipv4, change: Change) -> Result<Leg, Stop> {
     }
 }
 
-/// The quote of an error whose inner IP header is whole and right. Its checksum is
+/// The quote of an error whose checksum is right and whose inner IP header is whole and
+/// right. The latter's checksum is
 /// right as receivers see it: either zero may stand for zero.
 fn readable_quote(icmp: &Icmp) -> Result<Quote, Stop> {
     let malformed = || Stop::drop(DropReason::Malformed);
+    if !is_intact(icmp) {
+        return Err(malformed());
+    }
     let quote = Quote::parse(&icmp.payload).map_err(|_| malformed())?;
     if folded_sum(&quote.header) == 0xffff {
         Ok(quote)
     } else {
         Err(malformed())
     }
+}
+
+/// Whether the checksum of a whole message is right.
+fn is_intact(icmp: &Icmp) -> bool {
+    let [high, low] = icmp.checksum.to_be_bytes();
+    let header = [icmp.icmp_type, icmp.code, high, low];
+    folded_sum(&[&header, &icmp.rest, &icmp.payload[..]].concat()) == 0xffff
 }
 
 /// Both ends of a quoted packet that a session may carry, as sessions have them:

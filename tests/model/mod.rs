@@ -7,7 +7,7 @@
 //! - The rules are in `decide.rs` (from inside) and `inbound.rs` (to public IPs), in
 //!   the order in which they apply; `claim.rs` and `ports.rs` say which public ends
 //!   new sessions may get, `tcp_state.rs` when sessions end, `fragments.rs` what
-//!   fragments share, `made.rs` what senders of dropped packets are told.
+//!   fragments share, `cut.rs` how there come to be more of them, `made.rs` what senders of dropped packets are told.
 //! - [`Model::handle`] is a NAT of its own: packet in, [`Output`] out.
 //! - [`Model::check`] judges what another NAT did with the same packet. Where
 //!   a choice is free it takes over the other's, if it was allowed.
@@ -20,8 +20,6 @@
 //!   deprecated source quench and redirect: what they quote keeps its addresses.
 //!   Nor does it touch checksums of protocols other than TCP and UDP that cover
 //!   the IP addresses (UDP-Lite, DCCP).
-//! - An ICMP error with a wrong checksum is translated like any other packet that
-//!   has one, and stays wrong.
 //! - Tables never fill up, and no limit of ICMP errors per second is reached.
 
 mod check;
@@ -29,6 +27,7 @@ mod cidr;
 mod claim;
 mod clock;
 mod config;
+mod cut;
 mod decide;
 mod deterministic;
 mod drop_reason;
@@ -67,6 +66,8 @@ pub use sessions::{Direction, Flow, Mapping, Session};
 pub use steps::{Step, shrink};
 pub use tcp_state::{Half, TcpState};
 pub use traffic::{Traffic, random_traffic};
+
+use crate::packets::{ETHERNET_LEN, be16};
 
 use check::Choice;
 use fragments::Fragments;
@@ -132,24 +133,34 @@ pub enum Output {
     },
     /// Is answered through the interface it came from, Ethernet header included.
     Reply(Vec<u8>),
+    /// Is too big for its next hop, and cut: what becomes of its fragments.
+    Cut(Vec<Output>),
     /// Is a later fragment, and waits for the first one of its datagram.
     Hold,
     /// What becomes of a first fragment, and then of those that waited for it, in
-    /// the order in which they came.
+    /// the order in which they came. What is cut comes behind all others.
     Release(Vec<Output>),
 }
 
 impl Output {
     /// The packet that was sent on, as it came in and as it went out. Of fragments that
-    /// are released it is the first one: nobody can reply to the others.
+    /// are released or cut it is the first one: nobody can reply to the others.
     #[must_use]
     pub fn sent<'a>(&'a self, frame_in: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
         match self {
             Self::Forward { frame, .. } => Some((frame_in, frame)),
-            Self::Release(outputs) => outputs.first()?.sent(frame_in),
+            Self::Release(outputs) | Self::Cut(outputs) => {
+                let mut sent = outputs.iter().filter_map(|output| output.sent(frame_in));
+                sent.find(|(_, out)| has_ports(out))
+            }
             _ => None,
         }
     }
+}
+
+/// Whether an IP packet is not a later fragment.
+fn has_ports(frame: &[u8]) -> bool {
+    be16(frame, ETHERNET_LEN + 6) & 0x1fff == 0
 }
 
 /// The reference NAT.

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::check::Choice;
-use super::decide::{Arrival, Leg, Stop, Way};
+use super::cut::cut;
+use super::decide::{Arrival, Leg, Stop, Way, is_later_fragment};
 use super::fragments::is_first;
 use super::icmp_error::error_in;
 use super::made::Answer;
@@ -42,19 +43,35 @@ impl Model {
             ip: &ip,
         };
         let (output, way) = self.translate(&packet, choice)?;
-        let released = if is_first(&ip) && self.remember(&packet, way, &output) {
+        let fragments = match (&output, &way) {
+            (Output::Cut(_), Some(way)) => cut(frame, self.config.mtu(way.egress)),
+            _ => None,
+        };
+        let waited = if is_first(&ip) && self.remember(&packet, way, &output) {
             self.released(&packet)
         } else {
             Vec::new()
         };
-        if released.is_empty() {
+        if waited.is_empty() && fragments.is_none() {
             return Ok(output);
         }
-        let mut outputs = vec![output];
-        for (ingress, frame) in released {
+        let is_release = !waited.is_empty();
+        let mut outputs = Vec::new();
+        if fragments.is_none() {
+            outputs.push(output);
+        }
+        for (ingress, frame) in waited {
             outputs.push(self.process(now, ingress, &frame, &mut Choice::Own)?);
         }
-        Ok(Output::Release(outputs))
+        // What is cut comes in behind those that waited.
+        for fragment in fragments.unwrap_or_default() {
+            outputs.push(self.process(now, ingress, &fragment, choice)?);
+        }
+        Ok(if is_release {
+            Output::Release(flat(outputs))
+        } else {
+            Output::Cut(outputs)
+        })
     }
 
     /// Requests for public IPs that no interface has are answered here.
@@ -87,8 +104,8 @@ impl Model {
         })
     }
 
-    /// Translates a packet, unless its time to live ends here or its next hop takes
-    /// no packets of this length.
+    /// Translates a packet, unless its time to live ends here. What its next hop does not
+    /// take at this length is cut, where that may be.
     fn send(
         &mut self,
         packet: &Arrival<'_>,
@@ -101,14 +118,11 @@ impl Model {
         }
         let mtu = self.config.mtu(way.egress);
         if ip.total_length > mtu {
-            let answer = if ip.dont_fragment {
-                Answer::too_big(mtu)
-            } else {
-                Answer::None
-            };
-            return Err(Stop::Drop(DropReason::TooBig, answer));
+            return self.too_big(packet, way, mtu, choice);
         }
-        if is_first(ip) {
+        // A first fragment that was too big for a NAT that does not cut was not seen going on.
+        let is_unnumbered = is_later_fragment(ip) && way.id.is_none();
+        if is_first(ip) || is_unnumbered {
             self.give_id(packet, &mut way, choice)?;
         }
         let mut frame = rewrite_header(packet.frame, Header::HopLimit);
@@ -130,6 +144,35 @@ impl Model {
         let egress = way.egress;
         Ok((Output::Forward { egress, frame }, way))
     }
+
+    /// What becomes of a packet that is longer than its way out takes.
+    fn too_big(
+        &mut self,
+        packet: &Arrival<'_>,
+        mut way: Way,
+        mtu: u16,
+        choice: &Choice<'_>,
+    ) -> Result<(Output, Way), Stop> {
+        let ip = packet.ip;
+        if ip.dont_fragment {
+            return Err(Stop::Drop(DropReason::TooBig, Answer::too_big(mtu)));
+        }
+        // In fragments nobody finds the quote.
+        if error_in(ip).is_some() {
+            return Err(Stop::drop(DropReason::TooBig));
+        }
+        if !self.config.holds_fragments {
+            return Ok((Output::Pass, way));
+        }
+        if cut(packet.frame, mtu).is_none() {
+            return Err(Stop::drop(DropReason::TooBig));
+        }
+        if is_first(ip) {
+            self.give_id(packet, &mut way, choice)?;
+        }
+        // Its fragments are still to be judged.
+        Ok((Output::Cut(Vec::new()), way))
+    }
 }
 
 impl Leg {
@@ -146,6 +189,19 @@ impl Leg {
     pub(super) fn after(&self, packet: &Arrival<'_>) -> Option<Ipv4> {
         ip_of(&self.applied_to(packet.frame, packet.ip))
     }
+}
+
+/// Fragments that are made of those that waited come in behind the others.
+fn flat(outputs: Vec<Output>) -> Vec<Output> {
+    let (mut whole, mut cut) = (Vec::new(), Vec::new());
+    for output in outputs {
+        match output {
+            Output::Cut(fragments) => cut.extend(fragments),
+            output => whole.push(output),
+        }
+    }
+    whole.append(&mut cut);
+    whole
 }
 
 /// The IPv4 packet in a frame; `None` when its headers lie or are cut.

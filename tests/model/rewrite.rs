@@ -79,7 +79,7 @@ pub(super) fn rewrite(frame: &[u8], change: Change) -> Vec<u8> {
 /// address of `change` in its header and `change` made at the other end of the
 /// packet it quotes.
 ///
-/// The ICMP checksum is computed anew over everything, or off by as much as before.
+/// The ICMP checksum is computed anew over everything.
 pub(super) fn rewrite_error(frame: &[u8], change: Change) -> Vec<u8> {
     let mut translated = rewrite(
         frame,
@@ -88,7 +88,7 @@ pub(super) fn rewrite_error(frame: &[u8], change: Change) -> Vec<u8> {
             ..change
         },
     );
-    let (before, ip) = (&frame[ETHERNET_LEN..], &mut translated[ETHERNET_LEN..]);
+    let ip = &mut translated[ETHERNET_LEN..];
     let end = usize::from(be16(ip, 2));
     let icmp = Transport::of(ip).start;
     let inner = Change {
@@ -96,16 +96,9 @@ pub(super) fn rewrite_error(frame: &[u8], change: Change) -> Vec<u8> {
         ..change
     };
     rewrite_quote(&mut ip[icmp + 8..end], inner);
-    let computed = match transport_checksum_state(before) {
-        ChecksumState::Right => transport_checksum(ip),
-        _ => None,
-    };
-    let checksum = computed.unwrap_or_else(|| {
-        let message = icmp + 4..end;
-        let (old, new) = (words(before, message.clone()), words(ip, message));
-        adjusted(be16(before, icmp + 2), &old, &new)
-    });
-    put16(ip, icmp + 2, checksum);
+    if let Some(checksum) = transport_checksum(ip) {
+        put16(ip, icmp + 2, checksum);
+    }
     translated
 }
 
@@ -145,7 +138,9 @@ fn put_address(ip: &mut [u8], change: Change) {
     ip[field..field + 4].copy_from_slice(&change.address.octets());
 }
 
-fn update_header_checksum(before: &[u8], ip: &mut [u8]) {
+/// Computes the header checksum of `ip`, which was `before`, anew, or leaves it off by as
+/// much as it was.
+pub(super) fn update_header_checksum(before: &[u8], ip: &mut [u8]) {
     let end = Transport::of(ip).start;
     let (old, new) = (words(before, 0..end), words(ip, 0..end));
     let checksum = match header_checksum_state(before) {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::traffic_errors::addresses_of;
 use super::{Side, Traffic};
-use crate::packets::{PacketBuilder, fragments_of, protocol};
+use crate::packets::{ETHERNET_LEN, PacketBuilder, fragments_of, protocol};
 
 /// Datagrams whose fragments are on their way.
 pub(super) type Pending = Vec<VecDeque<(Side, Vec<u8>)>>;
@@ -39,8 +39,8 @@ impl Traffic {
             _ => self.icmp_error(),
         };
         let (side, builder) = candidate.unwrap_or_else(|| self.unsolicited());
-        if self.random.one_in(40) {
-            return self.long_fragment(side, &builder);
+        if self.random.one_in(20) {
+            return self.long_fragment(side, builder);
         }
         let length = 100 + self.random.below(1000);
         let builder = self.with_unusual_header(builder.payload_len(length));
@@ -76,13 +76,26 @@ impl Traffic {
         first
     }
 
-    /// A later fragment that is longer than the interfaces take.
-    fn long_fragment(&mut self, side: Side, builder: &PacketBuilder) -> (Side, Vec<u8>) {
+    /// A fragment that is longer than the interfaces take: a later one, or a first one
+    /// with a short one behind it.
+    fn long_fragment(&mut self, side: Side, builder: PacketBuilder) -> (Side, Vec<u8>) {
         let length = self.random.pick(&[1600, 2000, 2014, 2015, 2100]);
         let (from, to) = addresses_of(&builder.build());
-        let fragment = PacketBuilder::ip(from, to, protocol::UDP)
-            .payload_len(length)
-            .id(1);
-        (side, fragment.fragment(1480, true).build())
+        let is_first = self.random.one_in(2);
+        let (protocol, payload) = if is_first {
+            (builder.build()[ETHERNET_LEN + 9], 100)
+        } else {
+            (protocol::UDP, length)
+        };
+        let later = PacketBuilder::ip(from, to, protocol).payload_len(payload);
+        let later = later.id(1).fragment(2400, !is_first).build();
+        if !is_first {
+            return (side, later);
+        }
+        if self.pending.len() < AT_ONCE {
+            self.pending.push(VecDeque::from([(side, later)]));
+        }
+        let first = self.with_unusual_header(builder.payload_len(length));
+        (side, first.id(1).fragment(0, true).build())
     }
 }

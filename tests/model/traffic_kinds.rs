@@ -255,6 +255,24 @@ impl Traffic {
         )
     }
 
+    /// Options of this length, some of them for the first fragment alone, some cut short.
+    fn ip_options(&mut self, length: usize) -> Vec<u8> {
+        let mut options = Vec::new();
+        while options.len() < length {
+            match self.random.below(8) {
+                0 => options.extend([7, 7, 4, 0, 0, 0, 0]),
+                1 => options.extend([0x83, 7, 4, 1, 2, 3, 4]),
+                2 => options.extend([0x94, 4, 0, 0]),
+                3 => options.extend([0x44, 4, 5, 0]),
+                4 if self.random.one_in(8) => options.push(0),
+                5 if self.random.one_in(8) => options.extend([7, self.random.bits() as u8]),
+                _ => options.push(1),
+            }
+        }
+        options.truncate(length);
+        options
+    }
+
     /// Now and then an unusual TTL, TOS, options, padding, or a wrong checksum.
     pub(super) fn with_unusual_header(&mut self, mut builder: PacketBuilder) -> PacketBuilder {
         builder = builder.id(self.random.bits() as u16);
@@ -269,7 +287,7 @@ impl Traffic {
         }
         if self.random.one_in(10) {
             let words = 1 + self.random.below(10);
-            builder = builder.ip_options(&vec![1; words * 4]);
+            builder = builder.ip_options(&self.ip_options(words * 4));
         }
         if self.random.one_in(5) {
             builder = builder.padded();

@@ -142,6 +142,7 @@ fn traffic_meets_every_verdict_and_every_drop_reason() {
                 }
                 Output::Hold => "hold",
                 Output::Release(_) => "release",
+                Output::Cut(_) => "cut",
             };
             *seen.entry(what).or_insert(0) += 1;
         });
@@ -162,6 +163,7 @@ fn traffic_meets_every_verdict_and_every_drop_reason() {
         ("refuse", 1_000),
         ("hold", 300),
         ("release", 100),
+        ("cut", 50),
     ];
     for (what, least) in wanted {
         let count = seen.get(what).copied().unwrap_or(0);

@@ -157,6 +157,7 @@ fn malformed_fixtures_are_dropped_and_the_others_are_not() {
         "error_inside_inner_version_6",
         "error_inside_inner_ihl_4",
         "error_inside_inner_ip_checksum_wrong",
+        "error_inside_checksum_wrong",
     ];
     for fixture in fixtures() {
         let output = classic().handle(NOW, PRIVATE_SUBNET, &fixture.frame);

@@ -1,4 +1,5 @@
-//! Cuts a packet into fragments, as a router would (RFC 791).
+//! Cuts a packet into fragments, as a router would, and joins them, as their receiver does
+//! (RFC 791).
 
 use super::{ETHERNET_LEN, be16, checksum_of, put16};
 
@@ -54,4 +55,39 @@ fn copied_options(mut options: &[u8]) -> Vec<u8> {
     }
     copied.resize(copied.len().next_multiple_of(4), 0);
     copied
+}
+
+/// The packet that was cut into `fragments`, which are in order and complete, with the
+/// header of the first one. What they were cut from may be a fragment itself.
+///
+/// # Panics
+/// When one does not begin where the one before it ends, or is not told to.
+#[must_use]
+#[track_caller]
+pub fn join(fragments: &[&[u8]]) -> Vec<u8> {
+    let header_of = |frame: &[u8]| usize::from(frame[ETHERNET_LEN] & 0x0f) * 4;
+    let length_of = |frame: &[u8]| usize::from(be16(frame, ETHERNET_LEN + 2)) - header_of(frame);
+    let field_of = |frame: &[u8]| be16(frame, ETHERNET_LEN + 6);
+    let (first, last) = (fragments[0], fragments[fragments.len() - 1]);
+    let start = ETHERNET_LEN + header_of(first);
+    let mut whole = first[..start].to_vec();
+    let mut at = usize::from(field_of(first) & 0x1fff) * 8;
+    for (index, fragment) in fragments.iter().enumerate() {
+        let begin = usize::from(field_of(fragment) & 0x1fff) * 8;
+        assert_eq!(begin, at, "fragment {index} begins elsewhere");
+        let is_last = index == fragments.len() - 1;
+        assert!(is_last || field_of(fragment) & 0x2000 != 0, "more come");
+        let from = ETHERNET_LEN + header_of(fragment);
+        whole.extend(&fragment[from..from + length_of(fragment)]);
+        at += length_of(fragment);
+    }
+    let total = (whole.len() - ETHERNET_LEN) as u16;
+    let flags = field_of(last) & 0xe000;
+    let ip = &mut whole[ETHERNET_LEN..];
+    put16(ip, 2, total);
+    put16(ip, 6, flags | field_of(first) & 0x1fff);
+    put16(ip, 10, 0);
+    let checksum = checksum_of(&ip[..header_of(first)]);
+    put16(ip, 10, checksum);
+    whole
 }

@@ -31,7 +31,7 @@ pub use build::{Mac, PacketBuilder, tcp_flags};
 pub use checksum::{adjusted, checksum_of, fill_checksums, folded_sum, transport_checksum};
 pub use corner::{with_header_checksum, with_transport_checksum};
 pub use fixtures::{Fixture, FixtureKind, fixtures};
-pub use fragment::fragments_of;
+pub use fragment::{fragments_of, join};
 pub use parse::{Arp, Ethernet, Icmp, Ipv4, Network, Packet, ParseError, Tcp, Transport, Udp};
 pub use quote::Quote;
 pub use validate::{

@@ -30,6 +30,8 @@ pub enum Counter {
     FragmentsHeld = 11,
     /// Held fragments that went on.
     FragmentsReleased = 12,
+    /// Packets cut into fragments because they were too big for their next hop.
+    Fragmented = 13,
 }
 
 impl Counter {
@@ -48,6 +50,7 @@ impl Counter {
         Self::IcmpLimited,
         Self::FragmentsHeld,
         Self::FragmentsReleased,
+        Self::Fragmented,
     ];
 
     /// The name users see.
@@ -66,6 +69,7 @@ impl Counter {
             Self::IcmpLimited => "icmp_limited",
             Self::FragmentsHeld => "fragments_held",
             Self::FragmentsReleased => "fragments_released",
+            Self::Fragmented => "fragmented",
         }
     }
 }

@@ -100,8 +100,10 @@ pub const CLAIM_STAGE: u32 = 1;
 pub const ERROR_STAGE: u32 = 2;
 /// Index of its program for fragments.
 pub const FRAGMENT_STAGE: u32 = 3;
+/// Index of its program for packets that are too big, at TC alone.
+pub const CUT_STAGE: u32 = 4;
 /// How many stages there are.
-pub const STAGES: u32 = 4;
+pub const STAGES: u32 = 5;
 
 /// Keys of forward halves in one run of the expiry program, at most.
 pub const EXPIRE_BATCH: usize = 32;

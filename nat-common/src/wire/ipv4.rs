@@ -121,10 +121,28 @@ impl Ipv4Header {
         }
     }
 
+    /// The field of flags and offset, in network byte order as `field` is, of a fragment that is cut
+    /// from a packet with that one: `units` of 8 bytes further in, and with `more` behind it.
+    #[inline(always)]
+    pub(crate) const fn fragment_field(field: u16, units: u16, more: bool) -> u16 {
+        let field = u16::from_be(field).wrapping_add(units);
+        if more {
+            (field | Self::MORE_FRAGMENTS).to_be()
+        } else {
+            field.to_be()
+        }
+    }
+
     /// It must not be fragmented on its way.
     #[inline(always)]
     pub const fn dont_fragment(&self) -> bool {
         self.fragment & Self::DONT_FRAGMENT.to_be() != 0
+    }
+
+    /// Bytes of the datagram's payload in front of this fragment's.
+    #[inline(always)]
+    pub const fn fragment_offset(&self) -> usize {
+        ((u16::from_be(self.fragment) & Self::OFFSET) as usize) << 3
     }
 
     /// What the fragments of a datagram have in common, in network byte order.
