@@ -62,15 +62,15 @@ fn capacity(name: &str, max_sessions: u32) -> Option<u32> {
     }
 }
 
-/// Lines of the flow cache for each CPU: as many as sessions, but no more than stay in a CPU's caches,
-/// and than are worth the memory on machines with many CPUs.
+/// Lines of the flow cache for each CPU: two for each session in all, for its two directions, as far as
+/// they are worth the memory.
 fn flow_cache_lines(max_sessions: u32) -> u32 {
-    const MOST: u32 = 1 << 17;
+    // 1 KB for each CPU at least; 256 MB in all, and 128 MB for one CPU at most.
+    const FEWEST: u32 = 1 << 4;
+    const MOST: u32 = 1 << 21;
     const MOST_OF_ALL: u32 = 1 << 22;
-    let for_each = (MOST_OF_ALL / cpus()).clamp(1024, MOST);
-    let wanted = max_sessions.clamp(1024, for_each);
-    // A power of two.
-    1 << wanted.ilog2()
+    let all = max_sessions.saturating_mul(2).min(MOST_OF_ALL);
+    (all / cpus()).clamp(FEWEST, MOST).next_power_of_two()
 }
 
 /// CPUs there may be.

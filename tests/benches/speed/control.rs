@@ -133,7 +133,7 @@ fn one_level(
         run.say(&format!("looking at {level} sessions, round {round}"));
         let (lab, controller, pins) = contender.ours().context("it is ours")?;
         let taken = lab.device.run(|| {
-            let sweeper = Sweeper::new(pins)?;
+            let mut sweeper = Sweeper::new(pins)?;
             let sweep = timed(|| sweeper.sweep(controller.programs(), expiry::now()?))?;
             let status = timed(|| status::read(pins))?;
             let sessions = timed(|| sessions::read(pins))?;
@@ -158,7 +158,7 @@ fn rate_beside(run: &Run, contender: &mut Contender, sweeps: bool) -> Result<f64
     }
     let sent = contender.send_beside(Way::Out, amount, |controller, pins, done| {
         pin(OTHER_CORE)?;
-        let sweeper = Sweeper::new(pins)?;
+        let mut sweeper = Sweeper::new(pins)?;
         while !done.load(Relaxed) {
             sweeper.sweep(controller.programs(), expiry::now()?)?;
         }
