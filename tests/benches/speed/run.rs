@@ -100,9 +100,7 @@ pub fn all(arguments: Arguments) -> Result<()> {
             bail!("--only {name}: there is no such theme; there are {known}");
         }
     }
-    if arguments.alone {
-        core::be_alone();
-    }
+    core::be_alone(arguments.alone);
     let run = Run {
         arguments,
         begun: Instant::now(),
