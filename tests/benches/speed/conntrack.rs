@@ -1,13 +1,14 @@
 //! nftables' masquerade, and the connection table behind it. How large that may grow is a setting of
 //! the whole machine and not of a namespace: it is raised for the run and set back afterwards.
 use std::{
-    fs,
+    fs::{self, File},
     io::Write as _,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use nat_tests::netns::Namespace;
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::lab::UPLINK;
 
@@ -18,15 +19,24 @@ const TIMEOUT: &str = "7200";
 /// The machine's limits, raised; dropping it sets them back.
 pub struct Raised {
     before: Vec<(&'static str, String)>,
+    /// Two runs at a time would set each other's limits back, and disturb each other anyway.
+    _lock: Flock<File>,
 }
 
 impl Raised {
-    /// To as many connections, with a bucket for each.
+    /// To as many connections, with a bucket for each. Waits for another run to end.
     pub fn new(connections: u64) -> Result<Self> {
-        let mut raised = Self { before: Vec::new() };
+        let file = File::open(BUCKETS)
+            .with_context(|| format!("{BUCKETS}: has this kernel connection tracking?"))?;
+        let lock = Flock::lock(file, FlockArg::LockExclusive)
+            .map_err(|(_, error)| error)
+            .context("waiting for another run of the bench")?;
+        let mut raised = Self {
+            before: Vec::new(),
+            _lock: lock,
+        };
         for (path, wanted) in [(BUCKETS, connections), (MAXIMUM, connections * 2)] {
-            let now = fs::read_to_string(path)
-                .with_context(|| format!("{path}: has this kernel connection tracking?"))?;
+            let now = fs::read_to_string(path).context(path)?;
             if now.trim().parse::<u64>()? < wanted {
                 fs::write(path, wanted.to_string()).with_context(|| {
                     format!(
@@ -48,6 +58,19 @@ impl Drop for Raised {
             }
         }
     }
+}
+
+/// Refuses figures of a table that is shorter of buckets than ours would be: something else on the machine
+/// may have set the limits, such as the end of another run.
+pub fn has_room(connections: u64) -> Result<()> {
+    for path in [BUCKETS, MAXIMUM] {
+        let now: u64 = fs::read_to_string(path).context(path)?.trim().parse()?;
+        ensure!(
+            now >= connections,
+            "{path} is {now}, too low for {connections}"
+        );
+    }
+    Ok(())
 }
 
 /// Whether `nft` is there.

@@ -49,9 +49,9 @@ fn schedule(policy: libc::c_int, priority: libc::c_int) {
 
 static ALONE: AtomicBool = AtomicBool::new(false);
 
-/// From now on [`Quiet`] does what it says.
-pub fn be_alone() {
-    ALONE.store(true, Relaxed);
+/// Whether [`Quiet`] does what it says.
+pub fn be_alone(alone: bool) {
+    ALONE.store(alone, Relaxed);
 }
 
 /// Nothing else runs on the other cores until this is dropped: what programs there do with the memory

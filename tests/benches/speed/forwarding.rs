@@ -2,7 +2,7 @@
 use anyhow::{Result, ensure};
 
 use crate::{
-    CORE, Run,
+    CORE, Run, conntrack,
     contender::{Contender, Kind},
     figures::{Cell, Row, Table},
     flows::Way,
@@ -103,6 +103,9 @@ fn sample(run: &Run, contender: &mut Contender, way: Way) -> Result<f64> {
     // What the others left in the caches goes first.
     contender.send(way, Amount::Time(run.warm_up()), &[CORE])?;
     let sent = contender.send(way, Amount::Time(run.round_time()), &[CORE])?;
+    if contender.kind == Kind::Nft {
+        conntrack::has_room(contender.flows.count())?;
+    }
     ensure!(
         sent.loss() <= TOLERATED_LOSS,
         "{:.1} % of the packets did not arrive",

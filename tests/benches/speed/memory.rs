@@ -1,24 +1,28 @@
 //! Kernel memory of the whole state for each session, as the kernel accounts for the maps; of
 //! nftables, by how much more the kernel's own objects take.
-use std::{fs, os::fd::AsRawFd as _};
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
 
 use anyhow::{Context as _, Result};
 use aya::maps::MapData;
 use nat_common::map_types::names;
 use nat_userspace::pins::Pins;
-use std::os::fd::AsFd as _;
 
 use crate::{
     Run,
     contender::{Contender, Kind},
     figures::{Cell, Row, Table},
+    ours::DEFAULT_CAPACITY,
 };
 
 /// Maps below this are told together.
 const WORTH_A_ROW: f64 = 1.0;
 
 pub fn measure(run: &Run) -> Result<Vec<Table>> {
-    let sessions = run.many();
+    // A smaller table than the default would have the default's size all the same.
+    let sessions = run.many().max(u64::from(DEFAULT_CAPACITY));
     let mut rows = Vec::new();
     run.say(&format!("memory of {sessions} sessions of ours"));
     match ours(run, sessions) {
@@ -36,9 +40,9 @@ pub fn measure(run: &Run) -> Result<Vec<Table>> {
     });
     Ok(vec![Table {
         name: "memory",
-        title: format!("Kernel memory, {sessions} sessions in a table for as many"),
+        title: format!("Kernel memory, in a table for {sessions} sessions"),
         unit: "bytes per session",
-        columns: vec!["empty".to_owned(), "full".to_owned()],
+        columns: vec!["empty".to_owned(), "nine tenths full".to_owned()],
         rows,
         reference: None,
         note: "Maps: `memlock` in fdinfo, divided by the capacity. nftables: growth of unreclaimable slab memory, \
@@ -48,7 +52,13 @@ pub fn measure(run: &Run) -> Result<Vec<Table>> {
 
 fn ours(run: &Run, sessions: u64) -> Result<Vec<Row>> {
     run.may_hold(&Kind::XdpPat, sessions)?;
-    let mut contender = Contender::new(&Kind::XdpPat, &run.object, sessions, sessions * 4 / 5, 1)?;
+    let mut contender = Contender::new(
+        &Kind::XdpPat,
+        &run.object,
+        sessions / 10 * 9,
+        sessions * 4 / 5,
+        1,
+    )?;
     let empty = maps(&mut contender)?;
     contender.establish()?;
     let full = maps(&mut contender)?;

@@ -15,7 +15,7 @@ use crate::lab::{FIRST_INSTANCE, INSIDE, Lab, UPLINK, instance};
 pub const GATEWAY_PUBLIC: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
 pub const FIRST_PUBLIC: Ipv4Addr = Ipv4Addr::new(198, 19, 1, 0);
 /// What a configuration without `max_sessions` gets.
-const DEFAULT_CAPACITY: u32 = 262_144;
+pub const DEFAULT_CAPACITY: u32 = 262_144;
 
 /// With room for that many sessions and a quarter more, and so many instances with a public address of
 /// their own.

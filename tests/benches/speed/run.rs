@@ -100,14 +100,13 @@ pub fn all(arguments: Arguments) -> Result<()> {
             bail!("--only {name}: there is no such theme; there are {known}");
         }
     }
-    if arguments.alone {
-        core::be_alone();
-    }
+    core::be_alone(arguments.alone);
     let run = Run {
         arguments,
         begun: Instant::now(),
         object,
     };
+    run.say("waiting for other runs to end, if there are any");
     let most = run.levels().into_iter().max().unwrap_or(0);
     let _raised = match conntrack::Raised::new(most.max(1 << 20)) {
         Ok(raised) => Some(raised),
@@ -264,6 +263,9 @@ impl Run {
             bail!(
                 "there is no `nft`: install the package nftables (Debian: apt-get install nftables)"
             );
+        }
+        if *kind == Kind::Nft {
+            conntrack::has_room(flows)?;
         }
         let free = available_memory()?;
         ensure!(
