@@ -45,7 +45,7 @@ pub struct Moment {
     pub window: u32,
     /// Generation of the policy.
     pub epoch: u32,
-    /// Of the half second, the last bits: a window has far fewer of them.
+    /// Of the half second, the last bits: a window has far fewer of them, and without it they mean nothing.
     pub checked: u8,
 }
 
@@ -213,8 +213,8 @@ pub struct Line {
     pub source: Mac,
     /// The port that packets get, unless it is [`Port::NONE`].
     pub port: Port,
-    /// Not 0: address and port are those of the receiver, not of the sender.
-    pub inward: u8,
+    /// [`Line::OUTWARD`] and others: whose address and port they are.
+    pub direction: u8,
     /// When its next hop was last looked at, as [`Moment::checked`].
     pub checked: u8,
 }
@@ -224,6 +224,34 @@ const _: () = assert!(size_of::<Line>() == 64);
 const MOST_BYTES: u32 = 1 << 31;
 
 impl Line {
+    /// The sender gets address and port.
+    pub const OUTWARD: u8 = 0;
+    /// The receiver gets them.
+    pub const INWARD: u8 = 1;
+    /// The same, of packets that keep no session alive: it is looked at as often as the next hop.
+    pub const INWARD_ONLY: u8 = 2;
+
+    /// Packets go to a host inside.
+    #[inline(always)]
+    pub const fn is_inward(&self) -> bool {
+        self.direction != Self::OUTWARD
+    }
+
+    /// Its session has to be looked at.
+    #[inline(always)]
+    pub const fn is_late(&self, now: Moment) -> bool {
+        self.window != now.window
+            || (self.direction == Self::INWARD_ONLY && self.checked != now.checked)
+    }
+
+    /// It is nobody's any more, and owes nothing.
+    #[inline(always)]
+    pub const fn end(&mut self) {
+        self.packets = 0;
+        self.bytes = 0;
+        self.epoch = self.epoch.wrapping_sub(1);
+    }
+
     /// It is that of `key`, and not one of an earlier policy.
     #[inline(always)]
     pub fn is_of(&self, key: &LineKey, epoch: u32) -> bool {
@@ -255,7 +283,7 @@ impl Line {
     /// What a packet of `flow` becomes.
     #[inline(always)]
     pub fn translate(&self, flow: &Flow) -> Flow {
-        if self.inward == 0 {
+        if !self.is_inward() {
             let port = if self.port == Port::NONE {
                 flow.source_port
             } else {

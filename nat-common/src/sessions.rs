@@ -8,7 +8,7 @@ use crate::{
     clock::{Tick, elapsed},
     flow::Flow,
     lifecycle::{GRACE, State, overdue},
-    map_types::{Counter, Mark, Session, SessionKey},
+    map_types::{Counter, Holds, Mark, Session, SessionKey},
     port_search::port_freed,
     shared,
     tables::{Side, Tables},
@@ -41,6 +41,20 @@ impl Found {
     #[inline(always)]
     pub fn is_none(&self) -> bool {
         self.half.is_null()
+    }
+
+    /// It has carried no packet yet.
+    #[inline(always)]
+    pub fn is_new(&self) -> bool {
+        // SAFETY: as in `carry`; at worst a packet is looked at more closely than it need be.
+        self.half.is_null() || unsafe { (*self.half).packets() == 0 }
+    }
+
+    /// Its packets keep the session alive.
+    #[inline(always)]
+    pub fn refreshes(&self) -> bool {
+        // SAFETY: as above.
+        self.half.is_null() || unsafe { !(*self.half).holds().include(Holds::NO_REFRESH) }
     }
 
     /// Accounts for packets this half carries; without a half there is nothing to do.

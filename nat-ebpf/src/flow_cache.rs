@@ -51,14 +51,19 @@ pub fn send<H: Hook>(hook: &mut H) -> u32 {
     let Some(line) = found else {
         return 0;
     };
-    if line.window != now.window && !confirm(line, now.now, now.window) {
+    if !hook.is_for_us(to, line.own) {
         return 0;
     }
-    if line.checked != now.checked && !check(line, now.epoch, u32::from(now.checked)) {
+    let is_late = line.is_late(now);
+    if is_late && !confirm(line, now.now, now.window) {
         return 0;
     }
-    let length = hook.mtu_length(&packet) as usize;
-    if !line.takes(length) || !hook.is_for_us(to, line.own) {
+    if (is_late || line.checked != now.checked)
+        && !check(line, now.epoch, now.window, u32::from(now.checked))
+    {
+        return 0;
+    }
+    if !line.takes(hook.mtu_length(&packet) as usize) {
         return 0;
     }
     let segments = hook.segments();
@@ -89,6 +94,11 @@ fn confirm(line: &mut Line, now: u32, window: u32) -> bool {
             Side::Outside => sessions::find(&KernelTables, Side::Outside, &key, now, &mut found),
         };
         if !is_found || found.address != line.address || found.port != line.port {
+            line.end();
+            return false;
+        }
+        // Made anew: its first packet counts where its timers look.
+        if found.is_new() {
             return false;
         }
         let (packets, bytes) = (u64::from(line.packets), u64::from(line.bytes));
@@ -103,12 +113,12 @@ fn confirm(line: &mut Line, now: u32, window: u32) -> bool {
 
 /// Looks at the next hop of a line; false when nobody has asked the host for it in this half second.
 #[inline(never)]
-fn check(line: &mut Line, epoch: u32, checked: u32) -> bool {
+fn check(line: &mut Line, epoch: u32, window: u32, checked: u32) -> bool {
     let flow = line.translate(&line.key.flow());
     let origin = line.key.origin();
-    let route = LineKey::of_route(&flow, line.inward != 0, origin);
+    let route = LineKey::of_route(&flow, line.is_inward(), origin);
     match lines::find(&route, epoch) {
-        Some(route) if u32::from(route.checked) == checked => {
+        Some(route) if route.window == window && u32::from(route.checked) == checked => {
             line.follow(route);
             true
         }
@@ -149,7 +159,7 @@ fn settle(key: &LineKey, ends: u32) -> u64 {
     line.packets = 0;
     line.bytes = 0;
     if ends != 0 {
-        line.epoch = epoch.wrapping_sub(1);
+        line.end();
     }
     pending
 }
@@ -183,6 +193,10 @@ pub fn remember<H: Hook>(
         LineKey::of_pair(flow, origin)
     };
     let now = settings::moment();
+    // Decided under an earlier policy.
+    if now.epoch != plan.epoch {
+        return;
+    }
     let Some(line) = lines::room(&key, now) else {
         return;
     };
@@ -195,7 +209,13 @@ pub fn remember<H: Hook>(
     line.own = interface.mac;
     line.address = address;
     line.port = if plan.has_session { port } else { Port::NONE };
-    line.inward = u8::from(plan.inward);
+    line.direction = if !plan.inward {
+        Line::OUTWARD
+    } else if plan.reverse.refreshes() {
+        Line::INWARD
+    } else {
+        Line::INWARD_ONLY
+    };
     lead(line, next, now);
     lines::busy(now.window);
 }

@@ -136,7 +136,8 @@ pub fn room(key: &LineKey, now: Moment) -> Option<&'static mut Line> {
         crowded();
         return None;
     };
-    if line.key != *key && line.packets != 0 {
+    // Of the key itself, too: it is a line of an earlier policy then.
+    if line.packets != 0 {
         give_back(line);
     }
     line.packets = 0;
@@ -194,7 +195,7 @@ fn give_back(line: &Line) {
 #[inline(always)]
 pub fn session_key(line: &Line) -> Option<(Side, SessionKey)> {
     let flow = line.key.flow();
-    if line.inward != 0 {
+    if line.is_inward() {
         return Some((Side::Outside, SessionKey::reverse(&flow)));
     }
     let interface = policy_maps::interface(line.key.interface())?;

@@ -72,7 +72,8 @@ fn ipv4<H: Hook, const STAGE: u32>(
             Err(DropReason::Internal)
         };
     }
-    let mut plan = Plan::new(&packet.flow);
+    let epoch = policy_maps::settings().map_or(0, |settings| settings.epoch);
+    let mut plan = Plan::new(&packet.flow, epoch);
     let outcome = match STAGE {
         ERROR_STAGE => error(hook, interface, &packet, &mut plan, next),
         FRAGMENT_STAGE => fragment(hook, interface, &packet, &mut plan, next),

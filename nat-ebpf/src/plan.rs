@@ -33,6 +33,8 @@ pub struct Plan {
     /// One of the two is there.
     // Not read from them: the verifier forbids what the compiler makes of it.
     pub has_session: bool,
+    /// Generation of the policy it was decided under.
+    pub epoch: u32,
     /// It goes to a host inside, not to an uplink.
     pub inward: bool,
     /// Every fragment finds its own way: no session and no port decides.
@@ -48,12 +50,13 @@ pub struct Plan {
 impl Plan {
     /// Nothing changes yet.
     #[inline(always)]
-    pub const fn new(flow: &Flow) -> Self {
+    pub const fn new(flow: &Flow, epoch: u32) -> Self {
         Self {
             to: *flow,
             forward: Found::NONE,
             reverse: Found::NONE,
             has_session: false,
+            epoch,
             inward: false,
             is_stateless: true,
             identification: 0,

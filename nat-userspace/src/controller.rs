@@ -135,6 +135,7 @@ fn bring_up(
                 secrets,
                 random: &mut random,
                 to_the_tick: options.test_clock,
+                window_shift_before: existing.window_shift,
             },
         )
     };
@@ -144,7 +145,7 @@ fn bring_up(
     // Before it, so that forwards find the ports free that these hold; behind it, for those that were
     // made meanwhile.
     end_stale(&mut ebpf, pins, &planned_tables)?;
-    reconcile::write(&mut ebpf, &planned_tables)?;
+    rewrite(&mut ebpf, &planned_tables)?;
     attach::attach_all(&mut ebpf, pins, interfaces, config.node.attach, attached)?;
     for each in attached.iter_mut() {
         // A qdisc that was made for an earlier controller is still ours.
@@ -156,13 +157,21 @@ fn bring_up(
         .map(|(number, gateway)| (*number, gateway.secret))
         .collect();
     let tables = compile(attached, &secrets)?;
-    reconcile::write(&mut ebpf, &tables)?;
+    rewrite(&mut ebpf, &tables)?;
     end_stale(&mut ebpf, pins, &tables)?;
     reconcile::next_epoch(&mut ebpf)?;
     for interface in forwarding_set.iter() {
         host::set_forwarding(interface, true)?;
     }
     Ok(ebpf)
+}
+
+/// Writes the tables, and makes void what the flow cache remembers of earlier ones, also when only a
+/// part could be written. Before it too: a controller may be killed at any time.
+fn rewrite(ebpf: &mut Ebpf, tables: &Tables) -> Result<()> {
+    reconcile::next_epoch(ebpf)?;
+    let written = reconcile::write(ebpf, tables);
+    reconcile::next_epoch(ebpf).and(written)
 }
 
 /// Ends the sessions that can't go on under this policy.

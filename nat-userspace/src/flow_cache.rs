@@ -48,7 +48,7 @@ impl Pending {
                 return;
             }
             let flow = line.key.flow();
-            let counts = if line.inward != 0 {
+            let counts = if line.is_inward() {
                 pending.reverse.entry(SessionKey::reverse(&flow))
             } else {
                 let vpc = vpcs.get(&line.key.interface()).copied().unwrap_or(0);

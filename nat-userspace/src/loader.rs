@@ -70,7 +70,8 @@ fn flow_cache_lines(max_sessions: u32) -> u32 {
     const MOST: u32 = 1 << 21;
     const MOST_OF_ALL: u32 = 1 << 22;
     let all = max_sessions.saturating_mul(2).min(MOST_OF_ALL);
-    (all / cpus()).clamp(FEWEST, MOST).next_power_of_two()
+    // A power of two.
+    1 << (all / cpus()).clamp(FEWEST, MOST).ilog2()
 }
 
 /// CPUs there may be.
@@ -235,7 +236,11 @@ fn check_pinned(pins: &Pins, max_sessions: u32) -> Result<()> {
         }
         let info = MapInfo::from_pin(&path).map_err(Error::map(&name))?;
         check_shape(&name, &info)?;
-        if info.max_entries() != shape.max_entries {
+        // Of another size it would do as well, but nothing is lost with it.
+        if info.max_entries() != shape.max_entries && name == names::FLOW_CACHE {
+            let failed = Error::io(format!("removing {}", path.display()));
+            std::fs::remove_file(&path).map_err(failed)?;
+        } else if info.max_entries() != shape.max_entries {
             return Err(Error::MapMismatch {
                 name,
                 what: "capacity",

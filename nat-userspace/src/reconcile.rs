@@ -26,6 +26,8 @@ pub struct Existing {
     pub names: Vec<(NameKey, Name)>,
     /// Secrets by gateway number.
     pub secrets: BTreeMap<u32, [u64; 2]>,
+    /// Of the flow cache.
+    pub window_shift: u32,
 }
 
 /// Reads them.
@@ -53,7 +55,16 @@ pub fn existing(ebpf: &Ebpf) -> Result<Existing> {
             .map_err(Error::map(names::GATEWAYS))?;
         secrets.insert(key.number, gateway.secret);
     }
-    Ok(Existing { names, secrets })
+    let settings = ebpf
+        .map(names::SETTINGS)
+        .ok_or_else(|| missing(names::SETTINGS))?;
+    let settings = Array::<_, Settings>::try_from(settings).map_err(Error::map(names::SETTINGS))?;
+    let settings = settings.get(&0, 0).map_err(Error::map(names::SETTINGS))?;
+    Ok(Existing {
+        names,
+        secrets,
+        window_shift: settings.window_shift,
+    })
 }
 
 /// Writes the tables. What others refer to goes first, interfaces last: a packet that is let in

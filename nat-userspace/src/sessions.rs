@@ -111,26 +111,29 @@ pub fn read(pins: &Pins) -> Result<Vec<SessionRecord>> {
     let forward = pins.open(names::SESSIONS)?;
     let reverse = pins.open(names::REVERSE)?;
     let now = expiry::now()?;
-    // Before the sessions: what a line counts goes to its session, and is better missed than seen twice.
-    let pending = Pending::read(pins)?;
     let mut answers = HashMap::new();
     bpf_batch::for_each::<SessionKey, Session>(&reverse, |key, session| {
-        let counts = pending.reverse(key);
-        answers.insert(*key, session.with_more(counts.packets, counts.bytes));
+        answers.insert(*key, *session);
     })
     .map_err(Error::io("reading the reverse sessions"))?;
-    let mut records = Vec::new();
+    let mut sessions = Vec::new();
     bpf_batch::for_each::<SessionKey, Session>(&forward, |key, session| {
-        let outside = outside_flow(key, session);
-        let answer = answers
-            .get(&SessionKey::reverse(&outside))
-            .copied()
-            .unwrap_or_default();
-        let counts = pending.forward(key);
-        let session = session.with_more(counts.packets, counts.bytes);
-        records.push(record(&names, now, key, &session, &answer));
+        sessions.push((*key, *session));
     })
     .map_err(Error::io("reading the sessions"))?;
+    // Last: what a line has counted goes to its session, and is better missed than seen twice.
+    let pending = Pending::read(pins)?;
+    let records = sessions
+        .into_iter()
+        .map(|(key, session)| {
+            let reverse_key = SessionKey::reverse(&outside_flow(&key, &session));
+            let answer = answers.get(&reverse_key).copied().unwrap_or_default();
+            let (out, back) = (pending.forward(&key), pending.reverse(&reverse_key));
+            let session = session.with_more(out.packets, out.bytes);
+            let answer = answer.with_more(back.packets, back.bytes);
+            record(&names, now, &key, &session, &answer)
+        })
+        .collect();
     Ok(records)
 }
 

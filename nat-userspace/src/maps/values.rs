@@ -296,7 +296,7 @@ pub fn line(line: &Line) -> Value {
         "source_port": flow.source_port.get(),
         "destination": Ipv4Addr::from(flow.destination),
         "destination_port": flow.destination_port.get(),
-        "inward": line.inward != 0,
+        "inward": line.is_inward(),
         "translated": Ipv4Addr::from(line.address),
         "translated_port": line.port.get(),
         "egress": line.egress,

@@ -109,6 +109,8 @@ pub struct Facts<'a> {
     pub random: &'a mut dyn FnMut() -> u64,
     /// Sessions end to the tick, whatever that costs: for tests.
     pub to_the_tick: bool,
+    /// Of the flow cache so far: by as much the clocks of sessions may lag behind.
+    pub window_shift_before: u32,
 }
 
 /// Compiles.
@@ -169,13 +171,15 @@ impl Compiler<'_, '_> {
         let shortest = timeouts.flat_map(|timeouts| {
             [protocol::TCP, protocol::UDP].map(|protocol| shortest_timeout(protocol, timeouts))
         });
-        let shift = match shortest.min() {
-            Some(shortest) if !self.facts.to_the_tick => flow_cache::window_shift(shortest),
-            _ => 0,
+        let shift = if self.facts.to_the_tick {
+            0
+        } else {
+            flow_cache::window_shift(shortest.min().unwrap_or(u32::MAX))
         };
         self.tables.settings.window_shift = shift;
+        let lag = flow_cache::lag(shift.max(self.facts.window_shift_before));
         for gateway in self.tables.gateways.values_mut() {
-            gateway.timeouts = gateway.timeouts.lagging(flow_cache::lag(shift));
+            gateway.timeouts = gateway.timeouts.lagging(lag);
         }
     }
 

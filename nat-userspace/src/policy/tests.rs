@@ -81,6 +81,7 @@ fn compiled(text: &str) -> Tables {
         secrets: &BTreeMap::new(),
         random: &mut || 4,
         to_the_tick: false,
+        window_shift_before: 0,
     };
     compile(&config, &mut Numbering::default(), facts).unwrap()
 }
