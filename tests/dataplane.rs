@@ -11,6 +11,8 @@ mod bench;
 mod capture;
 #[path = "dataplane/counts.rs"]
 mod counts;
+#[path = "dataplane/flow_cache.rs"]
+mod flow_cache;
 #[path = "dataplane/random.rs"]
 mod random;
 #[path = "dataplane/rfc.rs"]
@@ -66,6 +68,7 @@ macro_rules! on_both_hooks {
 
 on_both_hooks! {
     random_traffic_equals_the_model => super::random::compare;
+    counts_are_exact_whoever_counts => super::flow_cache::counts_are_exact_whoever_counts;
     every_fixture_equals_the_model => super::compare_fixtures;
     pat_keeps_the_port_when_free_and_overloads_it => super::pat_keeps_and_overloads;
     one_to_one_needs_no_session => super::one_to_one_needs_no_session;

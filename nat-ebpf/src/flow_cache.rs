@@ -54,16 +54,17 @@ pub fn send<H: Hook>(hook: &mut H) -> u32 {
     if !hook.is_for_us(to, line.own) {
         return 0;
     }
-    let is_late = line.is_late(now);
-    if is_late && !confirm(line, now.now, now.window) {
+    let (is_late, length) = (line.is_late(now), hook.mtu_length(&packet) as usize);
+    if !line.takes(length) {
         return 0;
     }
     if (is_late || line.checked != now.checked)
-        && !check(line, now.epoch, now.window, u32::from(now.checked))
+        && (!check(line, now.epoch, now.window, u32::from(now.checked)) || !line.takes(length))
     {
         return 0;
     }
-    if !line.takes(hook.mtu_length(&packet) as usize) {
+    // Last: a packet that goes nowhere keeps no session alive.
+    if is_late && !confirm(line, now.now, now.window) {
         return 0;
     }
     let segments = hook.segments();

@@ -33,7 +33,9 @@ use nat_userspace::{
     leftovers::Leftovers,
     loader::{self, LoadOptions},
     pins::Pins,
-    reconcile, sessions, status,
+    reconcile,
+    sessions::{self, SessionRecord},
+    status,
 };
 use nix::net::if_::if_nametoindex;
 
@@ -580,6 +582,30 @@ impl Bench {
 
     pub fn sessions(&self) -> usize {
         self.count(names::SESSIONS)
+    }
+
+    /// All sessions as `nat sessions` shows them.
+    pub fn records(&self) -> Vec<SessionRecord> {
+        self.edge.run(|| Ok(sessions::read(&self.pins)?)).unwrap()
+    }
+
+    /// What the halves of all sessions have counted themselves: outward and inward.
+    pub fn halves_counted(&self) -> (u64, u64) {
+        let sum = |name| {
+            let mut sum = 0;
+            let each = |_: &SessionKey, half: &Session| sum += half.packets();
+            bpf_batch::for_each(&self.pins.open(name)?, each)?;
+            anyhow::Ok(sum)
+        };
+        let sums = || Ok((sum(names::SESSIONS)?, sum(names::REVERSE)?));
+        self.edge.run(sums).unwrap()
+    }
+
+    /// Makes the flow cache void, as a new policy does.
+    pub fn void_lines(&mut self) {
+        let edge = self.edge.clone();
+        edge.run(|| Ok(reconcile::next_epoch(self.controller.programs())?))
+            .unwrap();
     }
 
     pub fn reverse_sessions(&self) -> usize {
