@@ -15,6 +15,7 @@ use nat_common::{
     map_types::{Interface, Name, NameKey, names},
 };
 use nix::fcntl::Flock;
+use nix::time::{ClockId, clock_gettime};
 use tokio::{
     io::unix::AsyncFd,
     signal::unix::{Signal, SignalKind, signal},
@@ -98,6 +99,13 @@ impl Footprint {
 fn host_interfaces(config: &Config) -> Result<Vec<HostInterface>> {
     let names: BTreeSet<&str> = config.interfaces().collect();
     names.into_iter().map(host::interface).collect()
+}
+
+/// What this thread has had of a CPU.
+fn cpu_time() -> Result<std::time::Duration> {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .map_err(|errno| Error::io("reading the thread's CPU time")(errno.into()))?;
+    Ok(time.into())
 }
 
 /// Policy first, programs second, forwarding last: no packet of a host inside ever finds the host
@@ -300,8 +308,12 @@ impl Controller {
         if !pace.is_due(began, self.found_full()?) {
             return Ok(());
         }
+        let worked = cpu_time()?;
         let swept = expiry::now().and_then(|now| sweeper.sweep(&mut self.ebpf, now));
-        pace.swept(began, std::time::Instant::now());
+        pace.swept(
+            std::time::Instant::now(),
+            cpu_time()?.saturating_sub(worked),
+        );
         swept.map(drop)
     }
 

@@ -38,10 +38,10 @@ impl Pace {
         now.duration_since(self.ended) >= LOOK.max(self.took * (share - 1))
     }
 
-    /// A sweep has taken this long.
-    pub fn swept(&mut self, began: Instant, ended: Instant) {
+    /// A sweep has ended, and taken so much of a CPU's time: what it waited for others does not count.
+    pub fn swept(&mut self, ended: Instant, took: Duration) {
         self.ended = ended;
-        self.took = ended.duration_since(began);
+        self.took = took;
     }
 }
 
@@ -60,7 +60,7 @@ mod tests {
         assert!(!pace.is_due(start, 5));
         assert!(pace.is_due(after(1)(start), 5));
         // Ten seconds of work: 190 of rest, or 10 when somebody needs the room.
-        pace.swept(start, after(10)(start));
+        pace.swept(after(10)(start), Duration::from_secs(10));
         assert!(!pace.is_due(after(199)(start), 5));
         assert!(pace.is_due(after(200)(start), 5));
         assert!(!pace.is_due(after(19)(start), 6));
@@ -72,7 +72,7 @@ mod tests {
     fn two_sweeps_are_a_second_apart_however_full_the_table_is() {
         let start = Instant::now();
         let mut pace = Pace::new(start, 0);
-        pace.swept(start, start);
+        pace.swept(start, Duration::ZERO);
         assert!(!pace.is_due(start + Duration::from_millis(999), 1));
         assert!(pace.is_due(after(1)(start), 2));
     }
