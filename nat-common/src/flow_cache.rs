@@ -244,11 +244,25 @@ impl Line {
             || (self.direction == Self::INWARD_ONLY && self.checked != now.checked)
     }
 
+    /// Its next hop was looked at in this half second.
+    #[inline(always)]
+    pub const fn is_checked(&self, now: &Moment) -> bool {
+        self.window == now.window && self.checked == now.checked
+    }
+
+    /// Hands over what it has counted: packets and bytes.
+    #[inline(always)]
+    pub const fn take_counts(&mut self) -> (u64, u64) {
+        let counts = (self.packets as u64, self.bytes as u64);
+        self.packets = 0;
+        self.bytes = 0;
+        counts
+    }
+
     /// It is nobody's any more, and owes nothing.
     #[inline(always)]
     pub const fn end(&mut self) {
-        self.packets = 0;
-        self.bytes = 0;
+        self.take_counts();
         self.epoch = self.epoch.wrapping_sub(1);
     }
 

@@ -153,7 +153,22 @@ pub fn ipv4<P: Packet + ?Sized>(packet: &P) -> Result<Ipv4Packet, DropReason> {
     {
         return Err(DropReason::Malformed);
     }
-    let mut parsed = Ipv4Packet {
+    let mut parsed = headed(&header, header_length, total_length, header.fragment());
+    if !matches!(parsed.fragment, Fragment::Later) {
+        transport(packet, &mut parsed, total_length - header_length)?;
+    }
+    Ok(parsed)
+}
+
+/// A packet of which the IP header was read, and no more yet.
+#[inline(always)]
+const fn headed(
+    header: &Ipv4Header,
+    header_length: usize,
+    total_length: usize,
+    fragment: Fragment,
+) -> Ipv4Packet {
+    Ipv4Packet {
         flow: Flow {
             source: header.source(),
             destination: header.destination(),
@@ -165,13 +180,9 @@ pub fn ipv4<P: Packet + ?Sized>(packet: &P) -> Result<Ipv4Packet, DropReason> {
         flags: TcpFlags::NONE,
         transport_offset: IPV4_OFFSET + header_length,
         total_length,
-        fragment: header.fragment(),
+        fragment,
         ttl: header.ttl(),
-    };
-    if !matches!(parsed.fragment, Fragment::Later) {
-        transport(packet, &mut parsed, total_length - header_length)?;
     }
-    Ok(parsed)
 }
 
 /// Reads a packet of the common kind, and nothing else: whole, without IP options, TCP or UDP.
@@ -185,21 +196,7 @@ pub fn plain<P: Packet + ?Sized>(packet: &P) -> Option<Ipv4Packet> {
     {
         return None;
     }
-    let mut parsed = Ipv4Packet {
-        flow: Flow {
-            source: header.source(),
-            destination: header.destination(),
-            source_port: Port::NONE,
-            destination_port: Port::NONE,
-            protocol: header.protocol(),
-        },
-        transport: Transport::Opaque,
-        flags: TcpFlags::NONE,
-        transport_offset: IPV4_OFFSET + Ipv4Header::LEN,
-        total_length,
-        fragment: Fragment::Whole,
-        ttl: header.ttl(),
-    };
+    let mut parsed = headed(&header, Ipv4Header::LEN, total_length, Fragment::Whole);
     transport(packet, &mut parsed, total_length - Ipv4Header::LEN).ok()?;
     Some(parsed)
 }

@@ -9,7 +9,6 @@ use nat_common::{
     map_types::{Interface, Settings},
     parse::{self, Frame, Ipv4Packet},
     sessions::{self, Found},
-    tables::Side,
     translate,
     wire::{EtherType, EthernetHeader, TcpFlags},
 };
@@ -58,13 +57,11 @@ pub fn send<H: Hook>(hook: &mut H) -> u32 {
     if !line.takes(length) {
         return 0;
     }
-    if (is_late || line.checked != now.checked)
-        && (!check(line, now.epoch, now.window, u32::from(now.checked)) || !line.takes(length))
-    {
+    if (is_late || line.checked != now.checked) && (!check(line, &now) || !line.takes(length)) {
         return 0;
     }
     // Last: a packet that goes nowhere keeps no session alive.
-    if is_late && !confirm(line, now.now, now.window) {
+    if is_late && !confirm(line, &now) {
         return 0;
     }
     let segments = hook.segments();
@@ -84,16 +81,13 @@ pub fn send<H: Hook>(hook: &mut H) -> u32 {
 /// Looks at the session of a line, and gives it the line's counts; false when its packets no longer go
 /// that way. Under the same policy, the session is all that may have changed.
 #[inline(never)]
-fn confirm(line: &mut Line, now: u32, window: u32) -> bool {
+fn confirm(line: &mut Line, now: &Moment) -> bool {
     if line.key.is_of_flow() {
         let mut found = Found::NONE;
         let Some((side, key)) = lines::session_key(line) else {
             return false;
         };
-        let is_found = match side {
-            Side::Inside => sessions::find(&KernelTables, Side::Inside, &key, now, &mut found),
-            Side::Outside => sessions::find(&KernelTables, Side::Outside, &key, now, &mut found),
-        };
+        let is_found = sessions::find(&KernelTables, side, &key, now.now, &mut found);
         if !is_found || found.address != line.address || found.port != line.port {
             line.end();
             return false;
@@ -102,24 +96,22 @@ fn confirm(line: &mut Line, now: u32, window: u32) -> bool {
         if found.is_new() {
             return false;
         }
-        let (packets, bytes) = (u64::from(line.packets), u64::from(line.bytes));
-        found.carry(now, packets, bytes, TcpFlags::NONE);
-        line.packets = 0;
-        line.bytes = 0;
+        let (packets, bytes) = line.take_counts();
+        found.carry(now.now, packets, bytes, TcpFlags::NONE);
     }
-    line.window = window;
-    lines::busy(window);
+    line.window = now.window;
+    lines::busy(now.window);
     true
 }
 
 /// Looks at the next hop of a line; false when nobody has asked the host for it in this half second.
 #[inline(never)]
-fn check(line: &mut Line, epoch: u32, window: u32, checked: u32) -> bool {
+fn check(line: &mut Line, now: &Moment) -> bool {
     let flow = line.translate(&line.key.flow());
     let origin = line.key.origin();
     let route = LineKey::of_route(&flow, line.is_inward(), origin);
-    match lines::find(&route, epoch) {
-        Some(route) if route.window == window && u32::from(route.checked) == checked => {
+    match lines::find(&route, now.epoch) {
+        Some(route) if route.is_checked(now) => {
             line.follow(route);
             true
         }
@@ -152,17 +144,14 @@ pub fn take<H: Hook>(hook: &H, packet: &Ipv4Packet) -> Pending {
 /// As [`take`]; packets and bytes in one word.
 #[inline(never)]
 fn settle(key: &LineKey, ends: u32) -> u64 {
-    let epoch = policy_maps::settings().map_or(0, |settings| settings.epoch);
-    let Some(line) = lines::find(key, epoch) else {
+    let Some(line) = lines::find(key, policy_maps::epoch()) else {
         return 0;
     };
-    let pending = u64::from(line.packets) << 32 | u64::from(line.bytes);
-    line.packets = 0;
-    line.bytes = 0;
+    let (packets, bytes) = line.take_counts();
     if ends != 0 {
         line.end();
     }
-    pending
+    packets << 32 | bytes
 }
 
 /// Remembers what became of a packet that was just sent on.
@@ -248,7 +237,7 @@ pub fn next_hop<H: Hook>(
     let Some(line) = lines::find(&key, now.epoch) else {
         return false;
     };
-    if line.checked != now.checked || line.window != now.window || length > line.mtu {
+    if !line.is_checked(&now) || length > line.mtu {
         return false;
     }
     next.interface = line.egress;

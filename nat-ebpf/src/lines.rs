@@ -140,8 +140,6 @@ pub fn room(key: &LineKey, now: Moment) -> Option<&'static mut Line> {
     if line.packets != 0 {
         give_back(line);
     }
-    line.packets = 0;
-    line.bytes = 0;
     Some(line)
 }
 
@@ -182,12 +180,13 @@ fn crowded() {
 
 /// Adds what a line has counted to its session.
 #[inline(always)]
-fn give_back(line: &Line) {
+fn give_back(line: &mut Line) {
+    let (packets, bytes) = line.take_counts();
     if let Some((side, key)) = session_key(line)
         && let Some(half) = KernelTables.half(side, &key)
     {
         // SAFETY: a map element's memory stays valid; at worst another session's count is wrong.
-        unsafe { (*half).count(u64::from(line.packets), u64::from(line.bytes)) };
+        unsafe { (*half).count(packets, bytes) };
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! A packet's way: [`xdp_packet`] or [`tc_packet`] -> [`flow_cache`], and if its flow had no packet a
 //! moment ago -> [`pipeline`] (identify) -> [`leave`] (its source)
-//! -> [`arrive`] (its destination) -> [`forward`] -> the verdict table below. Both sides of a
-//! translation look into [`kernel_tables`] and [`policy_maps`]; ICMP errors go through [`icmp_error`],
-//! fragments through [`fragments`], what is too big through [`cut`]. [`refuse`] answers dropped packets, [`arp`] for the public IPs.
+//! -> [`arrive`] (its destination) -> [`send`], by [`forward`] -> the verdict table below. Both sides of
+//! a translation look into [`kernel_tables`] and [`policy_maps`]; ICMP errors go through [`icmp_error`],
+//! fragments through [`fragments`], what is too big through [`cut`]. [`refuse`] answers dropped packets,
+//! [`arp`] for the public IPs.
 //! [`strangers`] are the host's; [`room`] is made in a full table. [`expire`] is run by the controller,
 //! [`counters`] and [`events`] tell what happened, [`bounds`], [`sum`] and [`settings`] serve all.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
@@ -38,6 +39,7 @@ mod plan;
 mod policy_maps;
 mod refuse;
 mod room;
+mod send;
 mod settings;
 mod strangers;
 mod sum;

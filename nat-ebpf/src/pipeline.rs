@@ -1,32 +1,31 @@
 //! A packet's way: identify it by interface and addresses, translate its source (`leave.rs`) and its
-//! destination (`arrive.rs`) as far as they are ours, and forward it. A hairpin packet goes through
-//! both. ICMP errors and fragments have programs of their own, which keeps the main one small.
+//! destination (`arrive.rs`) as far as they are ours, and send it on (`send.rs`). A hairpin packet goes
+//! through both. ICMP errors and fragments have programs of their own, which keeps the main one small.
 
 use nat_common::{
-    clock::Tick,
     drop_reason::DropReason,
     flow::protocol,
-    map_types::{ERROR_STAGE, FRAGMENT_STAGE, Interface, MAIN_STAGE, PublicUse, SessionKey},
+    map_types::{ERROR_STAGE, FRAGMENT_STAGE, Interface, MAIN_STAGE, PublicUse},
     parse::{self, Frame, Ipv4Packet},
     reply::Answer,
-    translate,
 };
 
 use crate::{
-    arp, arrive, flow_cache,
-    forward::{self, Hook, NextHop},
+    arp, arrive,
+    forward::{Hook, NextHop},
     fragments,
     icmp_error::{self, Way},
-    kernel_tables::reopen_if_closing,
     leave,
     plan::{Plan, Step},
-    policy_maps, refuse, settings, strangers,
+    policy_maps, refuse,
+    send::send,
+    strangers,
     verdict::Verdict,
 };
 
-/// The whole way of one packet in the program of this stage; the verdict and the next hop are left in `next`, which says
-/// [`Verdict::Pass`] until something else is decided. A dropped packet that was turned into an answer
-/// to its sender says [`Verdict::Answer`] there.
+/// The whole way of one packet in the program of this stage; the verdict and the next hop are left in
+/// `next`, which says [`Verdict::Pass`] until something else is decided. A dropped packet that was
+/// turned into an answer to its sender says [`Verdict::Answer`] there.
 #[inline(always)]
 pub fn run<H: Hook, const STAGE: u32>(hook: &mut H, next: &mut NextHop) -> Result<(), DropReason> {
     let Some(interface) = policy_maps::interface(hook.ingress()) else {
@@ -72,8 +71,7 @@ fn ipv4<H: Hook, const STAGE: u32>(
             Err(DropReason::Internal)
         };
     }
-    let epoch = policy_maps::settings().map_or(0, |settings| settings.epoch);
-    let mut plan = Plan::new(&packet.flow, epoch);
+    let mut plan = Plan::new(&packet.flow, policy_maps::epoch());
     let outcome = match STAGE {
         ERROR_STAGE => error(hook, interface, &packet, &mut plan, next),
         FRAGMENT_STAGE => fragment(hook, interface, &packet, &mut plan, next),
@@ -243,62 +241,5 @@ fn error<H: Hook>(
         // The host may have asked for it.
         Err(DropReason::NoSession) if is_shared => Ok(()),
         other => other,
-    }
-}
-
-/// The last stage: what `packet` became goes to its next hop. Nothing is changed or counted when
-/// this hook can't send it there; `next` tells.
-#[inline(always)]
-fn send<H: Hook>(
-    hook: &mut H,
-    interface: &Interface,
-    packet: &Ipv4Packet,
-    plan: &mut Plan,
-    next: &mut NextHop,
-) -> Result<(), DropReason> {
-    if packet.ttl <= 1 {
-        return Err(DropReason::TtlExpired);
-    }
-    let length = hook.mtu_length(packet);
-    if flow_cache::next_hop(hook, &plan.to, plan.inward, length, next) {
-        next.verdict = Verdict::Forward;
-    } else if let Err(reason) = forward::find_next_hop(hook, &plan.to, length, plan.side(), next) {
-        return match reason {
-            DropReason::TooBig => refuse::too_big(hook, plan, next),
-            other => Err(other),
-        };
-    } else if matches!(next.verdict, Verdict::Forward) {
-        flow_cache::remember_next_hop(hook, &plan.to, plan.inward, next);
-    } else {
-        return Ok(());
-    }
-    let (now, flags) = (settings::now(), packet.flags);
-    if flags.opens() {
-        reopen(interface, packet, plan, now);
-    }
-    let pending = flow_cache::take(hook, packet);
-    let packets = hook.segments() + pending.packets;
-    let bytes = hook.bytes(packet) + pending.bytes;
-    plan.forward.carry(now, packets, bytes, flags);
-    plan.reverse.carry(now, packets, bytes, flags);
-    if plan.renumbers {
-        translate::renumber(hook, plan.identification).ok_or(DropReason::Malformed)?;
-    }
-    translate::apply(hook, packet, &plan.to).ok_or(DropReason::Malformed)?;
-    hook.complete(next).ok_or(DropReason::Malformed)?;
-    flow_cache::remember(hook, interface, packet, plan, next);
-    Ok(())
-}
-
-/// A SYN in either direction starts a session over that is closing.
-#[inline(always)]
-fn reopen(interface: &Interface, packet: &Ipv4Packet, plan: &Plan, now: Tick) {
-    if !plan.forward.is_none() {
-        let key = SessionKey::forward(&packet.flow, interface.vpc);
-        reopen_if_closing(&raw const key, now);
-    }
-    if !plan.reverse.is_none() {
-        let key = SessionKey::forward(&plan.to.reversed(), plan.reverse.owner);
-        reopen_if_closing(&raw const key, now);
     }
 }

@@ -134,3 +134,9 @@ pub fn settings() -> Option<&'static Settings> {
 pub fn has_setting(flag: u32) -> bool {
     settings().is_some_and(|settings| settings.is(flag))
 }
+
+/// Generation of the policy.
+#[inline(always)]
+pub fn epoch() -> u32 {
+    settings().map_or(0, |settings| settings.epoch)
+}

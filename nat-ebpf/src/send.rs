@@ -1,0 +1,76 @@
+//! The last stage: what a packet became goes to its next hop, its session counts it, and the flow cache
+//! remembers.
+
+use nat_common::{
+    clock::Tick,
+    drop_reason::DropReason,
+    map_types::{Interface, SessionKey},
+    parse::Ipv4Packet,
+    translate,
+};
+
+use crate::{
+    flow_cache,
+    forward::{self, Hook, NextHop},
+    kernel_tables::reopen_if_closing,
+    plan::Plan,
+    refuse, settings,
+    verdict::Verdict,
+};
+
+/// Sends on what `packet` became. Nothing is changed or counted when
+/// this hook can't send it there; `next` tells.
+#[inline(always)]
+pub fn send<H: Hook>(
+    hook: &mut H,
+    interface: &Interface,
+    packet: &Ipv4Packet,
+    plan: &mut Plan,
+    next: &mut NextHop,
+) -> Result<(), DropReason> {
+    if packet.ttl <= 1 {
+        return Err(DropReason::TtlExpired);
+    }
+    let length = hook.mtu_length(packet);
+    if flow_cache::next_hop(hook, &plan.to, plan.inward, length, next) {
+        next.verdict = Verdict::Forward;
+    } else if let Err(reason) = forward::find_next_hop(hook, &plan.to, length, plan.side(), next) {
+        return match reason {
+            DropReason::TooBig => refuse::too_big(hook, plan, next),
+            other => Err(other),
+        };
+    } else if matches!(next.verdict, Verdict::Forward) {
+        flow_cache::remember_next_hop(hook, &plan.to, plan.inward, next);
+    } else {
+        return Ok(());
+    }
+    let (now, flags) = (settings::now(), packet.flags);
+    if flags.opens() {
+        reopen(interface, packet, plan, now);
+    }
+    let pending = flow_cache::take(hook, packet);
+    let packets = hook.segments() + pending.packets;
+    let bytes = hook.bytes(packet) + pending.bytes;
+    plan.forward.carry(now, packets, bytes, flags);
+    plan.reverse.carry(now, packets, bytes, flags);
+    if plan.renumbers {
+        translate::renumber(hook, plan.identification).ok_or(DropReason::Malformed)?;
+    }
+    translate::apply(hook, packet, &plan.to).ok_or(DropReason::Malformed)?;
+    hook.complete(next).ok_or(DropReason::Malformed)?;
+    flow_cache::remember(hook, interface, packet, plan, next);
+    Ok(())
+}
+
+/// A SYN in either direction starts a session over that is closing.
+#[inline(always)]
+fn reopen(interface: &Interface, packet: &Ipv4Packet, plan: &Plan, now: Tick) {
+    if !plan.forward.is_none() {
+        let key = SessionKey::forward(&packet.flow, interface.vpc);
+        reopen_if_closing(&raw const key, now);
+    }
+    if !plan.reverse.is_none() {
+        let key = SessionKey::forward(&plan.to.reversed(), plan.reverse.owner);
+        reopen_if_closing(&raw const key, now);
+    }
+}
