@@ -59,8 +59,8 @@ fn without_dwarf(object: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     for section in &mut builder.sections {
         let name = section.name.to_string();
         let name = name.strip_prefix(".rel").unwrap_or(&name);
-        section.delete = name.starts_with(".debug_")
-            || (name.starts_with(".BTF") && section.sh_type == SHT_REL);
+        section.delete =
+            name.starts_with(".debug_") || (name.starts_with(".BTF") && section.sh_type == SHT_REL);
     }
     builder.delete_orphans();
     // LLVM keeps the names of symbols and sections in one table, the writer in two.

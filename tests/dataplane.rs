@@ -24,7 +24,8 @@ use bench::{Bench, Hook};
 use nat_tests::{
     model::{NatGateway, Side, Step, Timeouts},
     packets::{
-        FixtureKind, PacketBuilder, addresses, arp_request, fixtures, with_transport_checksum,
+        FixtureKind, PacketBuilder, addresses, arp_request, fixtures, tcp_flags,
+        with_transport_checksum,
     },
 };
 use nat_userspace::leftovers::Leftovers;
@@ -69,6 +70,11 @@ macro_rules! on_both_hooks {
 on_both_hooks! {
     random_traffic_equals_the_model => super::random::compare;
     counts_are_exact_whoever_counts => super::flow_cache::counts_are_exact_whoever_counts;
+    a_syn_reopens_a_session_that_a_sweep_has_marked => super::reopening_a_marked_session;
+    an_answer_that_comes_too_late_for_more_leaves_no_line =>
+        super::flow_cache::an_answer_that_comes_too_late_for_more_leaves_no_line;
+    counts_of_a_session_that_is_over_go_to_nobody =>
+        super::flow_cache::counts_of_a_session_that_is_over_go_to_nobody;
     every_fixture_equals_the_model => super::compare_fixtures;
     pat_keeps_the_port_when_free_and_overloads_it => super::pat_keeps_and_overloads;
     one_to_one_needs_no_session => super::one_to_one_needs_no_session;
@@ -141,7 +147,7 @@ on_both_hooks! {
 fn syn(host: std::net::Ipv4Addr, port: u16, server: std::net::Ipv4Addr) -> Vec<u8> {
     let to = std::net::SocketAddrV4::new(server, 443);
     PacketBuilder::tcp(std::net::SocketAddrV4::new(host, port), to)
-        .flags(nat_tests::packets::tcp_flags::SYN)
+        .flags(tcp_flags::SYN)
         .tcp_options(&[2, 4, 5, 0xb4])
         .build()
 }
@@ -367,6 +373,32 @@ fn expiry(hook: Hook) {
         "both halves are gone"
     );
     assert!(bench.run(Side::Uplink, &back).forwarded().is_none());
+}
+
+/// A sweep has marked the session as idle, and a SYN from outside makes another one of it.
+fn reopening_a_marked_session(hook: Hook) {
+    let mut bench = Bench::with_gateway(hook, short_lived());
+    let host = std::net::SocketAddrV4::new(addresses::PRIVATE_A, 40_001);
+    let server = std::net::SocketAddrV4::new(addresses::SERVER, 443);
+    let public = std::net::SocketAddrV4::new(addresses::NAT_PUBLIC, 40_001);
+    let outward = |flags| PacketBuilder::tcp(host, server).flags(flags).build();
+    let inward = |flags| PacketBuilder::tcp(server, public).flags(flags).build();
+    let passes = |bench: &mut Bench, ingress, packet: Vec<u8>| {
+        assert!(bench.run(ingress, &packet).forwarded().is_some());
+    };
+    passes(&mut bench, PRIVATE, outward(tcp_flags::SYN));
+    passes(
+        &mut bench,
+        Side::Uplink,
+        inward(tcp_flags::SYN | tcp_flags::ACK),
+    );
+    passes(&mut bench, Side::Uplink, inward(tcp_flags::RST));
+    assert_eq!(bench.records()[0].state, "reset");
+    bench.advance(Duration::from_millis(1600));
+    assert_eq!(bench.sweep(), 0, "the first step only marks it");
+    passes(&mut bench, Side::Uplink, inward(tcp_flags::SYN));
+    assert_eq!(bench.records()[0].state, "opening");
+    assert_eq!(bench.sweep(), 0, "it is in use");
 }
 
 fn no_subnet(hook: Hook) {

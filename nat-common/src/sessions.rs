@@ -50,6 +50,13 @@ impl Found {
         self.half.is_null() || unsafe { (*self.half).packets() == 0 }
     }
 
+    /// It has carried one packet, which may have changed what its timer is.
+    #[inline(always)]
+    pub fn has_begun(&self) -> bool {
+        // SAFETY: as above.
+        self.half.is_null() || unsafe { (*self.half).packets() == 1 }
+    }
+
     /// Its packets keep the session alive.
     #[inline(always)]
     pub fn refreshes(&self) -> bool {
@@ -228,11 +235,11 @@ pub fn reopen_if_closing<T: Tables>(tables: &T, key: &SessionKey, now: Tick) {
     // SAFETY: as in `Found::carry`.
     unsafe {
         let old = Mark(tables.load(&raw const (*forward).mark));
+        let is_in_use = old.key_and_state() == key.mark(State::Live)
+            || old.key_and_state() == key.mark(State::Dying);
         // Not of one that is being removed: whoever does relies on its mark.
-        if old.key_and_state() == key.mark(State::Live)
-            && reopens(state(copy.tcp_seen(), (*reverse).tcp_seen()))
-        {
-            let new = Mark::new(old.key_and_state(), now);
+        if is_in_use && reopens(state(copy.tcp_seen(), (*reverse).tcp_seen())) {
+            let new = Mark::new(key.mark(State::Live), now);
             tables.compare_and_swap(&raw mut (*forward).mark, old.0, new.0);
             (*forward).forget_flags();
             (*reverse).forget_flags();

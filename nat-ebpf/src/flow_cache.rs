@@ -187,6 +187,11 @@ pub fn remember<H: Hook>(
     if now.epoch != plan.epoch {
         return;
     }
+    // The first answer may leave less time than has passed, and it gives no more.
+    let is_only_inward = plan.inward && !plan.reverse.refreshes();
+    if is_only_inward && plan.reverse.has_begun() {
+        return;
+    }
     let Some(line) = lines::room(&key, now) else {
         return;
     };
@@ -201,10 +206,10 @@ pub fn remember<H: Hook>(
     line.port = if plan.has_session { port } else { Port::NONE };
     line.direction = if !plan.inward {
         Line::OUTWARD
-    } else if plan.reverse.refreshes() {
-        Line::INWARD
-    } else {
+    } else if is_only_inward {
         Line::INWARD_ONLY
+    } else {
+        Line::INWARD
     };
     lead(line, next, now);
     lines::busy(now.window);

@@ -186,7 +186,7 @@ fn give_back(line: &mut Line) {
         && let Some(half) = KernelTables.half(side, &key)
     {
         // SAFETY: a map element's memory stays valid; at worst another session's count is wrong.
-        unsafe { (*half).count(packets, bytes) };
+        unsafe { (*half).settle(packets, bytes) };
     }
 }
 

@@ -129,8 +129,8 @@ pub fn read(pins: &Pins) -> Result<Vec<SessionRecord>> {
             let reverse_key = SessionKey::reverse(&outside_flow(&key, &session));
             let answer = answers.get(&reverse_key).copied().unwrap_or_default();
             let (out, back) = (pending.forward(&key), pending.reverse(&reverse_key));
-            let session = session.with_more(out.packets, out.bytes);
-            let answer = answer.with_more(back.packets, back.bytes);
+            let session = session.settled(out.packets, out.bytes);
+            let answer = answer.settled(back.packets, back.bytes);
             record(&names, now, &key, &session, &answer)
         })
         .collect();

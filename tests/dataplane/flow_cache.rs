@@ -1,9 +1,9 @@
 //! Packets that go on by the flow cache: they are the ones that the tables count in the end.
 
-use std::net::SocketAddrV4;
+use std::{net::SocketAddrV4, time::Duration};
 
 use nat_tests::{
-    model::Side,
+    model::{Filtering, NatGateway, Side},
     packets::{PacketBuilder, addresses},
 };
 use nix::{
@@ -58,4 +58,71 @@ fn count(bench: &mut Bench) {
     assert_eq!((record.packets_out, record.packets_in), (8, 4));
     assert_eq!(record.bytes_out % record.packets_out, 0);
     assert_eq!(record.state, "two-way");
+}
+
+/// What a line has counted for a session that is over is not the next one's, whose peer has not
+/// answered yet.
+pub fn counts_of_a_session_that_is_over_go_to_nobody(hook: Hook) {
+    let gateway = NatGateway {
+        ports: vec![1024..=1024],
+        ..NatGateway::new(vec![addresses::NAT_PUBLIC])
+    };
+    let mut bench = Bench::with_gateway(hook, gateway);
+    bench.inside(|bench| {
+        stay();
+        outlive(bench);
+    });
+}
+
+fn outlive(bench: &mut Bench) {
+    let server = SocketAddrV4::new(addresses::SERVER, 443);
+    let public = SocketAddrV4::new(addresses::NAT_PUBLIC, 1024);
+    let sends = |bench: &mut Bench, side, from, to| {
+        let frame = PacketBuilder::udp(from, to).build();
+        assert!(bench.run_here(side, &frame).forwarded().is_some());
+    };
+    let before = SocketAddrV4::new(addresses::PRIVATE_A, 40_001);
+    sends(bench, PRIVATE, before, server);
+    for _ in 0..3 {
+        sends(bench, Side::Uplink, server, public);
+    }
+    bench.advance(Duration::from_secs(400));
+    let after = SocketAddrV4::new(addresses::PRIVATE_B, 40_002);
+    sends(bench, PRIVATE, after, server);
+    // So many that each line becomes another flow's.
+    for port in 1..50_000 {
+        if port % 5000 == 0 {
+            bench.advance(Duration::from_secs(1));
+        }
+        let other = SocketAddrV4::new(addresses::OTHER_SERVER, port);
+        sends(bench, PRIVATE, before, other);
+    }
+    let records = bench.records();
+    let of_server = |port| {
+        let record = records.iter().find(|each| each.destination_port == port);
+        let record = record.unwrap();
+        (record.packets_out, record.packets_in, record.state)
+    };
+    assert_eq!(of_server(443), (1, 0, "one-way"));
+}
+
+/// The first answer makes a conversation of it. Where those may be silent for less time than has passed,
+/// and answers keep no session, the next one finds it over.
+pub fn an_answer_that_comes_too_late_for_more_leaves_no_line(hook: Hook) {
+    let mut gateway = NatGateway::new(vec![addresses::NAT_PUBLIC]).rfc(Filtering::AddressDependent);
+    gateway.timeouts.udp_stream = Duration::from_secs(2);
+    let mut bench = Bench::with_gateway(hook, gateway);
+    bench.inside(|bench| {
+        stay();
+        let inside = SocketAddrV4::new(addresses::PRIVATE_A, 40_001);
+        let server = SocketAddrV4::new(addresses::SERVER, 443);
+        let first = bench.run_here(PRIVATE, &PacketBuilder::udp(inside, server).build());
+        let public = source(first.forwarded().unwrap());
+        let answer = PacketBuilder::udp(server, public).build();
+        bench.advance(Duration::from_secs(10));
+        assert!(bench.run_here(Side::Uplink, &answer).forwarded().is_some());
+        // By the binding, which is there until a sweep: no session has carried it.
+        assert!(bench.run_here(Side::Uplink, &answer).forwarded().is_some());
+        assert_eq!(bench.records()[0].packets_in, 1);
+    });
 }

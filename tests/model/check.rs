@@ -43,6 +43,8 @@ pub(super) enum Choice<'a> {
     Own,
     /// Those of another NAT.
     Of(OtherNat<'a>),
+    /// Another NAT says that there is no port.
+    NoPort,
 }
 
 /// The choices of another NAT.
@@ -72,7 +74,7 @@ impl Choice<'_> {
     /// The IP identification of a fragment; `None` to take the first that is allowed.
     pub(super) fn id(&self) -> Option<u16> {
         match self {
-            Self::Own => None,
+            Self::Own | Self::NoPort => None,
             Self::Of(other) => other.sent.as_ref().map(|sent| sent.id),
         }
     }
@@ -152,6 +154,19 @@ impl Model {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// [`Self::check`], where the other NAT may say that it has no port although one is free again:
+    /// it remembers for a moment that there was none.
+    pub fn check_without_port(
+        &mut self,
+        now: Duration,
+        ingress: Side,
+        frame_in: &[u8],
+        actual: &Actual<'_>,
+    ) -> Result<(), String> {
+        let expected = self.process(now, ingress, frame_in, &mut Choice::NoPort)?;
+        compare(&expected, frame_in, actual)
     }
 }
 

@@ -147,7 +147,7 @@ impl Model {
             let free = |port| self.is_free(now, gateway, flow, offer.at(port));
             Some(offer.at(first_free(&offer.ranks, free)?))
         });
-        let Some(first) = first else {
+        let Some(first) = first.filter(|_| !matches!(choice, Choice::NoPort)) else {
             return Err(self.exhausted(gateway, DropReason::PortExhausted));
         };
         let public = choice.public(flow).unwrap_or(first);

@@ -165,7 +165,14 @@ impl Model {
             };
         }
         self.hairpin_gate(packet, translated)?;
-        self.through_target(packet, subnet, choice)
+        match self.through_target(packet, subnet, choice) {
+            // The binding went with a session that was over: now nobody has the port.
+            Err(stop @ Stop::Drop(DropReason::NoSession, _)) => {
+                self.hairpin_gate(packet, translated)?;
+                Err(stop)
+            }
+            other => other,
+        }
     }
 
     /// Whether a packet to a NAT gateway's public IP may go on, before anything is

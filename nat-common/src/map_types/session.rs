@@ -241,17 +241,26 @@ impl Session {
         }
     }
 
-    /// Counts packets of this direction, and nothing else.
     #[inline(always)]
-    pub const fn count(&mut self, packets: u64, bytes: u64) {
+    const fn count(&mut self, packets: u64, bytes: u64) {
         self.packets += packets;
         self.bytes += bytes;
     }
 
-    /// This half with more packets counted.
+    /// Counts packets that went on by a line of the flow cache, and nothing else. A line is written
+    /// behind a packet that the half counts itself: one that has counted none is a new session's, and
+    /// they went on by the session before it.
+    #[inline(always)]
+    pub const fn settle(&mut self, packets: u64, bytes: u64) {
+        if self.packets != 0 {
+            self.count(packets, bytes);
+        }
+    }
+
+    /// This half with what lines owe it.
     #[must_use]
-    pub const fn with_more(mut self, packets: u64, bytes: u64) -> Self {
-        self.count(packets, bytes);
+    pub const fn settled(mut self, packets: u64, bytes: u64) -> Self {
+        self.settle(packets, bytes);
         self
     }
 
