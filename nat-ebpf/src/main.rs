@@ -57,7 +57,9 @@ use aya_ebpf::{
 };
 use nat_common::{
     drop_reason::DropReason,
-    map_types::{CLAIM_STAGE, CUT_STAGE, Counter, ERROR_STAGE, FRAGMENT_STAGE, MAIN_STAGE, STAGES},
+    map_types::{
+        CLAIM_STAGE, CUT_STAGE, Counter, ERROR_STAGE, FRAGMENT_STAGE, STAGES, WHOLE_STAGE,
+    },
 };
 
 use crate::{
@@ -74,18 +76,44 @@ static XDP_STAGES: ProgramArray = ProgramArray::pinned(STAGES, 0);
 #[map]
 static TC_STAGES: ProgramArray = ProgramArray::pinned(STAGES, 0);
 
-/// Ingress of a NIC, native or generic.
+/// Ingress of a NIC, native or generic: the short way, or the next stage.
 #[xdp]
-#[inline(always)]
 pub fn nat_xdp(context: XdpContext) -> u32 {
-    xdp_stage::<MAIN_STAGE>(context)
+    let mut packet = XdpPacket::new(context);
+    let egress = flow_cache::send(&mut packet);
+    if egress != 0 {
+        counters::count(Counter::Translated, 1);
+        return forward::redirect(egress) as u32;
+    }
+    let context = packet.program_context();
+    go_on_as(&XDP_STAGES, context, WHOLE_STAGE, xdp_action::XDP_DROP)
 }
 
-/// Ingress of any interface, and the second stage of those that have `nat_xdp`.
+/// Ingress of any interface, and behind `nat_xdp` where that is: the short way, or the next stage.
+#[classifier]
+pub fn nat_tc(context: TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let egress = flow_cache::send(&mut packet);
+    if egress != 0 {
+        counters::count(Counter::Translated, packet.segments());
+        return forward::redirect(egress) as i32;
+    }
+    let context = packet.program_context();
+    go_on_as(&TC_STAGES, context, WHOLE_STAGE, TC_ACT_SHOT)
+}
+
+/// Whole packets in [`nat_xdp`], and all that is not for us.
+#[xdp]
+#[inline(always)]
+pub fn nat_xdp_whole(context: XdpContext) -> u32 {
+    xdp_stage::<WHOLE_STAGE>(context)
+}
+
+/// Whole packets in [`nat_tc`], and all that is not for us.
 #[classifier]
 #[inline(always)]
-pub fn nat_tc(context: TcContext) -> i32 {
-    tc_stage::<MAIN_STAGE>(context)
+pub fn nat_tc_whole(context: TcContext) -> i32 {
+    tc_stage::<WHOLE_STAGE>(context)
 }
 
 /// ICMP errors in [`nat_xdp`].
@@ -130,13 +158,6 @@ fn xdp_stage<const STAGE: u32>(context: XdpContext) -> u32 {
 #[inline(always)]
 fn xdp_way<const STAGE: u32>(context: XdpContext, next: &mut NextHop) -> u32 {
     let mut packet = XdpPacket::new(context);
-    if STAGE == MAIN_STAGE {
-        let egress = flow_cache::send(&mut packet);
-        if egress != 0 {
-            counters::count(Counter::Translated, 1);
-            return forward::redirect(egress) as u32;
-        }
-    }
     if let Err(reason) = pipeline::run::<_, STAGE>(&mut packet, next) {
         counters::dropped(reason);
         return match next.verdict {
@@ -179,13 +200,6 @@ fn tc_stage<const STAGE: u32>(context: TcContext) -> i32 {
 #[inline(always)]
 fn tc_way<const STAGE: u32>(context: TcContext, next: &mut NextHop) -> i32 {
     let mut packet = TcPacket::new(context);
-    if STAGE == MAIN_STAGE {
-        let egress = flow_cache::send(&mut packet);
-        if egress != 0 {
-            counters::count(Counter::Translated, packet.segments());
-            return forward::redirect(egress) as i32;
-        }
-    }
     if let Err(reason) = pipeline::run::<_, STAGE>(&mut packet, next) {
         counters::dropped(reason);
         return match next.verdict {
@@ -231,7 +245,7 @@ pub fn nat_tc_cut(context: TcContext) -> i32 {
 #[inline(always)]
 pub fn nat_xdp_claim(context: XdpContext) -> u32 {
     ticket::serve(context.as_ptr());
-    go_on_as(&XDP_STAGES, &context, MAIN_STAGE, xdp_action::XDP_DROP)
+    go_on_as(&XDP_STAGES, &context, WHOLE_STAGE, xdp_action::XDP_DROP)
 }
 
 /// Makes the session that a packet in [`nat_tc`] needs, and starts that over.
@@ -239,7 +253,7 @@ pub fn nat_xdp_claim(context: XdpContext) -> u32 {
 #[inline(always)]
 pub fn nat_tc_claim(context: TcContext) -> i32 {
     ticket::serve(context.as_ptr());
-    go_on_as(&TC_STAGES, &context, MAIN_STAGE, TC_ACT_SHOT)
+    go_on_as(&TC_STAGES, &context, WHOLE_STAGE, TC_ACT_SHOT)
 }
 
 /// Run by the controller with the keys of sessions that look idle; answers how many it removed.

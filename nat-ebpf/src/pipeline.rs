@@ -5,7 +5,7 @@
 use nat_common::{
     drop_reason::DropReason,
     flow::protocol,
-    map_types::{ERROR_STAGE, FRAGMENT_STAGE, Interface, MAIN_STAGE, PublicUse},
+    map_types::{ERROR_STAGE, FRAGMENT_STAGE, Interface, PublicUse, WHOLE_STAGE},
     parse::{self, Frame, Ipv4Packet},
     reply::Answer,
 };
@@ -56,7 +56,7 @@ fn ipv4<H: Hook, const STAGE: u32>(
     let stage = if packet.is_error() {
         ERROR_STAGE
     } else if packet.is_whole() {
-        MAIN_STAGE
+        WHOLE_STAGE
     } else {
         FRAGMENT_STAGE
     };
@@ -65,7 +65,7 @@ fn ipv4<H: Hook, const STAGE: u32>(
             ERROR_STAGE => Verdict::Error,
             _ => Verdict::Fragment,
         };
-        return if STAGE == MAIN_STAGE {
+        return if STAGE == WHOLE_STAGE {
             Ok(())
         } else {
             Err(DropReason::Internal)

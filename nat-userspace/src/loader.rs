@@ -10,7 +10,7 @@ use aya::{
 };
 use aya_obj::{EbpfSectionKind, Object};
 use nat_common::map_types::{
-    CLAIM_STAGE, CUT_STAGE, ERROR_STAGE, FRAGMENT_STAGE, MAIN_STAGE, names,
+    CLAIM_STAGE, CUT_STAGE, ERROR_STAGE, FRAGMENT_STAGE, WHOLE_STAGE, names,
 };
 
 use crate::{
@@ -34,7 +34,7 @@ pub const WAKE_PROGRAM: &str = "nat_wake";
 
 /// The stages of both hooks with the programs' names behind the hook's own.
 const STAGE_PROGRAMS: [(u32, &str); 4] = [
-    (MAIN_STAGE, ""),
+    (WHOLE_STAGE, "_whole"),
     (CLAIM_STAGE, "_claim"),
     (ERROR_STAGE, "_error"),
     (FRAGMENT_STAGE, "_fragment"),
@@ -153,6 +153,8 @@ pub fn load(pins: &Pins, max_sessions: u32, options: LoadOptions) -> Result<Ebpf
         load_tc_stage(&mut ebpf, stage, &format!("{TC_PROGRAM}{suffix}"))?;
     }
     load_tc_stage(&mut ebpf, CUT_STAGE, CUT_PROGRAM)?;
+    program::<Xdp>(&mut ebpf, XDP_PROGRAM)?.load()?;
+    program::<SchedClassifier>(&mut ebpf, TC_PROGRAM)?.load()?;
     for name in [EXPIRE_PROGRAM, END_PROGRAM, WAKE_PROGRAM] {
         program::<SchedClassifier>(&mut ebpf, name)?.load()?;
     }

@@ -563,6 +563,13 @@ impl Bench {
             .unwrap()
     }
 
+    /// Whether a packet that a program sent in was dropped for this reason.
+    pub fn has_dropped(&self, reason: &str) -> bool {
+        // Softirqs come late when the machine is busy.
+        std::thread::sleep(Duration::from_millis(20));
+        self.counts.has_more(reason)
+    }
+
     /// Waits until so many more packets were dropped, which then do not count for the next one.
     pub fn settle(&mut self, dropped: usize) {
         self.counts.settle(dropped as u64);

@@ -57,6 +57,13 @@ impl Counts {
         }
     }
 
+    /// Whether more packets were dropped for this reason.
+    pub fn has_more(&self, reason: &str) -> bool {
+        let mut known = DropReason::ALL.iter();
+        let reason = known.position(|known| known.name() == reason);
+        reason.is_some_and(|reason| self.drops()[reason] != self.seen_drops[reason])
+    }
+
     /// What became of the one packet since.
     pub fn change(&mut self) -> Outcome {
         let [held, released, cut] = self.seen_fragments;

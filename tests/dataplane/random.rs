@@ -174,7 +174,7 @@ impl Judge {
                 bench.sweep_here();
                 bench.advance(Duration::from_secs(1));
                 bench.sweep_here();
-                self.model.forget_idle(now);
+                self.model.sweep(now, bench.now());
             }
             Step::Packet(ingress, frame) if bench.hook().takes(frame) => {
                 return self.packet(bench, *ingress, frame);
@@ -199,8 +199,17 @@ impl Judge {
         {
             return Err(format!("dropped for {reason}"));
         }
+        let now = bench.now();
+        let remote = self.remote(frame);
+        let since = remote.and_then(|remote| self.exhausted.get(&remote));
+        let may_lack_port = since.is_some_and(|since| now - *since < REMEMBERED);
+        let exhausted = DropReason::PortExhausted.name();
+        let mut lacks_port = false;
         let released = match &outcome {
-            Outcome::Release | Outcome::Cut => Some(self.sent_in(bench, ingress, frame)?),
+            Outcome::Release | Outcome::Cut => {
+                lacks_port = may_lack_port && bench.has_dropped(exhausted);
+                Some(self.sent_in(bench, ingress, frame, lacks_port)?)
+            }
             _ => None,
         };
         let each = released.iter().flatten().map(Outcome::as_actual);
@@ -209,21 +218,23 @@ impl Judge {
             Outcome::Release => Actual::Release(each.collect()),
             _ => outcome.as_actual(),
         };
-        let now = bench.now();
-        if outcome.verdict() == DropReason::PortExhausted.name() {
-            let remote = self.remote(frame);
+        if lacks_port {
+            self.model
+                .check_without_port(now, ingress, frame, &actual)?;
+            return Ok(None);
+        }
+        if outcome.verdict() == exhausted {
             let mut model = self.model.clone();
             let judged = model.check_with(now, ingress, frame, &actual, &mut |flow| {
                 bench.mapping(flow)
             });
-            let since = self.exhausted.get(&remote);
             return match judged {
                 Ok(()) => {
                     self.model = model;
-                    self.exhausted.insert(remote, now);
+                    self.exhausted.extend(remote.map(|remote| (remote, now)));
                     Ok(None)
                 }
-                Err(_) if since.is_some_and(|since| now - *since < REMEMBERED) => self
+                Err(_) if may_lack_port => self
                     .model
                     .check_without_port(now, ingress, frame, &actual)
                     .map(|()| None),
@@ -261,15 +272,15 @@ impl Judge {
     }
 
     /// Under what it is remembered that there is no port for this packet.
-    fn remote(&self, frame: &[u8]) -> (u8, Option<SocketAddrV4>) {
-        let packet = Packet::parse(frame).unwrap();
-        let ip = packet.ipv4().unwrap();
+    fn remote(&self, frame: &[u8]) -> Option<(u8, Option<SocketAddrV4>)> {
+        let packet = Packet::parse(frame).ok()?;
+        let ip = packet.ipv4()?;
         let overloads = self.model.config().gateways[0].profile == Profile::Aws;
         let mut remote = ip.destination();
         if ip.protocol == protocol::ICMP {
             remote.set_port(0);
         }
-        (ip.protocol, overloads.then_some(remote))
+        Some((ip.protocol, overloads.then_some(remote)))
     }
 
     /// What became of the fragments that a program sent in: what came out, put where the reference NAT
@@ -279,8 +290,14 @@ impl Judge {
         bench: &mut Bench,
         ingress: Side,
         frame: &[u8],
+        lacks_port: bool,
     ) -> Result<Vec<Outcome>, String> {
-        let expected = self.model.clone().handle(bench.now(), ingress, frame);
+        let (now, mut model) = (bench.now(), self.model.clone());
+        let expected = if lacks_port {
+            model.handle_without_port(now, ingress, frame)
+        } else {
+            model.handle(now, ingress, frame)
+        };
         let (Output::Release(expected) | Output::Cut(expected)) = expected else {
             return Err(format!("fragments were sent in, expected {expected:?}"));
         };

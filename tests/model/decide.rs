@@ -164,8 +164,20 @@ impl Model {
                 other => other,
             };
         }
+        self.by_hairpin_gate(packet, translated, |nat| {
+            nat.through_target(packet, subnet, choice)
+        })
+    }
+
+    /// Where `way` leads a packet to a NAT gateway's public IP, if it may go on.
+    fn by_hairpin_gate(
+        &mut self,
+        packet: &Arrival<'_>,
+        translated: Option<SocketAddrV4>,
+        way: impl FnOnce(&mut Self) -> Result<Way, Stop>,
+    ) -> Result<Way, Stop> {
         self.hairpin_gate(packet, translated)?;
-        match self.through_target(packet, subnet, choice) {
+        match way(self) {
             // The binding went with a session that was over: now nobody has the port.
             Err(stop @ Stop::Drop(DropReason::NoSession, _)) => {
                 self.hairpin_gate(packet, translated)?;
@@ -237,8 +249,9 @@ impl Model {
             };
         }
         let source = SocketAddrV4::new(elastic.public, remote_port(ip));
-        self.hairpin_gate(packet, Some(source))?;
-        self.onward(packet, Leg::stateless(change))
+        self.by_hairpin_gate(packet, Some(source), |nat| {
+            nat.onward(packet, Leg::stateless(change))
+        })
     }
 
     /// Where the subnet's route table leads.

@@ -210,6 +210,14 @@ impl Model {
         }
     }
 
+    /// [`Self::handle`] when there is no port.
+    pub fn handle_without_port(&mut self, now: Duration, ingress: Side, frame: &[u8]) -> Output {
+        match self.process(now, ingress, frame, &mut Choice::NoPort) {
+            Ok(output) => output,
+            Err(complaint) => unreachable!("chose what is not allowed: {complaint}"),
+        }
+    }
+
     /// All sessions, ordered by flow, expired ones included.
     #[must_use]
     pub fn sessions(&self) -> Vec<Session> {
@@ -226,6 +234,11 @@ impl Model {
 
     /// Forgets the sessions idle for longer than their timeout, as a sweep does.
     pub fn forget_idle(&mut self, now: Duration) {
+        self.sweep(now, now);
+    }
+
+    /// As [`Self::forget_idle`], by a sweep that removes later what it finds idle.
+    pub fn sweep(&mut self, now: Duration, later: Duration) {
         let gateways = &self.config.gateways;
         let idle = self
             .sessions
@@ -233,7 +246,7 @@ impl Model {
             .filter(|session| session.is_idle(now, &gateways[session.gateway]));
         let idle: Vec<_> = idle.map(|session| session.flow).collect();
         for flow in idle {
-            self.remove(now, &flow);
+            self.remove(later, &flow);
         }
         self.fragments.forget(now);
     }

@@ -92,8 +92,8 @@ pub mod names {
     ];
 }
 
-/// Index of a hook's main program in its array of stages.
-pub const MAIN_STAGE: u32 = 0;
+/// Index of a hook's program for whole packets in its array of stages.
+pub const WHOLE_STAGE: u32 = 0;
 /// Index of its claim program.
 pub const CLAIM_STAGE: u32 = 1;
 /// Index of its program for ICMP errors.
