@@ -79,6 +79,7 @@ on_both_hooks! {
     pat_keeps_the_port_when_free_and_overloads_it => super::pat_keeps_and_overloads;
     one_to_one_needs_no_session => super::one_to_one_needs_no_session;
     rfc768_computed_zero_checksum_goes_out_as_all_ones => super::zero_checksum_corner;
+    rfc1071_an_echo_reply_of_zeros_alone_has_a_checksum_of_ones => super::zeros_alone;
     arp_for_public_ips_is_answered_on_the_uplink_only => super::arp;
     an_unknown_neighbour_is_left_to_the_kernel => super::unknown_neighbour;
     a_host_that_did_not_forward_is_made_no_router => super::closed_host;
@@ -204,6 +205,27 @@ fn zero_checksum_corner(hook: Hook) {
         .build();
     let out = judged(&mut bench, &mut judge, PRIVATE, &unsummed).expect("goes out");
     assert_eq!(&out[40..42], [0, 0]);
+}
+
+/// All words under its checksum become zero, whose sum is another zero than that of words that cancel
+/// each other out.
+fn zeros_alone(hook: Hook) {
+    let mut bench = Bench::new(hook);
+    let ping = |host, id| PacketBuilder::echo_request(host, addresses::SERVER, id, 0);
+    // Somebody else has the identifier 0 outside already, or it is not in the pool.
+    let out = bench.run(
+        PRIVATE,
+        &ping(addresses::PRIVATE_A, 0).payload_len(0).build(),
+    );
+    let id = bench::source(out.forwarded().unwrap()).port();
+    assert_ne!(id, 0);
+    let answer = PacketBuilder::echo_reply(addresses::SERVER, addresses::NAT_PUBLIC, id, 0)
+        .payload_len(0)
+        .build();
+    let back = bench.run(Side::Uplink, &answer);
+    let back = back.forwarded().unwrap();
+    assert_eq!(&back[34..42], [0, 0, 0xff, 0xff, 0, 0, 0, 0]);
+    assert!(nat_tests::packets::checksum_errors(back).is_empty());
 }
 
 fn arp(hook: Hook) {

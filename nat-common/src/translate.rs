@@ -133,5 +133,10 @@ fn store_identifier<P: Packet + ?Sized>(
         change,
         false,
     )?;
+    // Zeros alone sum up to the other zero than words that cancel out; all ones is right for both
+    // (RFC 1624, 3). Only an echo reply may be nothing but zeros.
+    if to == Port::NONE && packet.load::<u16>(offset + IcmpHeader::CHECKSUM)? == 0 {
+        packet.store(offset + IcmpHeader::CHECKSUM, u16::MAX)?;
+    }
     packet.store(offset + IcmpHeader::IDENTIFIER, to.raw())
 }
