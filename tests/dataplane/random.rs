@@ -169,12 +169,15 @@ impl Judge {
         match step {
             Step::Advance(time) => bench.advance(*time),
             Step::Sweep => {
-                // Two steps end a session, and the flow cache relies on the time between them.
+                // Two steps end a session, and the flow cache relies on the time between them. The
+                // first one also ends what the last sweep has marked.
                 let now = bench.now();
                 bench.sweep_here();
+                self.model
+                    .forget_idle_where(now, now, |flow| bench.mapping(flow).is_none());
                 bench.advance(Duration::from_secs(1));
                 bench.sweep_here();
-                self.model.sweep(now, bench.now());
+                self.model.forget_idle_where(now, bench.now(), |_| true);
             }
             Step::Packet(ingress, frame) if bench.hook().takes(frame) => {
                 return self.packet(bench, *ingress, frame);

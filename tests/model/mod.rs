@@ -234,20 +234,27 @@ impl Model {
 
     /// Forgets the sessions idle for longer than their timeout, as a sweep does.
     pub fn forget_idle(&mut self, now: Duration) {
-        self.sweep(now, now);
+        self.forget_idle_where(now, now, |_| true);
     }
 
-    /// As [`Self::forget_idle`], by a sweep that removes later what it finds idle.
-    pub fn sweep(&mut self, now: Duration, later: Duration) {
+    /// As [`Self::forget_idle`], of those that were idle at `then` and for which `is_gone`.
+    pub fn forget_idle_where(
+        &mut self,
+        then: Duration,
+        now: Duration,
+        mut is_gone: impl FnMut(&Flow) -> bool,
+    ) {
         let gateways = &self.config.gateways;
         let idle = self
             .sessions
             .iter()
-            .filter(|session| session.is_idle(now, &gateways[session.gateway]));
+            .filter(|session| session.is_idle(then, &gateways[session.gateway]));
         let idle: Vec<_> = idle.map(|session| session.flow).collect();
         for flow in idle {
-            self.remove(later, &flow);
+            if is_gone(&flow) {
+                self.remove(now, &flow);
+            }
         }
-        self.fragments.forget(now);
+        self.fragments.forget(then);
     }
 }
