@@ -6,6 +6,7 @@
     allow(dead_code, reason = "programs have no host caller")
 )]
 
+mod bare;
 mod frame;
 mod plan;
 mod template;
@@ -35,7 +36,7 @@ static UNDER_XDP: ProgramArray = ProgramArray::with_max_entries(1, 0);
 #[map]
 static UNDER_TC: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
-/// Where [`bounce`] sends to; set when it is loaded.
+/// Where [`bounce`] and the others send to; set when it is loaded.
 #[unsafe(no_mangle)]
 static TARGET: u32 = 0;
 
@@ -73,6 +74,29 @@ pub fn sink(context: XdpContext) -> u32 {
 /// The least that can be done with a packet: it goes on to the next interface as it is.
 #[xdp]
 pub fn bounce(_context: XdpContext) -> u32 {
+    bounced()
+}
+
+/// As [`bounce`], with one look-up in a table that is as large as the flows need.
+#[xdp]
+pub fn bounce_looking_up(context: XdpContext) -> u32 {
+    match bare::look_up(&context) {
+        Some(()) => bounced(),
+        None => xdp_action::XDP_ABORTED,
+    }
+}
+
+/// As [`bounce`], with both halves of a session made for the packet.
+#[xdp]
+pub fn bounce_inserting(context: XdpContext) -> u32 {
+    match bare::insert(&context) {
+        Some(()) => bounced(),
+        None => xdp_action::XDP_ABORTED,
+    }
+}
+
+#[inline(always)]
+fn bounced() -> u32 {
     // SAFETY: a constant; volatile, because it is set when the program is loaded.
     let target = unsafe { (&raw const TARGET).read_volatile() };
     // SAFETY: takes two numbers.

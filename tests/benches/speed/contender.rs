@@ -33,6 +33,10 @@ const NO_TRAFFIC: &str = "the ends were left to sockets";
 pub enum Kind {
     /// XDP that sends every packet on as it is.
     Limit,
+    /// The same, with a look-up in a table of a line for each flow.
+    LookUp,
+    /// The same, with two entries made in hash tables.
+    Inserts,
     /// The kernel's forwarding, without translation.
     Kernel,
     /// nftables' masquerade.
@@ -47,6 +51,8 @@ impl Kind {
     pub fn label(&self) -> &str {
         match self {
             Self::Limit => "XDP redirect, no look-up (the limit)",
+            Self::LookUp => "XDP redirect, one bare look-up",
+            Self::Inserts => "XDP redirect, two bare inserts",
             Self::Kernel => "kernel forwarding, no NAT",
             Self::Nft => "nftables masquerade",
             Self::XdpPat => "ours, XDP, PAT",
@@ -67,7 +73,7 @@ impl Kind {
     /// The packets of these flows, that way.
     pub fn plan(&self, flows: &Flows, way: Way) -> Plan {
         match self {
-            Self::Limit | Self::Kernel => flows.plan_routed(way),
+            Self::Limit | Self::LookUp | Self::Inserts | Self::Kernel => flows.plan_routed(way),
             Self::XdpPat | Self::TcPat => flows.plan_shared(way, GATEWAY_PUBLIC),
             Self::Nft | Self::Peer(_) => flows.plan_shared(way, OWN_PUBLIC),
             Self::XdpElastic => flows.plan_one_to_one(way, FIRST_INSTANCE, FIRST_PUBLIC),
@@ -76,6 +82,30 @@ impl Kind {
 }
 
 impl Middle {
+    /// A program on each interface that sends to the other one, with so many lines and entries at most.
+    fn bounce(lab: &Lab, object: &[u8], name: &str, lines: u64, entries: u64) -> Result<Self> {
+        let lines = u32::try_from(lines)?.next_power_of_two();
+        let entries = u32::try_from(entries)?;
+        let one = |from: &str, to: &str| -> Result<Ebpf> {
+            let target = lab.device.index(to)?;
+            let mut loader = EbpfLoader::new();
+            loader.override_global("TARGET", &target, true);
+            loader.override_global("BARE_LINE_COUNT", &lines, true);
+            loader.map_max_entries("BARE_LINES", lines);
+            loader.map_max_entries("BARE_OUT", entries);
+            loader.map_max_entries("BARE_IN", entries);
+            let mut ebpf = loader.load(object)?;
+            let bounce: &mut Xdp = program(&mut ebpf, name)?;
+            bounce.load()?;
+            lab.device
+                .run(|| Ok(bounce.attach(from, XdpMode::Driver)?))?;
+            Ok(ebpf)
+        };
+        Ok(Self::Bounce {
+            _programs: [one(INSIDE, UPLINK)?, one(UPLINK, INSIDE)?],
+        })
+    }
+
     fn ours(lab: &Lab, attach: &str, room: u64, instances: u32) -> Result<Self> {
         let (controller, pins) = ours::start(lab, attach, room, instances)?;
         Ok(Self::Ours {
@@ -122,9 +152,9 @@ impl Contender {
         let lab = Lab::new(instances, queues)?;
         let traffic = Traffic::new(&lab, object)?;
         let middle = match kind {
-            Kind::Limit => Middle::Bounce {
-                _programs: bounce(&lab, object)?,
-            },
+            Kind::Limit => Middle::bounce(&lab, object, "bounce", 1, 1)?,
+            Kind::LookUp => Middle::bounce(&lab, object, "bounce_looking_up", flows.count(), 1)?,
+            Kind::Inserts => Middle::bounce(&lab, object, "bounce_inserting", 1, room)?,
             Kind::Kernel => Middle::Kernel,
             Kind::Nft => {
                 conntrack::masquerade(&lab.device)?;
@@ -264,20 +294,4 @@ impl Contender {
         }
         bail!("{} forwards nothing: {last:?}", self.kind.label())
     }
-}
-
-/// A program on each interface that sends to the other one.
-fn bounce(lab: &Lab, object: &[u8]) -> Result<[Ebpf; 2]> {
-    let one = |from: &str, to: &str| -> Result<Ebpf> {
-        let target = lab.device.index(to)?;
-        let mut ebpf = EbpfLoader::new()
-            .override_global("TARGET", &target, true)
-            .load(object)?;
-        let bounce: &mut Xdp = program(&mut ebpf, "bounce")?;
-        bounce.load()?;
-        lab.device
-            .run(|| Ok(bounce.attach(from, XdpMode::Driver)?))?;
-        Ok(ebpf)
-    };
-    Ok([one(INSIDE, UPLINK)?, one(UPLINK, INSIDE)?])
 }

@@ -17,7 +17,7 @@ const MOST_KEPT_UP: u64 = 1_000_000;
 
 /// One table for each way.
 pub fn measure(run: &Run) -> Result<Vec<Table>> {
-    let kinds = run.kinds();
+    let kinds = run.kinds_and(Kind::LookUp);
     let levels = run.levels();
     let mut tables: Vec<Table> = Way::BOTH
         .iter()

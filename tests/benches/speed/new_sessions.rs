@@ -11,8 +11,9 @@ use crate::{
 
 pub fn measure(run: &Run) -> Result<Vec<Table>> {
     let makes_sessions =
-        |kind: &Kind| matches!(kind, Kind::Nft | Kind::XdpPat | Kind::TcPat | Kind::Peer(_));
-    let kinds: Vec<_> = run.kinds().into_iter().filter(makes_sessions).collect();
+        |kind: &Kind| !matches!(kind, Kind::Limit | Kind::Kernel | Kind::XdpElastic);
+    let kinds = run.kinds_and(Kind::Inserts);
+    let kinds: Vec<_> = kinds.into_iter().filter(makes_sessions).collect();
     let flows = Flows::of_one_host(run.new_sessions());
     // Everything that will be made, with as much again so that no table gets crowded.
     let room = flows.count() * run.rounds() as u64 * 2;

@@ -231,14 +231,20 @@ impl Run {
 
     /// Contenders of rates.
     pub fn kinds(&self) -> Vec<Kind> {
-        let mut kinds = vec![
-            Kind::Limit,
+        self.kinds_and(None)
+    }
+
+    /// Those that are measured, and behind the limit what a part of the work alone takes.
+    pub fn kinds_and(&self, part: impl Into<Option<Kind>>) -> Vec<Kind> {
+        let mut kinds = vec![Kind::Limit];
+        kinds.extend(part.into());
+        kinds.extend([
             Kind::Kernel,
             Kind::Nft,
             Kind::XdpPat,
             Kind::XdpElastic,
             Kind::TcPat,
-        ];
+        ]);
         kinds.extend(self.arguments.peer.iter().cloned().map(Kind::Peer));
         kinds.retain(|kind| self.wants(kind));
         kinds
@@ -256,6 +262,9 @@ impl Run {
         // connection of netfilter with its extensions.
         let bytes = match kind {
             Kind::Limit | Kind::Kernel | Kind::XdpElastic => 0,
+            Kind::LookUp => 256 * flows,
+            // Two tables of entries of 104 bytes for each of two programs.
+            Kind::Inserts => 500 * flows,
             Kind::XdpPat | Kind::TcPat => 400 * flows,
             Kind::Nft | Kind::Peer(_) => 600 * flows,
         };
