@@ -94,6 +94,7 @@ on_both_hooks! {
     a_vpc_address_without_a_subnet_never_leaves_by_the_uplink => super::no_subnet;
     what_a_removal_left_behind_goes_at_the_second_look => super::leftovers;
     a_table_that_is_full_drops_with_its_reason_and_keeps_what_it_has => super::full_table;
+    rfc4787_req2_a_client_that_has_only_a_forward_takes_its_first_port_where_one_is => super::rfc::limits::rfc4787_req2_a_client_that_has_only_a_forward_takes_its_first_port_where_one_is;
     rfc4787_req5_a_mapping_outlives_its_timer_by_nothing => super::rfc::udp::rfc4787_req5_a_mapping_outlives_its_timer_by_nothing;
     rfc4787_req5_an_expired_mapping_lets_nobody_in => super::rfc::udp::rfc4787_req5_an_expired_mapping_lets_nobody_in;
     rfc4787_req6_packets_from_inside_keep_a_mapping => super::rfc::udp::rfc4787_req6_packets_from_inside_keep_a_mapping;

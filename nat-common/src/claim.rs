@@ -114,14 +114,7 @@ fn make<T: Tables>(tables: &T, claim: &Claim, reclaims: bool) -> Result<(), Drop
     let mut holds = Holds::NOTHING;
     if gateway.is(Gateway::COUNTS_CLIENTS) {
         let limit = gateway.max_sessions_per_client;
-        let (slot, has_ports) = hold_client(tables, &client, place.slot, limit)?;
-        // Paired pooling (RFC 4787 REQ-2): who has ports on an address goes to no other one.
-        place.recorded = slot;
-        let is_paired = gateway.is(Gateway::ENDPOINT_INDEPENDENT) && !place.has_block;
-        if is_paired && has_ports && slot < gateway.address_count {
-            place.slot = slot;
-            place.may_move = false;
-        }
+        hold_client(tables, &client, place.slot, limit)?;
         holds = Holds::CLIENT;
     }
     let entered = if gateway.is(Gateway::ENDPOINT_INDEPENDENT) {
@@ -137,7 +130,7 @@ fn make<T: Tables>(tables: &T, claim: &Claim, reclaims: bool) -> Result<(), Drop
     entered.map(|_| ())
 }
 
-/// A client keeps to one public IP as long as it has ports (RFC 4787 REQ-2). A deterministic
+/// Where the search for a port begins. A deterministic
 /// gateway's has one block of ports on one of them (RFC 7422); false when this is none of its clients.
 #[inline(always)]
 fn find_place(gateway: &Gateway, claim: &Claim, place: &mut Place) -> bool {
@@ -227,7 +220,12 @@ fn hold_or_bind<T: Tables>(
         return Err(DropReason::NoSession);
     }
     let client = client_key(claim.gateway, &claim.flow);
-    count_port(tables, &client, gateway.max_ports_per_client)?;
+    if let Some(before) = count_port(tables, &client, gateway.max_ports_per_client)?
+        && let Some(space) = tables.search_space()
+    {
+        // SAFETY: the tables' own memory, lent for this claim; nobody searches yet.
+        unsafe { (*space).pair(before, gateway.address_count) };
+    }
     let bound = search(tables, gateway, claim, true)
         .and_then(|public| bind(tables, &key, public, claim.gateway, claim.vpc));
     match bound {

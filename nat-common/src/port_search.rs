@@ -9,7 +9,7 @@ use crate::{
     clock::{Tick, elapsed},
     drop_reason::DropReason,
     flow::Flow,
-    map_types::{Binding, Gateway, MAX_PUBLIC_IPS, Session, SessionKey, bound_key},
+    map_types::{Binding, Gateway, MAX_PUBLIC_IPS, Paired, Session, SessionKey, bound_key},
     port_pool::{
         Candidates, MAX_RANGES, PORTS_PER_WINDOW, PROBES, Part, PortPool, RANKS, SMALL, Window,
         unguessable,
@@ -173,7 +173,7 @@ pub fn search<T: Tables>(
 #[inline(never)]
 fn moved<T: Tables>(tables: &T, claim: &Claim, search: &Search) -> bool {
     let client = client_key(claim.gateway, &claim.flow);
-    let moved = move_client(tables, &client, search.slot);
+    let moved = move_client(tables, &client, search.place.recorded, search.slot);
     if !moved {
         remove_public(tables, &search.key);
         port_freed(tables, &claim.flow, search.public, claim.gateway, true);
@@ -239,6 +239,17 @@ impl Search {
         self.reclaims = reclaims;
         self.occupant = SessionKey::default();
         &mut self.place
+    }
+
+    /// Paired pooling (RFC 4787 REQ-2): a client that has ports on an address goes to no other one.
+    #[inline(always)]
+    pub(crate) fn pair(&mut self, before: Paired, addresses: u32) {
+        let place = &mut self.place;
+        place.recorded = before.slot();
+        if !place.has_block && before.ports() != 0 && before.slot() < addresses {
+            place.slot = before.slot();
+            place.may_move = false;
+        }
     }
 
     /// [`exhaustion_key`] of all that the search goes through. A client that is bound to one address or

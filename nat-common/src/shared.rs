@@ -9,8 +9,8 @@ use crate::{
     flow::{Flow, protocol},
     lifecycle::State,
     map_types::{
-        Binding, Client, ClientKey, Gateway, Holds, Lease, Session, SessionKey, binding_key,
-        bound_key, permission_key,
+        Binding, Client, ClientKey, Gateway, Holds, Lease, Paired, Session, SessionKey,
+        binding_key, bound_key, permission_key,
     },
     port_search::port_freed,
     sessions::outside_flow,
@@ -99,23 +99,25 @@ fn let_go<T: Tables>(tables: &T, lease: *mut u64, marks: Marks) -> bool {
     }
 }
 
-/// Adds to the number of a client's bindings unless it has `limit`; 0 is no limit.
+/// Adds to the number of a client's bindings unless it has `limit`, 0 being none, and answers what there
+/// was before.
 #[inline(always)]
-fn add_port<T: Tables>(tables: &T, client: *mut Client, limit: u32) -> bool {
+fn add_port<T: Tables>(tables: &T, client: *mut Client, limit: u32) -> Option<Paired> {
     for _ in 0..TRIES {
         // SAFETY: a word of an entry that the tables handed out.
         unsafe {
-            let ports = &raw mut (*client).ports;
-            let old = tables.load(ports);
-            if limit != 0 && old >= u64::from(limit) {
-                return false;
+            let paired = &raw mut (*client).paired;
+            let old = Paired(tables.load(paired));
+            if limit != 0 && old.ports() >= limit {
+                return None;
             }
-            if tables.compare_and_swap(ports, old, old + 1) {
-                return true;
+            let new = Paired::new(old.slot(), old.ports().wrapping_add(1));
+            if tables.compare_and_swap(paired, old.0, new.0) {
+                return Some(old);
             }
         }
     }
-    false
+    None
 }
 
 #[inline(always)]
@@ -123,9 +125,9 @@ fn remove_port<T: Tables>(tables: &T, key: &ClientKey) {
     if let Some(client) = tables.client(key) {
         // SAFETY: as above.
         unsafe {
-            let ports = &raw mut (*client).ports;
-            if tables.load(ports) != 0 {
-                tables.fetch_add(ports, 1u64.wrapping_neg());
+            let paired = &raw mut (*client).paired;
+            if Paired(tables.load(paired)).ports() != 0 {
+                tables.fetch_add(paired, 1u64.wrapping_neg());
             }
         }
     }
@@ -140,8 +142,7 @@ pub const fn client_key(gateway: u16, flow: &Flow) -> ClientKey {
     }
 }
 
-/// Takes hold of a client's entry, making it with `slot` when there is none. Answers the slot that the
-/// entry says, and whether the client has bindings, on the address of that slot.
+/// Takes hold of a client's entry, making it with `slot` when there is none.
 ///
 /// # Errors
 ///
@@ -152,30 +153,24 @@ pub fn hold_client<T: Tables>(
     key: &ClientKey,
     slot: u32,
     limit: u32,
-) -> Result<(u32, bool), DropReason> {
+) -> Result<(), DropReason> {
     let marks = Marks::of_client(key);
     for _ in 0..2 {
         if let Some(client) = tables.client(key) {
             // SAFETY: an entry's memory stays valid.
             let lease = unsafe { &raw mut (*client).lease };
             return match hold(tables, lease, marks, limit) {
-                // SAFETY: as above; held, so it is this key's.
-                Hold::Held => unsafe {
-                    let slot = (&raw const (*client).slot).read_volatile();
-                    Ok((slot, tables.load(&raw const (*client).ports) != 0))
-                },
+                Hold::Held => Ok(()),
                 Hold::Limit => Err(DropReason::ClientQuota),
                 Hold::Gone => Err(DropReason::ClaimRace),
             };
         }
         let client = Client {
             lease: Lease::new(marks.live, 1).0,
-            ports: 0,
-            slot,
-            reserved: 0,
+            paired: Paired::new(slot, 0).0,
         };
         match tables.insert_client(key, &client) {
-            Ok(()) => return Ok((slot, false)),
+            Ok(()) => return Ok(()),
             Err(Refused::Exists) => {}
             Err(Refused::Busy) => return Err(DropReason::ClaimRace),
             Err(Refused::Full) => return Err(DropReason::TableFull),
@@ -184,24 +179,16 @@ pub fn hold_client<T: Tables>(
     Err(DropReason::ClaimRace)
 }
 
-/// A client without bindings found no port on the address it was given, but on another one. False when
-/// another CPU holds the client too, and may be about to take a port on the former.
+/// A client found its first port on another address than it was given. False when another CPU has counted
+/// one too, and looks for it on the former.
 #[inline(always)]
-pub fn move_client<T: Tables>(tables: &T, key: &ClientKey, slot: u32) -> bool {
+pub fn move_client<T: Tables>(tables: &T, key: &ClientKey, from: u32, to: u32) -> bool {
     let Some(client) = tables.client(key) else {
         return false;
     };
-    let alone = Lease::new(key.mark(State::Live), 1).0;
-    let moving = Lease::new(key.mark(State::Dying), 1).0;
-    // SAFETY: an entry that the caller holds. While it moves, nobody else gets hold of it.
-    unsafe {
-        let lease = &raw mut (*client).lease;
-        if !tables.compare_and_swap(lease, alone, moving) {
-            return false;
-        }
-        (&raw mut (*client).slot).write_volatile(slot);
-        tables.compare_and_swap(lease, moving, alone)
-    }
+    let (from, to) = (Paired::new(from, 1), Paired::new(to, 1));
+    // SAFETY: a word of an entry that the caller holds.
+    unsafe { tables.compare_and_swap(&raw mut (*client).paired, from.0, to.0) }
 }
 
 /// Lets go of a client's entry.
@@ -244,16 +231,23 @@ pub fn hold_binding<T: Tables>(
     }
 }
 
-/// Counts a new binding of a client.
+/// Counts a new binding of a client, and answers what it had before.
 ///
 /// # Errors
 ///
 /// [`DropReason::ClientQuota`].
 #[inline(always)]
-pub fn count_port<T: Tables>(tables: &T, key: &ClientKey, limit: u32) -> Result<(), DropReason> {
+pub fn count_port<T: Tables>(
+    tables: &T,
+    key: &ClientKey,
+    limit: u32,
+) -> Result<Option<Paired>, DropReason> {
     match tables.client(key) {
-        Some(client) if !add_port(tables, client, limit) => Err(DropReason::ClientQuota),
-        _ => Ok(()),
+        Some(client) => match add_port(tables, client, limit) {
+            None => Err(DropReason::ClientQuota),
+            before => Ok(before),
+        },
+        None => Ok(None),
     }
 }
 

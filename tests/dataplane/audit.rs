@@ -5,8 +5,8 @@ use std::{collections::HashMap, fmt::Debug, hash::Hash};
 use aya::Pod;
 use nat_common::{
     map_types::{
-        Binding, Client, ClientKey, Holds, Lease, Session, SessionKey, binding_key, bound_key,
-        names, permission_key,
+        Binding, Client, ClientKey, Holds, Lease, Paired, Session, SessionKey, binding_key,
+        bound_key, names, permission_key,
     },
     sessions::outside_flow,
 };
@@ -50,7 +50,7 @@ pub fn holders(pins: &Pins) -> Result<(), String> {
     same(pins, names::BOUND, outside, is_shared, count)?;
     each::<ClientKey, Client>(pins, names::CLIENTS, |key, client| {
         assert_eq!(
-            client.ports,
+            u64::from(Paired(client.paired).ports()),
             ports.get(key).copied().unwrap_or(0),
             "ports of {key:?}"
         );

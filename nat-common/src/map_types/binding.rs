@@ -156,11 +156,32 @@ impl ClientKey {
 pub struct Client {
     /// See [`Lease`]: counts its sessions.
     pub lease: u64,
-    /// Its bindings; changed by compare-and-swap.
-    pub ports: u64,
-    /// Which of the gateway's addresses it is translated to (RFC 4787 REQ-2).
-    pub slot: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// See [`Paired`]; changed by compare-and-swap.
+    pub paired: u64,
 }
-const _: () = assert!(size_of::<Client>() == 24);
+const _: () = assert!(size_of::<Client>() == 16);
+
+/// How many bindings an inside host has, and on which of the gateway's addresses (RFC 4787 REQ-2), in
+/// one word: whoever adds the first one decides where, and nobody adds another one elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Paired(pub u64);
+
+impl Paired {
+    /// On the address of this number.
+    #[inline(always)]
+    pub const fn new(slot: u32, ports: u32) -> Self {
+        Self((slot as u64) << 32 | ports as u64)
+    }
+
+    /// Its bindings.
+    #[inline(always)]
+    pub const fn ports(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Index of the address.
+    #[inline(always)]
+    pub const fn slot(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}

@@ -13,7 +13,9 @@ mod name;
 mod policy;
 mod session;
 
-pub use binding::{Binding, Client, ClientKey, Lease, binding_key, bound_key, permission_key};
+pub use binding::{
+    Binding, Client, ClientKey, Lease, Paired, binding_key, bound_key, permission_key,
+};
 pub use counter::Counter;
 pub use fragment::{
     DatagramKey, Fate, FateKind, FateWord, HELD_BYTES, HELD_FRAMES, HELD_PER_DATAGRAM, HeldFrame,
@@ -27,7 +29,7 @@ pub use policy::{
 pub use session::{Holds, Mark, Session, SessionKey};
 
 /// Names the folder the maps are pinned in.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// Names of the maps, as in the object file and as pin names.
 pub mod names {

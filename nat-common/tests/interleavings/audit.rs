@@ -7,7 +7,8 @@ use nat_common::{
     flow::protocol,
     lifecycle::State,
     map_types::{
-        Binding, ClientKey, Holds, Lease, SessionKey, binding_key, bound_key, permission_key,
+        Binding, ClientKey, Holds, Lease, Paired, SessionKey, binding_key, bound_key,
+        permission_key,
     },
     sessions::{forward_key, outside_flow},
     shared::client_key,
@@ -129,7 +130,11 @@ impl World {
             let own = bindings.iter().filter(|(binding, value)| {
                 !value.is_static() && client_key(GATEWAY, &binding.flow()) == *key
             });
-            assert_eq!(client.ports, own.count() as u64, "ports of {key:?}");
+            assert_eq!(
+                Paired(client.paired).ports() as usize,
+                own.count(),
+                "ports of {key:?}"
+            );
         }
         let counted = self.setup.profile.is_rfc() || self.setup.sessions_per_client != 0;
         for (key, half) in self.tables.all_halves(Side::Inside) {
@@ -159,14 +164,15 @@ impl World {
             let Some((_, client)) = clients.iter().find(|(key, _)| *key == client) else {
                 continue;
             };
-            let address = self.tables.only_gateway().addresses[client.slot as usize];
+            let paired = Paired(client.paired);
+            let address = self.tables.only_gateway().addresses[paired.slot() as usize];
             assert!(
                 binding.is_static() || binding.address == address,
                 "{key:?} is on {:?}, its client on {address:?}",
                 binding.address
             );
             if self.setup.ports_per_client != 0 {
-                assert!(client.ports <= u64::from(self.setup.ports_per_client));
+                assert!(paired.ports() <= self.setup.ports_per_client);
             }
         }
     }

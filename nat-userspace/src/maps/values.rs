@@ -9,8 +9,8 @@ use nat_common::{
     lifecycle::State,
     map_types::{
         ALL_GATEWAYS, Binding, Client, ClientKey, Elastic, Exemptions, Gateway, Holds, Interface,
-        Lease, NameKey, PrivateAddress, PublicAddress, PublicUse, Route, Session, SessionKey,
-        Settings, Target,
+        Lease, NameKey, Paired, PrivateAddress, PublicAddress, PublicUse, Route, Session,
+        SessionKey, Settings, Target,
     },
     port_pool::PortPool,
 };
@@ -246,11 +246,11 @@ pub fn client_key(key: &ClientKey) -> Value {
 }
 
 pub fn client(key: &ClientKey, client: &Client) -> Value {
-    let lease = Lease(client.lease);
+    let (lease, paired) = (Lease(client.lease), Paired(client.paired));
     json!({
         "sessions": lease.count(),
-        "ports": client.ports,
-        "slot": client.slot,
+        "ports": paired.ports(),
+        "slot": paired.slot(),
         "state": state(lease, |state| key.mark(state)),
     })
 }

@@ -1,7 +1,9 @@
 //! Ports and sessions that run out, and those that rest: RFC 6888, RFC 5508 REQ-8.
 
+use std::net::Ipv4Addr;
+
 use nat_tests::{
-    model::{NatGateway, NoTranslate, OnExhaustion, Side},
+    model::{Forward, NatGateway, NoTranslate, OnExhaustion, Side},
     packets::{PacketBuilder, addresses, protocol},
 };
 
@@ -100,6 +102,37 @@ pub fn rfc6888_req4_and_rfc6888_req5_quotas_hold_for_each_client(hook: Hook) {
         bench.advance(seconds(400));
         swept(&mut bench);
         public(&mut bench, &datagram(from(3), server()));
+    }
+}
+
+/// A forward's sessions bind a client to no address: its own first port may be on any.
+pub fn rfc4787_req2_a_client_that_has_only_a_forward_takes_its_first_port_where_one_is(hook: Hook) {
+    let second = Ipv4Addr::new(198, 51, 100, 11);
+    let host = |number: u16| Ipv4Addr::new(10, 40, 2, 100 + number as u8);
+    let hosts = 1..=8;
+    let forwards = hosts.clone().map(|number| Forward {
+        protocol: protocol::UDP,
+        public_ip: second,
+        ports: 5000 + number..=5000 + number,
+        to: SocketAddrV4::new(host(number), 53),
+    });
+    let gateway = NatGateway {
+        public_ips: vec![addresses::NAT_PUBLIC, second],
+        ports: vec![2000..=2001],
+        forwards: forwards.collect(),
+        ..Kind::Rfc.gateway()
+    };
+    let mut bench = Bench::with_gateway(hook, gateway);
+    for number in hosts {
+        let end = |port| SocketAddrV4::new(host(number), port);
+        public(&mut bench, &datagram(end(53), server()));
+        // One port is left, on either address.
+        for other in [20, 21, 22] {
+            let other = SocketAddrV4::new(host(other), 40_000);
+            public(&mut bench, &datagram(other, server()));
+        }
+        public(&mut bench, &datagram(end(40_000), server()));
+        bench.reset();
     }
 }
 
