@@ -50,7 +50,7 @@ impl Found {
         self.half.is_null() || unsafe { (*self.half).packets() == 0 }
     }
 
-    /// It has carried one packet, which may have changed what its timer is.
+    /// It has carried one packet.
     #[inline(always)]
     pub fn has_begun(&self) -> bool {
         // SAFETY: as above.

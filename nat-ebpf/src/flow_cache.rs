@@ -187,9 +187,14 @@ pub fn remember<H: Hook>(
     if now.epoch != plan.epoch {
         return;
     }
-    // The first answer may leave less time than has passed, and it gives no more.
-    let is_only_inward = plan.inward && !plan.reverse.refreshes();
-    if is_only_inward && plan.reverse.has_begun() {
+    // With the second packet: flows of one packet do not crowd out the others. And the first answer may
+    // leave its session less time than has passed.
+    let half = if plan.inward {
+        &plan.reverse
+    } else {
+        &plan.forward
+    };
+    if plan.has_session && half.has_begun() {
         return;
     }
     let Some(line) = lines::room(&key, now) else {
@@ -206,10 +211,10 @@ pub fn remember<H: Hook>(
     line.port = if plan.has_session { port } else { Port::NONE };
     line.direction = if !plan.inward {
         Line::OUTWARD
-    } else if is_only_inward {
-        Line::INWARD_ONLY
-    } else {
+    } else if plan.reverse.refreshes() {
         Line::INWARD
+    } else {
+        Line::INWARD_ONLY
     };
     lead(line, next, now);
     lines::busy(now.window);
