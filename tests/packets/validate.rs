@@ -11,7 +11,7 @@ pub enum ChecksumState {
     /// As computed.
     Right,
     /// Not as computed. That includes the other representation of zero: 0xffff
-    /// where computation gives 0x0000.
+    /// where computation gives 0x0000, except in an ICMP message with identifier 0.
     Wrong {
         /// In the packet.
         found: u16,
@@ -74,7 +74,10 @@ pub fn transport_checksum_state(ip: &[u8]) -> ChecksumState {
     if ip[9] == protocol::UDP && found == 0 {
         return ChecksumState::Absent;
     }
+    let is_echo_of_0 = ip[9] == protocol::ICMP && ip[start + 4..start + 6] == [0, 0];
     match checksum::transport_checksum(ip) {
+        // Both zeros are right for a receiver, and this one also if all words are zero.
+        Some(0) if found == 0xffff && is_echo_of_0 => ChecksumState::Right,
         Some(expected) => ChecksumState::compare(found, expected),
         None => ChecksumState::Unverifiable,
     }
