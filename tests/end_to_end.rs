@@ -32,6 +32,8 @@ mod messages;
 mod nat_instance;
 #[path = "end_to_end/path_mtu.rs"]
 mod path_mtu;
+#[path = "end_to_end/reload.rs"]
+mod reload;
 #[path = "end_to_end/restart.rs"]
 mod restart;
 #[path = "end_to_end/standing.rs"]
@@ -142,6 +144,9 @@ on_every_hook! {
     path_mtu::rfc4787_req13a_datagrams_that_may_be_cut_leave_by_a_narrow_uplink,
     path_mtu::rfc4787_req13a_datagrams_that_may_be_cut_reach_a_narrow_link_inside,
     path_mtu::a_jumbo_datagram_is_cut_into_many,
+    reload::a_changed_configuration_is_taken_up_and_connections_go_on,
+    reload::sessions_of_a_public_ip_that_is_gone_end_at_a_reload,
+    reload::a_reload_that_is_refused_changes_nothing,
     restart::mappings_and_forwards_outlive_their_controller,
     restart::a_new_controller_takes_up_new_forwards,
 }

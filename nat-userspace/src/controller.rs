@@ -1,5 +1,5 @@
 //! `nat run`: brings the dataplane up or takes a running one over, then sweeps and logs until told
-//! to stop. The dataplane runs on without it.
+//! to stop, and reads its configuration again when told to. The dataplane runs on without it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     attach::{self, Attached},
-    config::Config,
+    config::{Attach, Config},
     error::{Error, Result},
     expiry::{self, Sweeper},
     host::{self, HostInterface},
@@ -44,6 +44,43 @@ pub struct Controller {
     pins: Pins,
     attached: Vec<Attached>,
     lock: Flock<File>,
+    /// What was decided at the start.
+    fixed: Fixed,
+    options: LoadOptions,
+}
+
+/// What a running controller can't change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fixed {
+    interfaces: Vec<(String, u32)>,
+    attach: Attach,
+    max_sessions: u32,
+}
+
+impl Fixed {
+    fn of(config: &Config, interfaces: &[HostInterface]) -> Self {
+        Self {
+            interfaces: interfaces
+                .iter()
+                .map(|each| (each.name.clone(), each.index))
+                .collect(),
+            attach: config.node.attach,
+            max_sessions: config.node.max_sessions,
+        }
+    }
+
+    /// What differs.
+    fn difference(&self, wanted: &Self) -> Option<&'static str> {
+        if self.interfaces != wanted.interfaces {
+            Some("its interfaces are others")
+        } else if self.attach != wanted.attach {
+            Some("node.attach is another")
+        } else if self.max_sessions != wanted.max_sessions {
+            Some("node.max_sessions is another")
+        } else {
+            None
+        }
+    }
 }
 
 /// Brings the dataplane up for `config`. One that is already there is taken over: its sessions,
@@ -66,6 +103,8 @@ pub fn start(config: &Config, pins: &Pins, options: LoadOptions) -> Result<Contr
             pins: pins.clone(),
             attached: footprint.attached,
             lock,
+            fixed: Fixed::of(config, &interfaces),
+            options,
         }),
         Err(error) => {
             if fresh && let Err(also) = footprint.erase().and(pins.remove()) {
@@ -246,6 +285,57 @@ impl Controller {
         &mut self.ebpf
     }
 
+    /// Brings the running dataplane to what `config` says, writing only what differs. Sessions stay as
+    /// long as their public IP and port are theirs.
+    ///
+    /// # Errors
+    ///
+    /// What is refused, or takes a new start: interfaces, how they are attached to, and the size of the
+    /// tables. Nothing was changed then. Otherwise what the kernel says.
+    pub fn reload(&mut self, config: &Config) -> Result<()> {
+        let interfaces = host_interfaces(config)?;
+        overlap::check(config, &interfaces)?;
+        let wanted = Fixed::of(config, &interfaces);
+        if let Some(difference) = self.fixed.difference(&wanted) {
+            return Err(Error::TakesStart(difference));
+        }
+        for each in &mut self.attached {
+            let index = each.interface.index;
+            if let Some(now) = interfaces.iter().find(|other| other.index == index) {
+                each.interface = now.clone();
+            }
+        }
+        let before = flags_before(&self.pins)?;
+        let forwarding_set = self
+            .attached
+            .iter()
+            .map(|each| &each.interface)
+            .filter(|each| {
+                let flags = before.get(&each.index).copied().unwrap_or(0);
+                flags & Interface::FORWARDING_SET != 0
+            })
+            .map(|each| each.name.clone())
+            .collect();
+        let existing = reconcile::existing(&self.ebpf)?;
+        let mut numbering = Numbering::new(existing.names.iter().copied());
+        let tables = policy::compile(
+            config,
+            &mut numbering,
+            Facts {
+                attached: &self.attached,
+                forwarding_set: &forwarding_set,
+                secrets: &existing.secrets,
+                random: &mut random,
+                to_the_tick: self.options.test_clock,
+                window_shift_before: existing.window_shift,
+            },
+        )?;
+        // Before and behind it, as at a start.
+        end_stale(&mut self.ebpf, &self.pins, &tables)?;
+        rewrite(&mut self.ebpf, &tables)?;
+        end_stale(&mut self.ebpf, &self.pins, &tables)
+    }
+
     /// Prints the line that says what is attached where.
     fn announce(&self) -> io::Result<()> {
         let places: Vec<String> = self
@@ -259,12 +349,17 @@ impl Controller {
     }
 
     /// Says that it is ready, then sweeps and logs until SIGTERM or SIGINT, or until the dataplane was
-    /// taken down.
+    /// taken down. On SIGHUP it goes on with what `reread` answers, or as before when that is refused.
     ///
     /// # Errors
     ///
     /// What keeps it from working at all; a failed sweep is logged and tried again.
-    pub async fn run(mut self, mut signals: Signals, teardown: bool) -> Result<()> {
+    pub async fn run(
+        mut self,
+        mut signals: Signals,
+        teardown: bool,
+        reread: impl Fn() -> std::result::Result<Config, String>,
+    ) -> Result<()> {
         let logger = EbpfLogger::init(&mut self.ebpf)
             .map_err(|error| Error::Load(format!("its log: {error}")))?;
         // SAFETY: the logger owns its descriptor until it is dropped, and never exchanges it.
@@ -277,7 +372,17 @@ impl Controller {
         let mut pace = Pace::new(Instant::now().into_std(), self.found_full()?);
         loop {
             tokio::select! {
-                () = signals.stop() => break,
+                stops = signals.next() => {
+                    if stops {
+                        break;
+                    }
+                    let reloaded = reread()
+                        .and_then(|config| self.reload(&config).map_err(|error| error.to_string()));
+                    match reloaded {
+                        Ok(()) => log::info!("the configuration was read again"),
+                        Err(error) => log::error!("the configuration was not taken over: {error}"),
+                    }
+                }
                 ready = logger.readable_mut() => {
                     let mut ready = ready.map_err(Error::io("watching the dataplane's log"))?;
                     ready.get_inner_mut().flush();
@@ -333,10 +438,11 @@ impl Controller {
     }
 }
 
-/// The signals that stop a controller, caught from before it starts.
+/// The signals that stop a controller or have it read its configuration, caught from before it starts.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -350,13 +456,16 @@ impl Signals {
         Ok(Self {
             terminate: handler(SignalKind::terminate())?,
             interrupt: handler(SignalKind::interrupt())?,
+            hangup: handler(SignalKind::hangup())?,
         })
     }
 
-    async fn stop(&mut self) {
+    /// Whether the next one stops it.
+    async fn next(&mut self) -> bool {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => true,
+            _ = self.interrupt.recv() => true,
+            _ = self.hangup.recv() => false,
         }
     }
 }

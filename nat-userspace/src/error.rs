@@ -49,6 +49,11 @@ pub enum Error {
     /// Another controller is there.
     #[error("another controller is running on {}; stop it first (SIGTERM leaves the dataplane running)", .0.display())]
     AlreadyRunning(PathBuf),
+    /// A change that a running controller can't make.
+    #[error(
+        "{0}: that takes a restart of the controller, which keeps the sessions; nothing was changed"
+    )]
+    TakesStart(&'static str),
     /// An interface is missing.
     #[error(
         "interface {0} does not exist in this network namespace; `ip link` lists those that do"

@@ -299,7 +299,7 @@ impl Judge {
         let expected = if lacks_port {
             model.handle_without_port(now, ingress, frame)
         } else {
-            model.handle(now, ingress, frame)
+            model.handle_as(now, ingress, frame, &mut |flow| bench.mapping(flow))?
         };
         let (Output::Release(expected) | Output::Cut(expected)) = expected else {
             return Err(format!("fragments were sent in, expected {expected:?}"));

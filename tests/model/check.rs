@@ -157,6 +157,22 @@ impl Model {
         }
     }
 
+    /// What this NAT does with `frame` if it translates flows as another NAT does, which `mapping` says.
+    pub fn handle_as(
+        &mut self,
+        now: Duration,
+        ingress: Side,
+        frame: &[u8],
+        mapping: &mut dyn FnMut(&Flow) -> Option<SocketAddrV4>,
+    ) -> Result<Output, String> {
+        let mut choice = Choice::Of(OtherNat {
+            sent: None,
+            mapping,
+            unseen: None,
+        });
+        self.process(now, ingress, frame, &mut choice)
+    }
+
     /// [`Self::check`], where the other NAT may say that it has no port although one is free again:
     /// it remembers for a moment that there was none.
     pub fn check_without_port(

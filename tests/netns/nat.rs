@@ -135,6 +135,14 @@ impl Controller {
         Ok(())
     }
 
+    /// SIGHUP
+    pub fn hang_up(&self) -> Result<()> {
+        Ok(kill(
+            Pid::from_raw(self.child.id().try_into()?),
+            Signal::SIGHUP,
+        )?)
+    }
+
     /// SIGTERM; the exit status.
     pub fn terminate(mut self) -> Result<Option<i32>> {
         kill(Pid::from_raw(self.child.id().try_into()?), Signal::SIGTERM)?;

@@ -65,6 +65,16 @@ enum Failure {
     Reported,
 }
 
+impl Failure {
+    /// What there is to say about it.
+    fn into_text(self) -> String {
+        match self {
+            Self::Failed(text) | Self::BadInput(text) => text,
+            Self::Reported => String::new(),
+        }
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {

@@ -223,6 +223,8 @@ pub fn run(pins: &Pins, arguments: &Arguments) -> Outcome {
                 ..LoadOptions::default()
             },
         )?;
-        Ok(controller.run(signals, arguments.teardown_on_exit).await?)
+        let reread = || arguments.config().map_err(Failure::into_text);
+        let teardown = arguments.teardown_on_exit;
+        Ok(controller.run(signals, teardown, reread).await?)
     })
 }
