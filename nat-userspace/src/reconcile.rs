@@ -192,17 +192,21 @@ where
     K: Pod + Eq + Hash,
     V: Pod + PartialEq,
 {
+    let Some(Map::HashMap(data)) = ebpf.map(name) else {
+        return Err(missing(name));
+    };
+    let mut there = Wanted::new();
+    bpf_batch::for_each::<K, V>(data, |key, value| {
+        there.insert(*key, *value);
+    })
+    .map_err(Error::io(format!("reading the map {name}")))?;
     let map = ebpf.map_mut(name).ok_or_else(|| missing(name))?;
     let mut map = HashMap::<&mut MapData, K, V>::try_from(map).map_err(Error::map(name))?;
-    let there: Vec<K> = map
-        .keys()
-        .collect::<Result<_, _>>()
-        .map_err(Error::map(name))?;
-    for key in there.iter().filter(|key| !wanted.contains_key(*key)) {
+    for key in there.keys().filter(|key| !wanted.contains_key(*key)) {
         gone_is_fine(map.remove(key)).map_err(Error::map(name))?;
     }
     for (key, value) in wanted {
-        if !map.get(key, 0).is_ok_and(|there| there == *value) {
+        if there.get(key) != Some(value) {
             map.insert(key, value, 0).map_err(Error::map(name))?;
         }
     }

@@ -72,23 +72,23 @@ pub fn measure(run: &Run) -> Result<Vec<Table>> {
 /// How long a controller takes until everything is in place.
 fn starts(run: &Run) -> Result<Table> {
     let columns = ELASTIC_IPS.map(|count| format!("{count} elastic IPs"));
-    let mut rows = ["start", "start beside a running dataplane"]
-        .map(|name| Row::empty(name, columns.len()))
-        .to_vec();
+    let mut rows = STARTS.map(|name| Row::empty(name, columns.len())).to_vec();
     for round in 1..=run.rounds() {
         for (column, count) in ELASTIC_IPS.into_iter().enumerate() {
-            let (first, second) = start_twice(count)?;
+            let times = start_and_reload(count)?;
             run.say(&format!(
-                "start, round {round}: {count} elastic IPs: {first:?}, again {second:?}"
+                "start, round {round}: {count} elastic IPs: {times:?}"
             ));
-            for (row, time) in rows.iter_mut().zip([first, second]) {
+            for (row, time) in rows.iter_mut().zip(times) {
                 row.add(column, Ok(milliseconds(time)));
             }
         }
     }
     Ok(Table {
         name: "start",
-        title: "A start, from the configuration's text to programs that are attached".to_owned(),
+        title: "A start, from the configuration's text to programs that are attached; a reload, to tables that \
+                are as it says"
+            .to_owned(),
         unit: "milliseconds",
         columns: columns.to_vec(),
         rows,
@@ -97,19 +97,42 @@ fn starts(run: &Run) -> Result<Table> {
     })
 }
 
-fn start_twice(elastic_ips: u32) -> Result<(Duration, Duration)> {
+const STARTS: [&str; 5] = [
+    "start",
+    "start beside a running dataplane",
+    "reload, all elastic IPs go",
+    "reload, all of them come",
+    "reload, one of them goes",
+];
+
+fn start_and_reload(elastic_ips: u32) -> Result<[Duration; STARTS.len()]> {
     let lab = Lab::new(0, 1)?;
     lab.device.run(|| {
         let pins = Pins::new(DEFAULT_PIN_DIR);
-        let text = configuration("xdp", SESSIONS, elastic_ips);
-        let start = || -> Result<Duration> {
+        let read = |count: u32| {
+            let text = configuration("xdp", SESSIONS, count);
+            config::parse("bench", &text).map_err(|error| anyhow::anyhow!("{error}"))
+        };
+        let start = || -> Result<_> {
             let begun = Instant::now();
-            let parsed =
-                config::parse("bench", &text).map_err(|error| anyhow::anyhow!("{error}"))?;
-            controller::start(&parsed, &pins, LoadOptions::default())?;
+            let controller = controller::start(&read(elastic_ips)?, &pins, LoadOptions::default())?;
+            Ok((begun.elapsed(), controller))
+        };
+        let (first, controller) = start()?;
+        drop(controller);
+        let (second, mut controller) = start()?;
+        let mut reload = |count: u32| -> Result<Duration> {
+            let begun = Instant::now();
+            controller.reload(&read(count)?)?;
             Ok(begun.elapsed())
         };
-        let times = (start()?, start()?);
+        let times = [
+            first,
+            second,
+            reload(0)?,
+            reload(elastic_ips)?,
+            reload(elastic_ips.saturating_sub(1))?,
+        ];
         tear_down(&pins)?;
         Ok(times)
     })
