@@ -52,6 +52,12 @@ fn count(bench: &mut Bench) {
     assert_eq!(halves, (2, 2), "the first packets went by the tables alone");
     bench.void_lines();
     send(bench, 2, 1);
+    let halves = bench.halves_counted();
+    assert_eq!(
+        halves,
+        (7, 4),
+        "the first packet each way went by the tables"
+    );
     let [record] = &bench.records()[..] else {
         panic!("one session");
     };
