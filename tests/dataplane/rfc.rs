@@ -157,6 +157,6 @@ fn refusal(bench: &mut Bench, side: Side, packet: &PacketBuilder) -> (&'static s
 }
 
 /// Lets the sweep of the controller end what is over.
-fn swept(bench: &mut Bench) -> u32 {
+pub fn swept(bench: &mut Bench) -> u32 {
     bench.sweep() + bench.sweep()
 }
