@@ -8,6 +8,7 @@ use std::{
 use nat_tests::netns::{
     Connection, EXCHANGE, Hook, Namespace, Nat, SILENCE, TwoArm,
     icmp::Pinger,
+    sessions::find,
     sockets::{receive, udp_exchange},
     stun::{self, Behaviour, Filtering, Mapping},
 };
@@ -283,6 +284,10 @@ pub fn rfc4787_req12_an_icmp_error_ends_no_mapping(hook: Hook) {
         let refused = receive(&client).expect_err("nobody is there");
         assert!(format!("{refused:#}").contains("refused"), "{refused:#}");
 
+        // The flow cache alone would let the answer in for a while.
+        let table = standing.nat.sessions().expect("sessions");
+        let session = find(&table, "udp", "10.40.2.101:40150", to).expect("the session");
+        assert_eq!(session.state, "two-way");
         let server = lab.internet.udp(to).expect("the server again");
         server.send_to(b"back again", seen).expect("sending");
         let heard = hears(&client, b"back again", SILENCE);
