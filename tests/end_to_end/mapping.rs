@@ -301,9 +301,11 @@ pub fn rfc5508_req1a_a_query_id_is_mapped_independently_of_the_host_asked(hook: 
     let witness = lab.internet.pinger().expect("a socket");
     let pinger = lab.private_a.pinger().expect("a socket");
     let other_pinger = lab.private_b.pinger().expect("a socket");
-    let seen = SERVERS.map(|server| identifier_seen(&pinger, &witness, server, 4321));
+    // Outside the pool: one inside it would be kept towards every host where each has a mapping of its own.
+    let identifier = 432;
+    let seen = SERVERS.map(|server| identifier_seen(&pinger, &witness, server, identifier));
     assert_eq!(seen[0], seen[1]);
-    let other = identifier_seen(&other_pinger, &witness, SERVERS[0], 4321);
+    let other = identifier_seen(&other_pinger, &witness, SERVERS[0], identifier);
     assert_ne!(other, seen[0], "two hosts with one identifier");
 }
 
@@ -318,7 +320,8 @@ pub fn rfc5382_req1_a_connections_port_is_mapped_independently_of_the_server(hoo
         "198.51.100.81:8081",
     ] {
         let listener = lab.internet.listen(server).expect("a server");
-        let connection = Connection::open(&lab.private_a, "10.40.2.101:40160", server, &listener);
+        // A port outside the pool, for the same reason as above.
+        let connection = Connection::open(&lab.private_a, "10.40.2.101:616", server, &listener);
         let connection = connection.expect("a connection");
         seen.push(connection.seen);
         held.push(connection);
