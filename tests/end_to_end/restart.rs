@@ -72,12 +72,15 @@ pub fn mappings_and_forwards_outlive_their_controller(hook: Hook) {
 
 /// What is written in the configuration holds after a restart, and what is no longer written doesn't.
 pub fn a_new_controller_takes_up_new_forwards(hook: Hook) {
-    let keys = |port: u16| {
-        format!(
-            "{RFC}\nforward = [{{ protocol = \"tcp\", port = \"{port}\", to = \"10.40.2.201:80\" }}]"
-        )
+    let keys = |forwards: &[(u16, u16)]| {
+        let forwards = forwards.iter().map(|(port, inside)| {
+            format!("{{ protocol = \"tcp\", port = \"{port}\", to = \"10.40.2.201:{inside}\" }}")
+        });
+        let forwards: Vec<_> = forwards.collect();
+        format!("{RFC}\nforward = [{}]", forwards.join(", "))
     };
-    let mut standing = Standing::with_gateway_keys(hook, &keys(8000));
+    // One gets another public port, the other one goes.
+    let mut standing = Standing::with_gateway_keys(hook, &keys(&[(8000, 80), (8002, 82)]));
     let (internet, b) = (
         standing.lab.internet.clone(),
         standing.lab.private_b.clone(),
@@ -91,7 +94,10 @@ pub fn a_new_controller_takes_up_new_forwards(hook: Hook) {
     )
     .expect("the old forward");
     assert_eq!(standing.terminate(), Some(0), "SIGTERM");
-    standing.configure(&nat_tests::netns::configuration::classic(hook, &keys(8001)));
+    standing.configure(&nat_tests::netns::configuration::classic(
+        hook,
+        &keys(&[(8001, 80)]),
+    ));
     standing.start(&[]);
     let new = Connection::open(
         &internet,
@@ -104,7 +110,10 @@ pub fn a_new_controller_takes_up_new_forwards(hook: Hook) {
     old.exchange().expect("a session that exists goes on");
     let limit = std::time::Duration::from_secs(2);
     // From another address: the old session would let its own peer in.
-    let (from, to) = ("198.51.100.81:50512", "198.51.100.10:8000");
-    let (outcome, _) = crate::attempts::try_connect(&internet, from, to, limit);
-    outcome.expect_err("the old forward is gone");
+    let _listener = b.listen("10.40.2.201:82").expect("a listener");
+    for to in ["198.51.100.10:8000", "198.51.100.10:8002"] {
+        let from = "198.51.100.81:50512";
+        let (outcome, _) = crate::attempts::try_connect(&internet, from, to, limit);
+        outcome.expect_err("the old forward is gone");
+    }
 }
