@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use bench::{Bench, Hook};
 use nat_tests::{
-    model::{NatGateway, Side, Step, Timeouts},
+    model::{Filtering, NatGateway, Side, Step, Timeouts},
     packets::{
         FixtureKind, PacketBuilder, addresses, arp_request, fixtures, tcp_flags,
         with_transport_checksum,
@@ -257,22 +257,30 @@ fn unknown_neighbour(hook: Hook) {
     assert_eq!(bench.sessions(), 1);
 }
 
+/// With the outside half of a session entered first, and with the inside one.
 fn full_table(hook: Hook) {
-    let mut bench = Bench::with_capacity(hook, 1024);
+    let aws = NatGateway::new(vec![addresses::NAT_PUBLIC]);
+    fill(Bench::with_capacity(hook, 1024, aws.clone()));
+    let rfc = aws.rfc(Filtering::AddressDependent);
+    fill(Bench::with_capacity(hook, 1024, rfc));
+}
+
+fn fill(mut bench: Bench) {
+    let host = std::net::SocketAddrV4::new(addresses::PRIVATE_A, 40_001);
+    let session = |number: u16| {
+        let server = std::net::SocketAddrV4::new(addresses::SERVER, 10_000 + number);
+        let packet = PacketBuilder::tcp(host, server);
+        packet.flags(tcp_flags::SYN).build()
+    };
     let mut dropped = 0;
-    for number in 0..1100u16 {
-        let packet = syn(addresses::PRIVATE_A, 10_000 + number, addresses::SERVER);
-        dropped += u32::from(bench.run_for_verdict(PRIVATE, &packet) == "table_full");
+    for number in 0..1100 {
+        dropped += u32::from(bench.run_for_verdict(PRIVATE, &session(number)) == "table_full");
     }
     assert_eq!(bench.drops("table_full"), u64::from(dropped));
     assert_eq!(bench.sessions() as u32, 1100 - dropped);
     assert!(dropped >= 76, "no more than the table holds");
-    let out = bench.run(
-        PRIVATE,
-        &syn(addresses::PRIVATE_A, 10_000, addresses::SERVER),
-    );
     assert!(
-        out.forwarded().is_some(),
+        bench.run(PRIVATE, &session(0)).forwarded().is_some(),
         "the first session is still there"
     );
     let reverse = bench.reverse_sessions();

@@ -202,11 +202,17 @@ const START: Duration = Duration::from_secs(1_000_000);
 
 impl Bench {
     pub fn new(hook: Hook) -> Self {
-        Self::with_capacity(hook, 262_144)
+        Self::build(hook, 262_144, ModelConfig::classic(), true)
     }
 
-    pub fn with_capacity(hook: Hook, capacity: u32) -> Self {
-        Self::build(hook, capacity, ModelConfig::classic(), true)
+    /// With a session table of this capacity, and another NAT gateway than the classic one.
+    #[allow(dead_code, reason = "for tests/dataplane.rs")]
+    pub fn with_capacity(hook: Hook, capacity: u32, gateway: NatGateway) -> Self {
+        let config = ModelConfig {
+            gateways: vec![gateway],
+            ..ModelConfig::classic()
+        };
+        Self::build(hook, capacity, config, true)
     }
 
     /// With another NAT gateway than the classic one.
