@@ -136,3 +136,41 @@ pub fn an_answer_that_comes_too_late_for_more_leaves_no_line(hook: Hook) {
         assert_eq!(bench.records()[0].packets_in, 1);
     });
 }
+
+/// A session whose packets all go on by lines is in use, and one whose lines are still there may be over.
+pub fn a_line_looks_at_its_session(hook: Hook) {
+    let mut bench = Bench::with_gateway(hook, NatGateway::new(vec![addresses::NAT_PUBLIC]));
+    bench.inside(|bench| {
+        stay();
+        let server = SocketAddrV4::new(addresses::SERVER, 443);
+        let [host, public] = [addresses::PRIVATE_A, addresses::NAT_PUBLIC];
+        let run = |bench: &mut Bench, port| {
+            let outward = PacketBuilder::udp(SocketAddrV4::new(host, port), server).build();
+            let inward = PacketBuilder::udp(server, SocketAddrV4::new(public, port)).build();
+            [(PRIVATE, outward), (Side::Uplink, inward)]
+                .map(|(side, frame)| bench.run_here(side, &frame).verdict())
+        };
+        let sweep = |bench: &mut Bench| {
+            bench.sweep_here();
+            bench.advance(Duration::from_secs(1));
+            bench.sweep_here()
+        };
+        const PASS: [&str; 2] = ["forward"; 2];
+        for port in [40_001, 40_001] {
+            assert_eq!(run(bench, port), PASS);
+        }
+        for _ in 0..4 {
+            bench.advance(Duration::from_secs(200));
+            // Asks for the next hops, so that the packets behind it need not.
+            assert_eq!(run(bench, 50_000), PASS);
+            assert_eq!(run(bench, 40_001), PASS);
+            assert_eq!(sweep(bench), 0, "it is in use");
+        }
+        bench.advance(Duration::from_secs(355));
+        assert_eq!(sweep(bench), 2);
+        assert_eq!(run(bench, 50_009), PASS);
+        let frame = PacketBuilder::udp(server, SocketAddrV4::new(public, 40_001)).build();
+        let verdict = bench.run_here(Side::Uplink, &frame).verdict();
+        assert_eq!(verdict, "no_session");
+    });
+}
