@@ -170,6 +170,7 @@ mod tests {
         fn rfc1624_incremental_equals_full_recomputation(
             mut words in proptest::collection::vec(corner(), 2..12),
             edits in proptest::collection::vec((any::<proptest::sample::Index>(), corner()), 1..8),
+            address in (corner(), corner()),
         ) {
             // A real packet's sum is never zero: the version, the protocol or a port is not.
             words.push(0x0045);
@@ -180,6 +181,10 @@ mod tests {
                 delta = delta.replace16(words[at], new);
                 words[at] = new;
             }
+            let both = |high: u16, low: u16| u32::from(high) << 16 | u32::from(low);
+            let (new, old) = (both(address.0, address.1), both(words[1], words[0]));
+            delta = delta.replace32(old, new);
+            (words[1], words[0]) = address;
             prop_assert_eq!(delta.apply(before), full(&words));
         }
 

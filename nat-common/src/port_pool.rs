@@ -511,6 +511,10 @@ mod tests {
                 1024, 1025, 1026, 1027, 1028, 1029, 1030, 40_000, 40_001, 40_002, 65_534, 65_535
             ]
         );
+        for (index, port) in (0..).zip(ports) {
+            assert_eq!(pool.index_of(Port::new(port)), index);
+        }
+        assert_eq!(pool.index_of(Port::new(1031)), u32::MAX);
     }
 
     #[test]
@@ -572,6 +576,8 @@ mod tests {
     #[test]
     fn rfc6056_the_choice_depends_on_the_secret_and_on_all_of_the_flow() {
         let chosen = |secret, flow: Flow, salt| unguessable(secret, &flow, 1, salt);
+        let elsewhere = unguessable([1, 2], &FLOW, 2, 0);
+        assert_ne!(elsewhere, chosen([1, 2], FLOW, 0), "the VPC counts");
         let (address, port) = (Address::from_raw(9), Port::new(9));
         let mut all = std::collections::HashSet::from([chosen([1, 2], FLOW, 0)]);
         for (secret, flow, salt) in [

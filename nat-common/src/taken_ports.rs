@@ -128,8 +128,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_lowest_bit_is_that_of_the_machine(word in 1u64..) {
-            prop_assert_eq!(lowest_bit(word), word.trailing_zeros());
+        fn the_lowest_bit_is_that_of_the_machine(word in any::<u64>(), bit in 0u32..64) {
+            let word = (word | 1) << bit;
+            prop_assert_eq!(lowest_bit(word), bit);
         }
 
         #[test]
