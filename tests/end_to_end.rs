@@ -147,6 +147,7 @@ on_every_hook! {
     reload::a_changed_configuration_is_taken_up_and_connections_go_on,
     reload::sessions_of_a_public_ip_that_is_gone_end_at_a_reload,
     reload::a_reload_that_is_refused_changes_nothing,
+    reload::rfc4787_req2_a_client_stays_on_its_public_ip_when_others_go,
     restart::mappings_and_forwards_outlive_their_controller,
     restart::a_new_controller_takes_up_new_forwards,
 }

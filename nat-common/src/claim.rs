@@ -114,7 +114,7 @@ fn make<T: Tables>(tables: &T, claim: &Claim, reclaims: bool) -> Result<(), Drop
     let mut holds = Holds::NOTHING;
     if gateway.is(Gateway::COUNTS_CLIENTS) {
         let limit = gateway.max_sessions_per_client;
-        hold_client(tables, &client, place.slot, limit)?;
+        hold_client(tables, &client, place.recorded, limit)?;
         holds = Holds::CLIENT;
     }
     let entered = if gateway.is(Gateway::ENDPOINT_INDEPENDENT) {
@@ -130,8 +130,8 @@ fn make<T: Tables>(tables: &T, claim: &Claim, reclaims: bool) -> Result<(), Drop
     entered.map(|_| ())
 }
 
-/// Where the search for a port begins. A deterministic
-/// gateway's has one block of ports on one of them (RFC 7422); false when this is none of its clients.
+/// Where the search for a port begins. A deterministic gateway's client has one block of ports on one of
+/// its addresses (RFC 7422); false when this is none of its clients.
 #[inline(always)]
 fn find_place(gateway: &Gateway, claim: &Claim, place: &mut Place) -> bool {
     place.has_block = gateway.client_count != 0;
@@ -150,7 +150,8 @@ fn find_place(gateway: &Gateway, claim: &Claim, place: &mut Place) -> bool {
         let hash = unguessable(gateway.secret, &client, claim.vpc, 0) as u32;
         place.slot = ((u64::from(hash) * u64::from(gateway.address_count)) >> 32) as u32;
     }
-    place.recorded = place.slot;
+    let address = gateway.addresses.get(place.slot as usize);
+    place.recorded = address.copied().unwrap_or(Address::UNSPECIFIED);
     true
 }
 
@@ -224,7 +225,7 @@ fn hold_or_bind<T: Tables>(
         && let Some(space) = tables.search_space()
     {
         // SAFETY: the tables' own memory, lent for this claim; nobody searches yet.
-        unsafe { (*space).pair(before, gateway.address_count) };
+        unsafe { (*space).pair(before, gateway) };
     }
     let bound = search(tables, gateway, claim, true)
         .and_then(|public| bind(tables, &key, public, claim.gateway, claim.vpc));

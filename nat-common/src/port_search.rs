@@ -33,7 +33,7 @@ pub struct Place {
     /// Index of the public IP.
     pub slot: u32,
     /// What the client's entry says.
-    pub recorded: u32,
+    pub recorded: Address,
     /// Others come next.
     pub may_move: bool,
     /// The client of a deterministic gateway has the ports of `block` only.
@@ -150,7 +150,7 @@ pub fn search<T: Tables>(
     match search.outcome {
         Outcome::Claimed => {
             let place = &search.place;
-            let moves = binds && !place.has_block && search.slot != place.recorded;
+            let moves = binds && !place.has_block && search.public.0 != place.recorded;
             if moves && !moved(tables, claim, search) {
                 return Err(DropReason::ClaimRace);
             }
@@ -173,7 +173,7 @@ pub fn search<T: Tables>(
 #[inline(never)]
 fn moved<T: Tables>(tables: &T, claim: &Claim, search: &Search) -> bool {
     let client = client_key(claim.gateway, &claim.flow);
-    let moved = move_client(tables, &client, search.place.recorded, search.slot);
+    let moved = move_client(tables, &client, search.place.recorded, search.public.0);
     if !moved {
         remove_public(tables, &search.key);
         port_freed(tables, &claim.flow, search.public, claim.gateway, true);
@@ -243,12 +243,17 @@ impl Search {
 
     /// Paired pooling (RFC 4787 REQ-2): a client that has ports on an address goes to no other one.
     #[inline(always)]
-    pub(crate) fn pair(&mut self, before: Paired, addresses: u32) {
+    pub(crate) fn pair(&mut self, before: Paired, gateway: &Gateway) {
         let place = &mut self.place;
-        place.recorded = before.slot();
-        if !place.has_block && before.ports() != 0 && before.slot() < addresses {
-            place.slot = before.slot();
-            place.may_move = false;
+        place.recorded = before.address();
+        if place.has_block || before.ports() == 0 {
+            return;
+        }
+        for (slot, address) in (0..gateway.address_count).zip(&gateway.addresses) {
+            if *address == place.recorded {
+                place.slot = slot;
+                place.may_move = false;
+            }
         }
     }
 

@@ -52,7 +52,7 @@ impl Found {
 
     /// It has carried one packet.
     #[inline(always)]
-    pub fn has_begun(&self) -> bool {
+    pub fn has_carried_one(&self) -> bool {
         // SAFETY: as above.
         self.half.is_null() || unsafe { (*self.half).packets() == 1 }
     }

@@ -111,7 +111,7 @@ fn add_port<T: Tables>(tables: &T, client: *mut Client, limit: u32) -> Option<Pa
             if limit != 0 && old.ports() >= limit {
                 return None;
             }
-            let new = Paired::new(old.slot(), old.ports().wrapping_add(1));
+            let new = Paired::new(old.address(), old.ports().wrapping_add(1));
             if tables.compare_and_swap(paired, old.0, new.0) {
                 return Some(old);
             }
@@ -126,8 +126,12 @@ fn remove_port<T: Tables>(tables: &T, key: &ClientKey) {
         // SAFETY: as above.
         unsafe {
             let paired = &raw mut (*client).paired;
-            if Paired(tables.load(paired)).ports() != 0 {
-                tables.fetch_add(paired, 1u64.wrapping_neg());
+            for _ in 0..TRIES {
+                let old = Paired(tables.load(paired));
+                // Its binding may be from before clients were counted.
+                if old.ports() == 0 || tables.compare_and_swap(paired, old.0, old.0 - 1) {
+                    return;
+                }
             }
         }
     }
@@ -142,7 +146,7 @@ pub const fn client_key(gateway: u16, flow: &Flow) -> ClientKey {
     }
 }
 
-/// Takes hold of a client's entry, making it with `slot` when there is none.
+/// Takes hold of a client's entry, making it with `address` when there is none.
 ///
 /// # Errors
 ///
@@ -151,7 +155,7 @@ pub const fn client_key(gateway: u16, flow: &Flow) -> ClientKey {
 pub fn hold_client<T: Tables>(
     tables: &T,
     key: &ClientKey,
-    slot: u32,
+    address: Address,
     limit: u32,
 ) -> Result<(), DropReason> {
     let marks = Marks::of_client(key);
@@ -167,7 +171,7 @@ pub fn hold_client<T: Tables>(
         }
         let client = Client {
             lease: Lease::new(marks.live, 1).0,
-            paired: Paired::new(slot, 0).0,
+            paired: Paired::new(address, 0).0,
         };
         match tables.insert_client(key, &client) {
             Ok(()) => return Ok(()),
@@ -182,7 +186,7 @@ pub fn hold_client<T: Tables>(
 /// A client found its first port on another address than it was given. False when another CPU has counted
 /// one too, and looks for it on the former.
 #[inline(always)]
-pub fn move_client<T: Tables>(tables: &T, key: &ClientKey, from: u32, to: u32) -> bool {
+pub fn move_client<T: Tables>(tables: &T, key: &ClientKey, from: Address, to: Address) -> bool {
     let Some(client) = tables.client(key) else {
         return false;
     };
@@ -235,7 +239,7 @@ pub fn hold_binding<T: Tables>(
 ///
 /// # Errors
 ///
-/// [`DropReason::ClientQuota`].
+/// [`DropReason::ClientQuota`], or [`DropReason::ClaimRace`].
 #[inline(always)]
 pub fn count_port<T: Tables>(
     tables: &T,
@@ -244,6 +248,7 @@ pub fn count_port<T: Tables>(
 ) -> Result<Option<Paired>, DropReason> {
     match tables.client(key) {
         Some(client) => match add_port(tables, client, limit) {
+            None if limit == 0 => Err(DropReason::ClaimRace),
             None => Err(DropReason::ClientQuota),
             before => Ok(before),
         },

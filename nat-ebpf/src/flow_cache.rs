@@ -194,7 +194,7 @@ pub fn remember<H: Hook>(
     } else {
         &plan.forward
     };
-    if plan.has_session && half.has_begun() {
+    if plan.has_session && half.has_carried_one() {
         return;
     }
     let Some(line) = lines::room(&key, now) else {

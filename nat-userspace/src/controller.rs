@@ -72,11 +72,17 @@ impl Fixed {
     /// What differs.
     fn difference(&self, wanted: &Self) -> Option<&'static str> {
         if self.interfaces != wanted.interfaces {
-            Some("its interfaces are others")
+            Some(
+                "its interfaces are others: that takes a restart of the controller, which keeps the sessions",
+            )
         } else if self.attach != wanted.attach {
-            Some("node.attach is another")
+            Some(
+                "node.attach is another: that takes a restart of the controller, which keeps the sessions",
+            )
         } else if self.max_sessions != wanted.max_sessions {
-            Some("node.max_sessions is another")
+            Some(
+                "node.max_sessions is another: that takes `nat down`, which ends the sessions, and a new start",
+            )
         } else {
             None
         }

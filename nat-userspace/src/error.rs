@@ -50,9 +50,7 @@ pub enum Error {
     #[error("another controller is running on {}; stop it first (SIGTERM leaves the dataplane running)", .0.display())]
     AlreadyRunning(PathBuf),
     /// A change that a running controller can't make.
-    #[error(
-        "{0}: that takes a restart of the controller, which keeps the sessions; nothing was changed"
-    )]
+    #[error("{0}; nothing was changed")]
     TakesStart(&'static str),
     /// An interface is missing.
     #[error(

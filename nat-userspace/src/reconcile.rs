@@ -55,16 +55,18 @@ pub fn existing(ebpf: &Ebpf) -> Result<Existing> {
             .map_err(Error::map(names::GATEWAYS))?;
         secrets.insert(key.number, gateway.secret);
     }
-    let settings = ebpf
-        .map(names::SETTINGS)
-        .ok_or_else(|| missing(names::SETTINGS))?;
-    let settings = Array::<_, Settings>::try_from(settings).map_err(Error::map(names::SETTINGS))?;
-    let settings = settings.get(&0, 0).map_err(Error::map(names::SETTINGS))?;
     Ok(Existing {
         names,
         secrets,
-        window_shift: settings.window_shift,
+        window_shift: settings_there(ebpf)?.window_shift,
     })
+}
+
+fn settings_there(ebpf: &Ebpf) -> Result<Settings> {
+    let name = names::SETTINGS;
+    let settings = ebpf.map(name).ok_or_else(|| missing(name))?;
+    let settings = Array::<_, Settings>::try_from(settings).map_err(Error::map(name))?;
+    settings.get(&0, 0).map_err(Error::map(name))
 }
 
 /// Writes the tables. What others refer to goes first, interfaces last: a packet that is let in
@@ -74,10 +76,19 @@ pub fn existing(ebpf: &Ebpf) -> Result<Existing> {
 ///
 /// What the kernel says; the map that failed is named.
 pub fn write(ebpf: &mut Ebpf, tables: &Tables) -> Result<()> {
-    settings(ebpf, tables.settings)?;
+    // A window that grows, behind the timeouts that allow for it.
+    let before = settings_there(ebpf)?.window_shift;
+    settings(
+        ebpf,
+        Settings {
+            window_shift: before.min(tables.settings.window_shift),
+            ..tables.settings
+        },
+    )?;
     prefixes(ebpf, names::EXEMPTIONS, &tables.exemptions)?;
     forwards(ebpf, tables)?;
     gateways(ebpf, &tables.gateways)?;
+    settings(ebpf, tables.settings)?;
     prefixes(ebpf, names::ROUTES, &tables.routes)?;
     prefixes(ebpf, names::SUBNETS, &tables.subnets)?;
     entries(ebpf, names::ELASTIC, &tables.elastic)?;

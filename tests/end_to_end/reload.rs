@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use nat_tests::netns::{Connection, Hook, configuration::classic};
 
-use crate::standing::{Standing, classic_with_ips};
+use crate::standing::{RFC, Standing, classic_with_ips};
 
 const SERVER: &str = "198.51.100.80:8080";
 const HELD: &str = "10.40.2.101:40001";
@@ -136,5 +136,30 @@ pub fn a_reload_that_is_refused_changes_nothing(hook: Hook) {
     }
     standing.configure(&good);
     standing.hang_up(READ);
+    standing.assert_running();
+}
+
+/// Where a client's public IP stands in the list is no matter: its next port is on it, too.
+pub fn rfc4787_req2_a_client_stays_on_its_public_ip_when_others_go(hook: Hook) {
+    let all = ["198.51.100.10", "198.51.100.11", "198.51.100.12"];
+    let mut standing = Standing::with_configuration(hook, &classic_with_ips(hook, &all, RFC));
+    let server = standing.lab.internet.listen(SERVER).expect("a server");
+    let open = |standing: &Standing, from: &str| {
+        Connection::open(&standing.lab.private_a, from, SERVER, &server).expect("a connection")
+    };
+    let held = [HELD, "10.40.2.101:40002"].map(|from| open(&standing, from));
+    let own = held[0].seen.ip().to_string();
+    let place = all.iter().position(|ip| *ip == own).expect("one of them");
+    // From the first place to the second, from another one to the first.
+    let left = match place {
+        0 => [all[1], all[0]],
+        _ => [all[place], all[0]],
+    };
+    standing.configure(&classic_with_ips(hook, &left, RFC));
+    standing.hang_up(READ);
+    for from in ["10.40.2.101:40003", "10.40.2.101:40004"] {
+        assert_eq!(open(&standing, from).seen.ip(), held[0].seen.ip());
+    }
+    held[1].exchange().expect("as before");
     standing.assert_running();
 }

@@ -161,16 +161,16 @@ pub struct Client {
 }
 const _: () = assert!(size_of::<Client>() == 16);
 
-/// How many bindings an inside host has, and on which of the gateway's addresses (RFC 4787 REQ-2), in
-/// one word: whoever adds the first one decides where, and nobody adds another one elsewhere.
+/// How many bindings an inside host has, and on which public address (RFC 4787 REQ-2), in one word: whoever
+/// adds the first one decides where, and nobody adds another one elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Paired(pub u64);
 
 impl Paired {
-    /// On the address of this number.
+    /// On this address.
     #[inline(always)]
-    pub const fn new(slot: u32, ports: u32) -> Self {
-        Self((slot as u64) << 32 | ports as u64)
+    pub const fn new(address: Address, ports: u32) -> Self {
+        Self((address.raw() as u64) << 32 | ports as u64)
     }
 
     /// Its bindings.
@@ -179,9 +179,9 @@ impl Paired {
         self.0 as u32
     }
 
-    /// Index of the address.
+    /// The address.
     #[inline(always)]
-    pub const fn slot(self) -> u32 {
-        (self.0 >> 32) as u32
+    pub const fn address(self) -> Address {
+        Address::from_raw((self.0 >> 32) as u32)
     }
 }

@@ -165,7 +165,7 @@ impl World {
                 continue;
             };
             let paired = Paired(client.paired);
-            let address = self.tables.only_gateway().addresses[paired.slot() as usize];
+            let address = paired.address();
             assert!(
                 binding.is_static() || binding.address == address,
                 "{key:?} is on {:?}, its client on {address:?}",

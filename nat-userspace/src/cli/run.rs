@@ -4,6 +4,7 @@ use std::{net::SocketAddrV4, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 use ipnet::Ipv4Net;
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 use super::{Failure, Outcome};
 use crate::{
@@ -202,6 +203,11 @@ impl Arguments {
 
 /// Runs the controller until it is told to stop.
 pub fn run(pins: &Pins, arguments: &Arguments) -> Outcome {
+    // Until there is a handler for it: one that comes early would end the controller, although it is
+    // just about to read its configuration.
+    // SAFETY: ignoring a signal runs no code of ours.
+    unsafe { signal(Signal::SIGHUP, SigHandler::SigIgn) }
+        .map_err(|errno| Error::io("ignoring SIGHUP")(errno.into()))?;
     let config = arguments.config()?;
     let filter = arguments.log_level.filter();
     env_logger::Builder::new()

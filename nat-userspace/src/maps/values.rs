@@ -250,7 +250,7 @@ pub fn client(key: &ClientKey, client: &Client) -> Value {
     json!({
         "sessions": lease.count(),
         "ports": paired.ports(),
-        "slot": paired.slot(),
+        "public_ip": address(&paired.address()),
         "state": state(lease, |state| key.mark(state)),
     })
 }
