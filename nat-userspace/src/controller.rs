@@ -50,7 +50,6 @@ pub struct Controller {
 }
 
 /// What a running controller can't change.
-#[derive(Clone, Debug, PartialEq, Eq)]
 struct Fixed {
     interfaces: Vec<(String, u32)>,
     attach: Attach,

@@ -1,11 +1,10 @@
 //! Compares what another NAT did with what the reference NAT allows.
 
 use std::net::SocketAddrV4;
-use std::ops::Range;
 use std::time::Duration;
 
 use super::{DropReason, Flow, Model, Output, Side, has_ports};
-use crate::packets::{ETHERNET_LEN, Ipv4, Packet, be16, protocol};
+use crate::packets::{ETHERNET_LEN, Ipv4, Packet, be16, may_be_zeros_alone};
 
 /// What another NAT did with a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,20 +262,15 @@ fn same_packet(expected: &[u8], actual: &[u8]) -> Result<(), String> {
         .get(ETHERNET_LEN..actual.len().min(end))
         .unwrap_or_default();
     let mut expected = expected[ETHERNET_LEN..end].to_vec();
-    if let Some(field) = zero_of_icmp(&expected)
+    let checksum = usize::from(expected[0] & 0xf) * 4 + 2;
+    let field = checksum..checksum + 2;
+    if may_be_zeros_alone(&expected)
+        && expected[field.clone()] == [0, 0]
         && actual.get(field.clone()) == Some(&[0xff, 0xff])
     {
         expected[field].fill(0xff);
     }
     same_bytes(&expected, actual, ETHERNET_LEN)
-}
-
-/// Where the checksum of an ICMP message with identifier 0 is, if it is zero: all ones is the same
-/// (RFC 1071, 1), and right even for a message of zeros alone.
-fn zero_of_icmp(ip: &[u8]) -> Option<Range<usize>> {
-    let start = usize::from(ip[0] & 0xf) * 4;
-    let fields = ip.get(start + 2..start + 6)?;
-    (ip[9] == protocol::ICMP && fields == [0; 4]).then_some(start + 2..start + 4)
 }
 
 /// Names the bytes that differ; `base` is where the slices begin in the frame.

@@ -204,15 +204,23 @@ impl Model {
     /// is allowed, in the order of the gateway's public IPs and port ranges. `now`
     /// is any monotonic clock, of which ticks of 2^27 ns count.
     pub fn handle(&mut self, now: Duration, ingress: Side, frame: &[u8]) -> Output {
-        match self.process(now, ingress, frame, &mut Choice::Own) {
-            Ok(output) => output,
-            Err(complaint) => unreachable!("chose what is not allowed: {complaint}"),
-        }
+        self.decide(now, ingress, frame, Choice::Own)
     }
 
     /// [`Self::handle`] when there is no port.
     pub fn handle_without_port(&mut self, now: Duration, ingress: Side, frame: &[u8]) -> Output {
-        match self.process(now, ingress, frame, &mut Choice::NoPort) {
+        self.decide(now, ingress, frame, Choice::NoPort)
+    }
+
+    /// By its own choices, which are allowed.
+    fn decide(
+        &mut self,
+        now: Duration,
+        ingress: Side,
+        frame: &[u8],
+        mut choice: Choice<'_>,
+    ) -> Output {
+        match self.process(now, ingress, frame, &mut choice) {
             Ok(output) => output,
             Err(complaint) => unreachable!("chose what is not allowed: {complaint}"),
         }

@@ -35,8 +35,8 @@ pub use fragment::{fragments_of, join};
 pub use parse::{Arp, Ethernet, Icmp, Ipv4, Network, Packet, ParseError, Tcp, Transport, Udp};
 pub use quote::Quote;
 pub use validate::{
-    ChecksumState, checksum_errors, header_checksum_state, translated_checksum_errors,
-    transport_checksum_state,
+    ChecksumState, checksum_errors, header_checksum_state, may_be_zeros_alone,
+    translated_checksum_errors, transport_checksum_state,
 };
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ pub enum ChecksumState {
     /// As computed.
     Right,
     /// Not as computed. That includes the other representation of zero: 0xffff
-    /// where computation gives 0x0000, except in an ICMP message with identifier 0.
+    /// where computation gives 0x0000, except where [`may_be_zeros_alone`].
     Wrong {
         /// In the packet.
         found: u16,
@@ -74,13 +74,28 @@ pub fn transport_checksum_state(ip: &[u8]) -> ChecksumState {
     if ip[9] == protocol::UDP && found == 0 {
         return ChecksumState::Absent;
     }
-    let is_echo_of_0 = ip[9] == protocol::ICMP && ip[start + 4..start + 6] == [0, 0];
     match checksum::transport_checksum(ip) {
         // Both zeros are right for a receiver, and this one also if all words are zero.
-        Some(0) if found == 0xffff && is_echo_of_0 => ChecksumState::Right,
+        Some(0) if found == 0xffff && may_be_zeros_alone(ip) => ChecksumState::Right,
         Some(expected) => ChecksumState::compare(found, expected),
         None => ChecksumState::Unverifiable,
     }
+}
+
+/// Whether the IPv4 packet `ip` is an ICMP echo with identifier 0. Of such a one, all words
+/// but the checksum may be zero, which sums up to the other zero than words that cancel each
+/// other out: a checksum of all ones is right for both (RFC 1071, 1).
+#[must_use]
+pub fn may_be_zeros_alone(ip: &[u8]) -> bool {
+    let Some((start, end)) = checksum::transport_bounds(ip) else {
+        return false;
+    };
+    let is_later_fragment = be16(ip, 6) & 0x1fff != 0;
+    ip[9] == protocol::ICMP
+        && !is_later_fragment
+        && end - start >= checksum::minimum_header(protocol::ICMP)
+        && matches!(ip[start], 0 | 8)
+        && ip[start + 4..start + 6] == [0, 0]
 }
 
 /// What is wrong with the checksums of `frame`, by full recomputation: IP
