@@ -274,12 +274,15 @@ fn fill(mut bench: Bench) {
         packet.flags(tcp_flags::SYN).build()
     };
     let mut dropped = 0;
-    for number in 0..1100 {
+    const TRIED: u32 = 2000;
+    for number in 0..TRIED as u16 {
         dropped += u32::from(bench.run_for_verdict(PRIVATE, &session(number)) == "table_full");
     }
     assert_eq!(bench.drops("table_full"), u64::from(dropped));
-    assert_eq!(bench.sessions() as u32, 1100 - dropped);
-    assert!(dropped >= 76, "no more than the table holds");
+    let sessions = bench.sessions() as u32;
+    assert_eq!(sessions, TRIED - dropped);
+    // A table has more lines than sessions it is made for, by a third.
+    assert!((1024..1400).contains(&sessions), "{sessions}");
     assert!(
         bench.run(PRIVATE, &session(0)).forwarded().is_some(),
         "the first session is still there"

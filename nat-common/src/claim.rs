@@ -74,8 +74,8 @@ pub fn claim_round<T: Tables>(tables: &T, claim: &Claim, round: u32) -> Result<b
     }
     let reclaims = round & 1 == 0;
     let made = make(tables, claim, reclaims);
-    if made != Err(DropReason::PortExhausted) {
-        return made.map(|()| true);
+    if made != Entry::PortExhausted {
+        return made.result();
     }
     if !reclaims && round + 1 < ROUNDS {
         // Somebody else took what was freed.
@@ -89,7 +89,7 @@ pub fn claim_round<T: Tables>(tables: &T, claim: &Claim, round: u32) -> Result<b
             return Ok(false);
         }
     }
-    made.map(|()| true)
+    made.result()
 }
 
 #[inline(always)]
@@ -100,39 +100,43 @@ fn reclaim<T: Tables>(tables: &T, key: &SessionKey, now: Tick) {
 }
 
 #[inline(never)]
-fn make<T: Tables>(tables: &T, claim: &Claim, reclaims: bool) -> Result<(), DropReason> {
-    let gateway = tables
-        .gateway(u32::from(claim.gateway))
-        .ok_or(DropReason::Internal)?;
-    let space = tables.search_space().ok_or(DropReason::Internal)?;
+fn make<T: Tables>(tables: &T, claim: &Claim, reclaims: bool) -> Entry {
+    let (Some(gateway), Some(space)) = (
+        tables.gateway(u32::from(claim.gateway)),
+        tables.search_space(),
+    ) else {
+        return Entry::Internal;
+    };
     let client = client_key(claim.gateway, &claim.flow);
     // SAFETY: the tables' own memory, lent for this claim; nobody searches yet.
     let place = unsafe { (*space).prepare(claim, reclaims) };
     if !find_place(gateway, claim, place) {
-        return Err(DropReason::PortExhausted);
+        return Entry::PortExhausted;
     }
     let mut holds = Holds::NOTHING;
     if gateway.is(Gateway::COUNTS_CLIENTS) {
         let limit = gateway.max_sessions_per_client;
-        hold_client(tables, &client, place.recorded, limit)?;
+        if let Err(reason) = hold_client(tables, &client, place.recorded, limit) {
+            return Entry::refused(reason);
+        }
         holds = Holds::CLIENT;
     }
-    let entered = if gateway.is(Gateway::ENDPOINT_INDEPENDENT) {
+    let entry = if gateway.is(Gateway::ENDPOINT_INDEPENDENT) {
         bound(tables, gateway, claim, holds)
     } else {
         overload(tables, gateway, claim, holds)
     };
-    if entered == Ok(true) {
+    if entry == Entry::Made {
         tables.count(Counter::SessionsMade);
     } else if holds.include(Holds::CLIENT) {
         release_client(tables, &client);
     }
-    entered.map(|_| ())
+    entry
 }
 
 /// Where the search for a port begins. A deterministic gateway's client has one block of ports on one of
 /// its addresses (RFC 7422); false when this is none of its clients.
-#[inline(always)]
+#[inline(never)]
 fn find_place(gateway: &Gateway, claim: &Claim, place: &mut Place) -> bool {
     place.has_block = gateway.client_count != 0;
     place.may_move = !place.has_block;
@@ -167,43 +171,40 @@ fn deterministic_block(gateway: &Gateway, client: Address) -> Option<determinist
 }
 
 /// Profile aws: takes a port towards the remote end, or the one that a forward gives this inside
-/// address and port. Answers false when another CPU has made the session.
+/// address and port.
 #[inline(always)]
-fn overload<T: Tables>(
-    tables: &T,
-    gateway: &Gateway,
-    claim: &Claim,
-    holds: Holds,
-) -> Result<bool, DropReason> {
-    if gateway.is(Gateway::FORWARDS)
-        && let Some((address, port, _)) =
-            hold_binding(tables, &binding_key(claim.gateway, &claim.flow))?
-    {
-        return enter_bound(tables, gateway, claim, (address, port), holds);
+fn overload<T: Tables>(tables: &T, gateway: &Gateway, claim: &Claim, holds: Holds) -> Entry {
+    if gateway.is(Gateway::FORWARDS) {
+        match hold_binding(tables, &binding_key(claim.gateway, &claim.flow)) {
+            Ok(None) => {}
+            Ok(Some((address, port, _))) => {
+                return enter_bound(tables, gateway, claim, (address, port), holds);
+            }
+            Err(reason) => return Entry::refused(reason),
+        }
     }
     if claim.lets_in {
-        return Err(DropReason::NoSession);
+        return Entry::NoSession;
     }
-    let (address, port) = search(tables, gateway, claim, false)?;
-    enter_forward(tables, claim, (address, port), holds)
+    match search(tables, gateway, claim, false) {
+        Ok(public) => enter_forward(tables, claim, public, holds),
+        Err(reason) => Entry::refused(reason),
+    }
 }
 
 /// Profile rfc: takes the port of the binding that all sessions of this inside address and port share.
-/// Answers false when another CPU has made the session.
 #[inline(always)]
-fn bound<T: Tables>(
-    tables: &T,
-    gateway: &Gateway,
-    claim: &Claim,
-    holds: Holds,
-) -> Result<bool, DropReason> {
-    let (address, port, held) = hold_or_bind(tables, gateway, claim)?;
-    let entered = enter_bound(tables, gateway, claim, (address, port), holds.and(held));
-    if entered != Ok(true) && held.include(Holds::BINDING) {
+fn bound<T: Tables>(tables: &T, gateway: &Gateway, claim: &Claim, holds: Holds) -> Entry {
+    let (address, port, held) = match hold_or_bind(tables, gateway, claim) {
+        Ok(held) => held,
+        Err(reason) => return Entry::refused(reason),
+    };
+    let entry = enter_bound(tables, gateway, claim, (address, port), holds.and(held));
+    if entry != Entry::Made && held.include(Holds::BINDING) {
         let client = client_key(claim.gateway, &claim.flow);
         release_binding(tables, &binding_key(claim.gateway, &claim.flow), &client);
     }
-    entered
+    entry
 }
 
 /// Profile rfc: takes hold of the binding of this inside address and port, or makes it.
@@ -257,7 +258,8 @@ impl Claim {
     }
 }
 
-/// Not inlined, as [`insert_reverse`]: a half takes much of a BPF stack.
+/// Not inlined, as [`insert_reverse`], and in memory lent for the claim: there is little room on a BPF
+/// stack.
 #[inline(never)]
 fn insert_forward<T: Tables>(
     tables: &T,
@@ -265,9 +267,13 @@ fn insert_forward<T: Tables>(
     public: (Address, Port),
     holds: Holds,
 ) -> Result<(), Refused> {
-    let key = SessionKey::forward(&claim.flow, claim.vpc);
-    let half = Session::new(&key, public.0, public.1, claim.gateway, claim.now).holding(holds);
-    tables.insert_half(Side::Inside, &key, &half)
+    let space = tables.search_space().ok_or(Refused::Busy)?;
+    // SAFETY: the tables' own memory, lent for this claim; its search is over.
+    let space = unsafe { &mut *space };
+    space.key = SessionKey::forward(&claim.flow, claim.vpc);
+    space.half =
+        Session::new(&space.key, public.0, public.1, claim.gateway, claim.now).holding(holds);
+    tables.insert_half(Side::Inside, &space.key, &space.half)
 }
 
 #[inline(never)]
@@ -277,14 +283,73 @@ fn insert_reverse<T: Tables>(
     inbound: &Flow,
     holds: Holds,
 ) -> Result<(), Refused> {
-    let key = SessionKey::reverse(inbound);
-    let half = claim.reverse_half(&key).holding(holds);
-    tables.insert_half(Side::Outside, &key, &half)
+    let space = tables.search_space().ok_or(Refused::Busy)?;
+    // SAFETY: as above.
+    let space = unsafe { &mut *space };
+    space.key = SessionKey::reverse(inbound);
+    space.half = claim.reverse_half(&space.key).holding(holds);
+    tables.insert_half(Side::Outside, &space.key, &space.half)
+}
+
+/// What came of making a session. No `Result`: of that, half would be uninitialised where it is handed
+/// from one function to another, and the verifier refuses to.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Entry {
+    /// It is there.
+    Made,
+    /// It is there, and another CPU has made it.
+    Found,
+    /// Why it is not.
+    ClaimRace,
+    TableFull,
+    PortExhausted,
+    ClientQuota,
+    NoSession,
+    Internal,
+}
+
+impl Entry {
+    /// It can't be entered.
+    #[inline(always)]
+    const fn kept_out(refused: Refused) -> Self {
+        match refused {
+            // What is there is being removed.
+            Refused::Exists | Refused::Busy => Self::ClaimRace,
+            Refused::Full => Self::TableFull,
+        }
+    }
+
+    #[inline(always)]
+    const fn refused(reason: DropReason) -> Self {
+        match reason {
+            DropReason::TableFull => Self::TableFull,
+            DropReason::PortExhausted => Self::PortExhausted,
+            DropReason::ClientQuota => Self::ClientQuota,
+            DropReason::NoSession => Self::NoSession,
+            DropReason::Internal => Self::Internal,
+            _ => Self::ClaimRace,
+        }
+    }
+
+    /// True when the session is there.
+    #[inline(always)]
+    const fn result(self) -> Result<bool, DropReason> {
+        Err(match self {
+            Self::Made | Self::Found => return Ok(true),
+            Self::ClaimRace => DropReason::ClaimRace,
+            Self::TableFull => DropReason::TableFull,
+            Self::PortExhausted => DropReason::PortExhausted,
+            Self::ClientQuota => DropReason::ClientQuota,
+            Self::NoSession => DropReason::NoSession,
+            Self::Internal => DropReason::Internal,
+        })
+    }
 }
 
 /// Enters the session of a flow whose public address and port a binding or a forward decides, with
 /// the leave for its remote end. The forward half before the reverse one: nobody else can have that,
-/// and another CPU that finds the forward one can go on. Answers false when it was another CPU that made it.
+/// and another CPU that finds the forward one can go on.
 #[inline(never)]
 fn enter_bound<T: Tables>(
     tables: &T,
@@ -292,7 +357,7 @@ fn enter_bound<T: Tables>(
     claim: &Claim,
     public: (Address, Port),
     holds: Holds,
-) -> Result<bool, DropReason> {
+) -> Entry {
     let inbound = claim.flow.with_source(public.0, public.1).reversed();
     let permits = gateway.is(Gateway::FILTER_BY_ADDRESS);
     let holds = if permits {
@@ -309,60 +374,47 @@ fn enter_bound<T: Tables>(
     };
     if permits {
         let source = (claim.flow.source, claim.flow.source_port);
-        permit(tables, &inbound, source, claim.gateway, claim.vpc)?;
+        if let Err(reason) = permit(tables, &inbound, source, claim.gateway, claim.vpc) {
+            return Entry::refused(reason);
+        }
     }
-    let refused = match insert_forward(tables, claim, public, holds) {
+    let entry = match insert_forward(tables, claim, public, holds) {
         Ok(()) => match insert_reverse(tables, claim, &inbound, reverse_holds) {
-            Ok(()) => return Ok(true),
+            Ok(()) => return Entry::Made,
             Err(refused) => {
                 let key = SessionKey::forward(&claim.flow, claim.vpc);
                 withdraw(tables, Side::Inside, &key);
-                refused_reason(refused)
+                Entry::kept_out(refused)
             }
         },
-        Err(Refused::Exists) => {
-            if permits {
-                revoke(tables, &inbound);
-            }
-            return Ok(false);
-        }
-        Err(refused) => refused_reason(refused),
+        Err(Refused::Exists) => Entry::Found,
+        Err(refused) => Entry::kept_out(refused),
     };
     if permits {
         revoke(tables, &inbound);
     }
-    Err(refused)
-}
-
-/// Why a session that could not be entered is not there.
-#[inline(always)]
-const fn refused_reason(refused: Refused) -> DropReason {
-    match refused {
-        // What is there is being removed.
-        Refused::Exists | Refused::Busy => DropReason::ClaimRace,
-        Refused::Full => DropReason::TableFull,
-    }
+    entry
 }
 
 /// Enters the forward half of a session whose reverse half was just inserted; without it that is
-/// given back. Answers false when another CPU has made it.
+/// given back.
 #[inline(never)]
 fn enter_forward<T: Tables>(
     tables: &T,
     claim: &Claim,
     public: (Address, Port),
     holds: Holds,
-) -> Result<bool, DropReason> {
+) -> Entry {
     let inserted = insert_forward(tables, claim, public, holds);
     if inserted.is_ok() {
-        return Ok(true);
+        return Entry::Made;
     }
     // Nobody else ever uses a reverse half that has no forward one.
     let inbound = claim.flow.with_source(public.0, public.1).reversed();
     withdraw(tables, Side::Outside, &SessionKey::reverse(&inbound));
     port_freed(tables, &claim.flow, public, claim.gateway, false);
     match inserted {
-        Ok(()) | Err(Refused::Exists) => Ok(false),
-        Err(refused) => Err(refused_reason(refused)),
+        Ok(()) | Err(Refused::Exists) => Entry::Found,
+        Err(refused) => Entry::kept_out(refused),
     }
 }

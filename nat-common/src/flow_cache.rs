@@ -17,6 +17,9 @@ use crate::{
 /// Lines that a flow may be in, side by side.
 pub const WAYS: u32 = 2;
 
+/// Lines of each CPU for next hops.
+pub const ROUTES: u32 = 1 << 12;
+
 /// log2 of the ticks after which a next hop is looked at again.
 const CHECK_SHIFT: u32 = 2;
 
@@ -36,6 +39,14 @@ pub const fn lag(window_shift: u32) -> u32 {
     (1 << window_shift) - 1
 }
 
+/// Ticks that are no more than the shortest timeout from which [`window_shift`] made this.
+const fn fresh(window_shift: u32) -> u32 {
+    match window_shift & 31 {
+        0 => 1,
+        shift => 16 << shift,
+    }
+}
+
 /// When and under which policy a line was written, or is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Moment {
@@ -47,6 +58,8 @@ pub struct Moment {
     pub epoch: u32,
     /// Of the half second, the last bits: a window has far fewer of them, and without it they mean nothing.
     pub checked: u8,
+    /// Ticks within which a session that carried a packet is certainly not over.
+    pub fresh: u32,
 }
 
 impl Moment {
@@ -58,15 +71,20 @@ impl Moment {
             window: now >> (settings.window_shift & 31),
             epoch: settings.epoch,
             checked: (now >> CHECK_SHIFT) as u8,
+            fresh: fresh(settings.window_shift),
         }
     }
 }
 
 /// Where packets come from: an interface, and the hook there.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Origin(u32);
 
 impl Origin {
+    /// No interface.
+    pub const NOWHERE: Self = Self(0);
+
     /// A number of an interface, and whether the hook is TC. One for which a key has no room is taken
     /// for no interface at all, number 0.
     #[inline(always)]
@@ -75,6 +93,12 @@ impl Origin {
             return Self(0);
         }
         Self(interface | if is_tc { TC } else { 0 })
+    }
+
+    /// Number of the interface.
+    #[inline(always)]
+    pub const fn interface(self) -> u32 {
+        self.0 & INTERFACES
     }
 
     /// There is such an interface.
@@ -172,7 +196,7 @@ impl LineKey {
     /// The interface.
     #[inline(always)]
     pub const fn interface(&self) -> u32 {
-        (self.rest >> 32) as u32 & INTERFACES
+        self.origin().interface()
     }
 
     /// Which of `lines` lines, a power of two, is the first it may be in.
@@ -347,6 +371,7 @@ mod tests {
             let ticks = 1 << window_shift(timeout);
             assert!(ticks == 1 || ticks <= timeout / 16, "{timeout}: {ticks}");
             assert!(ticks <= 64);
+            assert!(fresh(window_shift(timeout)) <= timeout.max(1), "{timeout}");
         }
     }
 

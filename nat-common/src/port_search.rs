@@ -69,11 +69,11 @@ pub struct Search {
     /// Since when all parts so far are known to be full.
     since: Tick,
     /// What is looked up and inserted, here because there is little room on a BPF stack.
-    key: SessionKey,
+    pub(crate) key: SessionKey,
     all_key: SessionKey,
     part_key: SessionKey,
     window_key: SessionKey,
-    half: Session,
+    pub(crate) half: Session,
     bound: Binding,
 }
 

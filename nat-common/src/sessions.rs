@@ -7,8 +7,9 @@ use crate::{
     address::{Address, Port},
     clock::{Tick, elapsed},
     flow::Flow,
+    flow_cache::{Moment, Origin},
     lifecycle::{GRACE, State, overdue},
-    map_types::{Counter, Holds, Mark, Session, SessionKey},
+    map_types::{Counter, Holds, Mark, Passed, Session, SessionKey},
     port_search::port_freed,
     shared,
     tables::{Side, Tables},
@@ -64,6 +65,15 @@ impl Found {
         self.half.is_null() || unsafe { !(*self.half).holds().include(Holds::NO_REFRESH) }
     }
 
+    /// Its packets go the whole way, under this policy, and came in there.
+    #[inline(always)]
+    pub fn pass(&self, passed: Passed) {
+        if !self.half.is_null() {
+            // SAFETY: as in `carry`; whoever reads it looks at the mark, too.
+            unsafe { (*self.half).pass(passed) };
+        }
+    }
+
     /// Accounts for packets this half carries; without a half there is nothing to do.
     #[inline(always)]
     pub fn carry(&self, now: Tick, packets: u64, bytes: u64, flags: TcpFlags) {
@@ -109,6 +119,37 @@ pub fn find<T: Tables>(
         found.half = null_mut();
     }
     is_found
+}
+
+/// As [`find`], of a half whose packets went the whole way through the stages under this policy and came
+/// in there: they still go that way. False of one that carried none for so long that it has to be looked
+/// at more closely.
+#[inline(always)]
+pub fn find_passed<T: Tables>(
+    tables: &T,
+    key: &SessionKey,
+    now: &Moment,
+    origin: Origin,
+    found: &mut Found,
+) -> bool {
+    let Some(half) = tables.half_at_once(key) else {
+        return false;
+    };
+    // SAFETY: as in `find`.
+    unsafe {
+        let before = tables.load(&raw const (*half).mark);
+        found.half = half;
+        found.address = (*half).mapped_address();
+        found.port = (*half).mapped_port();
+        found.owner = (*half).owner();
+        let (last_seen, passed) = ((*half).last_seen(), (*half).passed());
+        let mark = tables.load(&raw const (*half).mark);
+        mark == before
+            && Mark(mark).key_and_state() == key.mark(State::Live)
+            && elapsed(now.now, last_seen) < now.fresh
+            && passed.epoch == now.epoch
+            && passed.origin == origin
+    }
 }
 
 /// Whether a half that was not used lately may carry a packet: it is not expired, and not dead.

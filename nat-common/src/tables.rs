@@ -9,6 +9,7 @@ use crate::{
     clock::Tick,
     map_types::{Binding, Client, ClientKey, Counter, Gateway, Session, SessionKey},
     port_search::Search,
+    session_table::Atomics,
     sessions,
     taken_ports::TakenPorts,
 };
@@ -34,9 +35,18 @@ pub enum Refused {
 }
 
 /// See the module. Inserts succeed for new keys only: that is what claims are made of.
-pub trait Tables {
+pub trait Tables: Atomics {
     /// The half of a session.
     fn half(&self, side: Side, key: &SessionKey) -> Option<*mut Session>;
+    /// As [`Tables::half`]; to be called by another road where that matters.
+    fn half_at_once(&self, key: &SessionKey) -> Option<*mut Session> {
+        let side = if key.is_forward() {
+            Side::Inside
+        } else {
+            Side::Outside
+        };
+        self.half(side, key)
+    }
     /// Adds a half.
     fn insert_half(&self, side: Side, key: &SessionKey, half: &Session) -> Result<(), Refused>;
     /// Removes a half.
@@ -93,38 +103,4 @@ pub trait Tables {
     fn random(&self) -> u32;
     /// Counts one.
     fn count(&self, counter: Counter);
-
-    /// Reads a word that others change meanwhile.
-    ///
-    /// # Safety
-    ///
-    /// `word` is one of an entry that these tables handed out.
-    unsafe fn load(&self, word: *const u64) -> u64;
-    /// Replaces `old` by `new`; false, and nothing written, when something else is there.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Tables::load`].
-    unsafe fn compare_and_swap(&self, word: *mut u64, old: u64, new: u64) -> bool;
-
-    /// Adds to a word, wrapping around; answers what was there before.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Tables::load`].
-    unsafe fn fetch_add(&self, word: *mut u64, more: u64) -> u64;
-
-    /// Sets bits of a word.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Tables::load`].
-    unsafe fn fetch_or(&self, word: *mut u64, bits: u64);
-
-    /// Clears all other bits of a word.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Tables::load`].
-    unsafe fn fetch_and(&self, word: *mut u64, bits: u64);
 }

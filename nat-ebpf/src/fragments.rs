@@ -3,7 +3,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, LruHashMap},
+    maps::{Array, LruHashMap, PerCpuArray},
 };
 use nat_common::{
     clock::elapsed,
@@ -37,11 +37,21 @@ const IDENTIFICATION_COUNTERS: u32 = 4096;
 /// Tries of one compare-and-swap, each against another CPU that was faster.
 const TRIES: u32 = 8;
 
+/// The key of a fragment's datagram, for which there is no room on the stack.
+#[map]
+static DATAGRAM: PerCpuArray<DatagramKey> = PerCpuArray::with_max_entries(1, 0);
+
 /// The datagram a fragment belongs to.
 #[inline(always)]
-pub fn key<H: Hook>(hook: &H, interface: &Interface, packet: &Ipv4Packet) -> Option<DatagramKey> {
+pub fn key<H: Hook>(
+    hook: &H,
+    interface: &Interface,
+    packet: &Ipv4Packet,
+) -> Option<&'static DatagramKey> {
     let header = hook.load::<Ipv4Header>(IPV4_OFFSET)?;
-    Some(DatagramKey {
+    // SAFETY: this CPU's own slot.
+    let key = unsafe { &mut *DATAGRAM.get_ptr_mut(0)? };
+    *key = DatagramKey {
         source: packet.flow.source,
         destination: packet.flow.destination,
         identification: header.identification(),
@@ -51,7 +61,8 @@ pub fn key<H: Hook>(hook: &H, interface: &Interface, packet: &Ipv4Packet) -> Opt
         } else {
             0
         },
-    })
+    };
+    Some(key)
 }
 
 #[inline(always)]

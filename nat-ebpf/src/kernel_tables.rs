@@ -3,15 +3,16 @@
 use core::{ffi::c_void, ptr::null_mut};
 
 use aya_ebpf::{
-    bindings::{BPF_ANY, BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    bindings::{BPF_ANY, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST},
     helpers::bpf_loop,
     macros::map,
-    maps::{HashMap, LruHashMap, PerCpuArray},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray},
 };
 use nat_common::{
     clock::Tick,
     map_types::{Binding, Client, ClientKey, Counter, Gateway, Session, SessionKey},
     port_search::{ATTEMPTS, Search},
+    session_table::{self, Atomics, Entered, Half, LineNumber, Memory},
     sessions,
     tables::{Refused, Side, Tables},
     taken_ports::TakenPorts,
@@ -22,10 +23,13 @@ use crate::{atomics, counters, policy_maps, settings};
 /// Sized by the controller when it loads the programs.
 const CAPACITY: u32 = 262_144;
 
+/// The halves of all sessions, see `nat_common::session_table`. Mapped memory begins at a page, so that a
+/// line of the map is one of the CPU's cache.
 #[map]
-pub static SESSIONS: HashMap<SessionKey, Session> = HashMap::pinned(CAPACITY, 0);
+static SESSIONS: Array<Half> = Array::pinned(CAPACITY, BPF_F_MMAPABLE);
+/// A word for each of its buckets, and behind them the seed.
 #[map]
-static REVERSE: HashMap<SessionKey, Session> = HashMap::pinned(CAPACITY, 0);
+static SESSION_INDEX: Array<u64> = Array::pinned(CAPACITY, BPF_F_MMAPABLE);
 #[map]
 static BINDINGS: HashMap<SessionKey, Binding> = HashMap::pinned(CAPACITY, BPF_F_NO_PREALLOC);
 #[map]
@@ -44,6 +48,12 @@ static TAKEN_PORTS: LruHashMap<SessionKey, TakenPorts> = LruHashMap::with_max_en
 #[map]
 static SEARCH: PerCpuArray<Search> = PerCpuArray::with_max_entries(1, 0);
 
+/// Buckets of SESSIONS, and what their hashes begin with. Set by the controller when it loads the programs.
+#[unsafe(no_mangle)]
+static SESSION_BUCKETS: u32 = 1;
+#[unsafe(no_mangle)]
+static SESSION_SEED: u64 = 0;
+
 const EEXIST: i32 = -17;
 const EBUSY: i32 = -16;
 
@@ -61,14 +71,6 @@ fn insert<K, V>(map: &HashMap<K, V>, key: &K, value: &V) -> Result<(), Refused> 
 }
 
 #[inline(always)]
-fn halves(side: Side) -> &'static HashMap<SessionKey, Session> {
-    match side {
-        Side::Inside => &SESSIONS,
-        Side::Outside => &REVERSE,
-    }
-}
-
-#[inline(always)]
 fn bindings(side: Side) -> &'static HashMap<SessionKey, Binding> {
     match side {
         Side::Inside => &BINDINGS,
@@ -78,21 +80,24 @@ fn bindings(side: Side) -> &'static HashMap<SessionKey, Binding> {
 
 impl Tables for KernelTables {
     #[inline(always)]
-    fn half(&self, side: Side, key: &SessionKey) -> Option<*mut Session> {
-        match side {
-            Side::Inside => SESSIONS.get_ptr_mut(key),
-            Side::Outside => REVERSE.get_ptr_mut(key),
-        }
+    fn half(&self, _side: Side, key: &SessionKey) -> Option<*mut Session> {
+        session_table::half(self, half_line(key))
+    }
+
+    /// Faster, and with more code and stack.
+    #[inline(always)]
+    fn half_at_once(&self, key: &SessionKey) -> Option<*mut Session> {
+        session_table::find(self, key)
     }
 
     #[inline(always)]
-    fn insert_half(&self, side: Side, key: &SessionKey, half: &Session) -> Result<(), Refused> {
-        insert(halves(side), key, half)
+    fn insert_half(&self, _side: Side, key: &SessionKey, half: &Session) -> Result<(), Refused> {
+        session_table::insert(self, key, half)
     }
 
     #[inline(always)]
-    fn remove_half(&self, side: Side, key: &SessionKey) {
-        let _ = halves(side).remove(key);
+    fn remove_half(&self, _side: Side, key: &SessionKey) {
+        remove_half(key);
     }
 
     #[inline(always)]
@@ -188,7 +193,9 @@ impl Tables for KernelTables {
     fn count(&self, counter: Counter) {
         counters::count(counter, 1);
     }
+}
 
+impl Atomics for KernelTables {
     #[inline(always)]
     unsafe fn load(&self, word: *const u64) -> u64 {
         // SAFETY: the caller's.
@@ -220,11 +227,104 @@ impl Tables for KernelTables {
     }
 }
 
+impl Memory for KernelTables {
+    #[inline(always)]
+    fn buckets(&self) -> u32 {
+        // SAFETY: a constant; volatile, because it is changed when the program is loaded.
+        unsafe { (&raw const SESSION_BUCKETS).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn seed(&self) -> u64 {
+        // SAFETY: as above.
+        unsafe { (&raw const SESSION_SEED).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn word(&self, bucket: u32) -> Option<*mut u64> {
+        SESSION_INDEX.get_ptr_mut(bucket)
+    }
+
+    #[inline(always)]
+    fn line(&self, line: u32) -> Option<*mut Half> {
+        SESSIONS.get_ptr_mut(line)
+    }
+
+    #[inline(always)]
+    fn find_line(&self, key: &SessionKey) -> LineNumber {
+        half_line(key)
+    }
+
+    #[inline(always)]
+    fn enter_home(&self, key: &SessionKey, half: &Session) -> Entered {
+        match enter_home(key, half) {
+            YES => Entered::Yes,
+            EXISTS => Entered::Exists,
+            BUSY => Entered::Busy,
+            _ => Entered::Further,
+        }
+    }
+
+    #[inline(always)]
+    fn enter_further(&self, key: &SessionKey, half: &Session) -> bool {
+        enter_further(key, half) != 0
+    }
+}
+
+/// Answers of [`enter_home`].
+const YES: u32 = Entered::Yes as u32;
+const EXISTS: u32 = Entered::Exists as u32;
+const BUSY: u32 = Entered::Busy as u32;
+
+/// As [`session_table::find_line`]. A global function, like the next ones: the verifier looks at it once,
+/// not anew for each way that leads here.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn half_line(key: *const SessionKey) -> LineNumber {
+    if key.is_null() {
+        return 0;
+    }
+    // SAFETY: checked, and the verifier knows its size.
+    session_table::find_line(&KernelTables, unsafe { &*key })
+}
+
+/// As [`session_table::enter_home`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn enter_home(key: *const SessionKey, half: *const Session) -> u32 {
+    if key.is_null() || half.is_null() {
+        return BUSY;
+    }
+    // SAFETY: checked, and the verifier knows their sizes.
+    unsafe { session_table::enter_home(&KernelTables, &*key, &*half) as u32 }
+}
+
+/// As [`session_table::enter_further`]; 1 for true.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn enter_further(key: *const SessionKey, half: *const Session) -> u32 {
+    if key.is_null() || half.is_null() {
+        return 0;
+    }
+    // SAFETY: checked, and the verifier knows their sizes.
+    unsafe { u32::from(session_table::enter_further(&KernelTables, &*key, &*half)) }
+}
+
+/// As [`session_table::remove`]; 1 for true.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn remove_half(key: *const SessionKey) -> u32 {
+    if key.is_null() {
+        return 0;
+    }
+    // SAFETY: checked, and the verifier knows its size.
+    u32::from(session_table::remove(&KernelTables, unsafe { &*key }))
+}
+
 const GO_ON: i64 = 0;
 const STOP: i64 = 1;
 
-/// As [`sessions::end_if_expired`]; 1 for true. A global function, like the next ones: the verifier
-/// looks at it once, not anew for each way that leads here.
+/// As [`sessions::end_if_expired`]; 1 for true.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn end_if_expired(key: *const SessionKey, now: Tick) -> u32 {

@@ -9,7 +9,7 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray},
 };
 use nat_common::{
-    flow_cache::{Line, LineKey, Moment, WAYS},
+    flow_cache::{Line, LineKey, Moment, ROUTES, WAYS},
     map_types::SessionKey,
     tables::{Side, Tables as _},
 };
@@ -21,7 +21,7 @@ use crate::{kernel_tables::KernelTables, policy_maps};
 #[map]
 static FLOW_CACHE: Array<Line> = Array::pinned(WAYS, BPF_F_MMAPABLE);
 
-/// Lines of one CPU, a power of two. Set by the controller when it loads the programs.
+/// Lines of one CPU for flows, a power of two. Set by the controller when it loads the programs.
 #[unsafe(no_mangle)]
 static FLOW_CACHE_LINES: u32 = WAYS;
 
@@ -36,6 +36,9 @@ struct Use {
     /// In which window, and lines that were written or looked at in it.
     window: u32,
     busy: u32,
+    /// The window, and one more, in which flows are too many for all lines there are.
+    overrun: u32,
+    reserved: u32,
     /// Packets so far, and at the last look.
     packets: u64,
     packets_before: u64,
@@ -80,13 +83,19 @@ fn in_use(usage: &Use) -> u32 {
     }
 }
 
-/// The first line that a key may be in on this CPU.
+/// The first of this CPU's lines: those of next hops come first.
+#[inline(always)]
+fn first_line() -> u32 {
+    // SAFETY: takes nothing, answers a number.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    cpu * (ROUTES + all_lines())
+}
+
+/// The first line that a flow's key may be in on this CPU.
 #[inline(always)]
 fn place(key: &LineKey) -> u32 {
     let lines = usage().map_or(WAYS, |usage| in_use(usage));
-    // SAFETY: takes nothing, answers a number.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    cpu * all_lines() + key.place(lines)
+    first_line() + ROUTES + key.place(lines)
 }
 
 #[inline(always)]
@@ -98,10 +107,20 @@ fn line(index: u32) -> Option<&'static mut Line> {
         .map(|line| unsafe { &mut *line })
 }
 
-/// The line of a key, unless it is of an earlier policy.
+/// The line of a flow or of a pair of addresses, unless it is of an earlier policy.
 #[inline(always)]
 pub fn find(key: &LineKey, epoch: u32) -> Option<&'static mut Line> {
-    let place = place(key);
+    find_at(place(key), key, epoch)
+}
+
+/// As [`find`], of a next hop.
+#[inline(always)]
+pub fn route(key: &LineKey, epoch: u32) -> Option<&'static mut Line> {
+    find_at(first_line() + key.place(ROUTES), key, epoch)
+}
+
+#[inline(always)]
+fn find_at(place: u32, key: &LineKey, epoch: u32) -> Option<&'static mut Line> {
     let first = line(place)?;
     if first.is_of(key, epoch) {
         return Some(first);
@@ -118,7 +137,18 @@ pub fn count(packets: u64) {
     }
 }
 
-/// The line for a key, to be written: its own, or one that nobody used in this window.
+/// The line for a next hop, to be written: they all count for half a second only, so that any may go.
+#[inline(always)]
+pub fn room_for_route(key: &LineKey, now: &Moment) -> Option<&'static mut Line> {
+    let place = first_line() + key.place(ROUTES);
+    let first = line(place)?;
+    if first.key == *key || !first.is_checked(now) {
+        return Some(first);
+    }
+    line(place + 1)
+}
+
+/// The line for a flow or a pair of addresses, to be written: its own, or one that nobody used in this window.
 #[inline(always)]
 pub fn room(key: &LineKey, now: Moment) -> Option<&'static mut Line> {
     let place = place(key);
@@ -133,7 +163,7 @@ pub fn room(key: &LineKey, now: Moment) -> Option<&'static mut Line> {
     } else if second.is_idle(now) {
         second
     } else {
-        crowded();
+        crowded(now);
         return None;
     };
     // Of the key itself, too: it is a line of an earlier policy then.
@@ -159,9 +189,15 @@ pub fn busy(window: u32) {
     usage.busy += 1;
 }
 
+/// Flows are too many in this window for looking at their lines to be worth it.
+#[inline(always)]
+pub fn are_overrun(now: &Moment) -> bool {
+    usage().is_some_and(|usage| usage.overrun == now.window.wrapping_add(1))
+}
+
 /// A flow has found no room.
 #[inline(always)]
-fn crowded() {
+fn crowded(now: Moment) {
     let Some(usage) = usage() else {
         return;
     };
@@ -171,8 +207,12 @@ fn crowded() {
     }
     let packets = usage.packets - usage.packets_before;
     let lines = in_use(usage) * 2;
-    if packets < u64::from(CROWD) * TOO_MANY && lines <= all_lines() {
-        usage.lines = lines;
+    if packets < u64::from(CROWD) * TOO_MANY {
+        if lines <= all_lines() {
+            usage.lines = lines;
+        } else {
+            usage.overrun = now.window.wrapping_add(1);
+        }
     }
     usage.crowded = 0;
     usage.packets_before = usage.packets;

@@ -11,7 +11,7 @@ use nat_common::{
 };
 
 use crate::{
-    arp, arrive,
+    arp, arrive, flow_cache,
     forward::{Hook, NextHop},
     fragments,
     icmp_error::{self, Way},
@@ -95,7 +95,13 @@ fn whole<H: Hook>(
     next: &mut NextHop,
 ) -> Result<(), DropReason> {
     match decide(hook, interface, packet, plan)? {
-        Step::GoOn => send(hook, interface, packet, plan, next),
+        Step::GoOn => {
+            send::<H, WHOLE_STAGE>(hook, interface, packet, plan, next)?;
+            if matches!(next.verdict, Verdict::Forward) {
+                flow_cache::remember(hook, interface, packet, plan, next);
+            }
+            Ok(())
+        }
         Step::Claim => {
             next.verdict = Verdict::Claim;
             Ok(())
@@ -117,7 +123,7 @@ fn fragment<H: Hook>(
     let mut step = fragments::known(
         packet.is_first_fragment(),
         H::HOLDS_FRAGMENTS,
-        &datagram,
+        datagram,
         plan,
     );
     let mut reason = DropReason::Fragment;
@@ -131,8 +137,8 @@ fn fragment<H: Hook>(
             && !plan.is_stateless
             && protocol::is_translated(packet.flow.protocol)
             && step != Step::Claim
-            && fragments::remember(&datagram, step, plan)
-            && hook.release(&datagram, true)
+            && fragments::remember(datagram, step, plan)
+            && hook.release(datagram, true)
         {
             next.verdict = Verdict::Consumed;
             return Ok(());
@@ -140,10 +146,10 @@ fn fragment<H: Hook>(
     }
     match step {
         Step::GoOn => {
-            let sent = send(hook, interface, packet, plan, next);
+            let sent = send::<H, FRAGMENT_STAGE>(hook, interface, packet, plan, next);
             // The rest is of no use to anybody.
             if sent.is_err() && packet.is_first_fragment() {
-                fragments::give_up(&datagram);
+                fragments::give_up(datagram);
             }
             sent
         }
@@ -158,10 +164,10 @@ fn fragment<H: Hook>(
             Ok(())
         }
         Step::Wait => {
-            next.verdict = hook.hold(&datagram)?;
+            next.verdict = hook.hold(datagram)?;
             // The first one may have come meanwhile.
-            if fragments::is_decided(&datagram) {
-                hook.release(&datagram, false);
+            if fragments::is_decided(datagram) {
+                hook.release(datagram, false);
             }
             Ok(())
         }

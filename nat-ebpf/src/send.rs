@@ -1,16 +1,15 @@
-//! The last stage: what a packet became goes to its next hop, its session counts it, and the flow cache
-//! remembers.
+//! The last stage: what a packet became goes to its next hop, and its session counts it.
 
 use nat_common::{
     clock::Tick,
     drop_reason::DropReason,
-    map_types::{Interface, SessionKey},
+    map_types::{Interface, SessionKey, WHOLE_STAGE},
     parse::Ipv4Packet,
     translate,
 };
 
 use crate::{
-    flow_cache,
+    flow_cache::{self, Pending},
     forward::{self, Hook, NextHop},
     kernel_tables::reopen_if_closing,
     plan::Plan,
@@ -21,7 +20,7 @@ use crate::{
 /// Sends on what `packet` became. Nothing is changed or counted when
 /// this hook can't send it there; `next` tells.
 #[inline(always)]
-pub fn send<H: Hook>(
+pub fn send<H: Hook, const STAGE: u32>(
     hook: &mut H,
     interface: &Interface,
     packet: &Ipv4Packet,
@@ -48,7 +47,11 @@ pub fn send<H: Hook>(
     if flags.opens() {
         reopen(interface, packet, plan, now);
     }
-    let pending = flow_cache::take(hook, packet);
+    let pending = if STAGE == WHOLE_STAGE {
+        flow_cache::take(hook, packet)
+    } else {
+        Pending::NONE
+    };
     let packets = hook.segments() + pending.packets;
     let bytes = hook.bytes(packet) + pending.bytes;
     plan.forward.carry(now, packets, bytes, flags);
@@ -57,9 +60,7 @@ pub fn send<H: Hook>(
         translate::renumber(hook, plan.identification).ok_or(DropReason::Malformed)?;
     }
     translate::apply(hook, packet, &plan.to).ok_or(DropReason::Malformed)?;
-    hook.complete(next).ok_or(DropReason::Malformed)?;
-    flow_cache::remember(hook, interface, packet, plan, next);
-    Ok(())
+    hook.complete(next).ok_or(DropReason::Malformed)
 }
 
 /// A SYN in either direction starts a session over that is closing.

@@ -185,7 +185,7 @@ fn bring_up(
                 attached,
                 forwarding_set,
                 secrets,
-                random: &mut random,
+                random: &mut host::random,
                 to_the_tick: options.test_clock,
                 window_shift_before: existing.window_shift,
             },
@@ -274,16 +274,6 @@ fn flags_before(pins: &Pins) -> Result<BTreeMap<u32, u32>> {
         .map_err(Error::map(names::INTERFACES))
 }
 
-/// From the kernel's generator.
-fn random() -> u64 {
-    let mut bytes = [0u8; 8];
-    // SAFETY: the buffer is as long as said. Eight bytes come whole or, before the generator is
-    // ready at early boot, the call waits.
-    let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-    assert_eq!(got, 8, "getrandom answers small requests whole");
-    u64::from_ne_bytes(bytes)
-}
-
 impl Controller {
     /// The loaded programs and their maps.
     pub const fn programs(&mut self) -> &mut Ebpf {
@@ -330,7 +320,7 @@ impl Controller {
                 attached: &self.attached,
                 forwarding_set: &forwarding_set,
                 secrets: &existing.secrets,
-                random: &mut random,
+                random: &mut host::random,
                 to_the_tick: self.options.test_clock,
                 window_shift_before: existing.window_shift,
             },

@@ -21,6 +21,7 @@ use crate::{
     leftovers::Leftovers,
     loader::{END_PROGRAM, EXPIRE_PROGRAM, WAKE_PROGRAM, program},
     pins::Pins,
+    session_table::SessionTable,
 };
 
 /// The dataplane's clock, read from userspace.
@@ -38,7 +39,7 @@ pub fn now() -> Result<Tick> {
 pub struct Sweeper {
     pins: Pins,
     leftovers: Leftovers,
-    sessions: MapData,
+    sessions: SessionTable,
     bound: MapData,
     gateways: Array<MapData, Gateway>,
 }
@@ -54,7 +55,7 @@ impl Sweeper {
         Ok(Self {
             pins: pins.clone(),
             leftovers: Leftovers::default(),
-            sessions: pins.open(names::SESSIONS)?,
+            sessions: SessionTable::open(pins)?,
             bound: pins.open(names::BOUND)?,
             gateways: Array::try_from(gateways).map_err(Error::map(names::GATEWAYS))?,
         })
@@ -68,7 +69,7 @@ impl Sweeper {
     pub fn sweep(&mut self, ebpf: &mut Ebpf, now: Tick) -> Result<u32> {
         self.leftovers.remove(&self.pins, now)?;
         run(ebpf, WAKE_PROGRAM, &self.rested(now)?)?;
-        run(ebpf, EXPIRE_PROGRAM, &self.candidates(now)?)
+        run(ebpf, EXPIRE_PROGRAM, &self.candidates(now))
     }
 
     /// Public ports whose rest looks over; only gateways that let anybody in have them rest.
@@ -88,11 +89,14 @@ impl Sweeper {
     }
 
     /// Sessions whose forward half has been quiet for longer than the shortest timer that may apply.
-    fn candidates(&self, now: Tick) -> Result<Vec<SessionKey>> {
+    fn candidates(&self, now: Tick) -> Vec<SessionKey> {
         let mut shortest: BTreeMap<u16, [u32; 256]> = BTreeMap::new();
         let mut keys = Vec::new();
         let quiet = Session::default();
-        bpf_batch::for_each::<SessionKey, Session>(&self.sessions, |key, session| {
+        self.sessions.for_each(|key, session| {
+            if !key.is_forward() {
+                return;
+            }
             let limits = shortest.entry(session.owner()).or_insert_with(|| {
                 let gateway = self
                     .gateways
@@ -109,9 +113,8 @@ impl Sweeper {
             if lifecycle::idle(now, session, &quiet) > limit {
                 keys.push(*key);
             }
-        })
-        .map_err(Error::io("reading the session table"))?;
-        Ok(keys)
+        });
+        keys
     }
 }
 

@@ -101,3 +101,13 @@ pub fn ephemeral_ports() -> (u16, u16) {
         _ => KERNEL_DEFAULT,
     }
 }
+
+/// From the kernel's generator.
+pub fn random() -> u64 {
+    let mut bytes = [0u8; 8];
+    // SAFETY: the buffer is as long as said. Eight bytes come whole or, before the generator is
+    // ready at early boot, the call waits.
+    let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    assert_eq!(got, 8, "getrandom answers small requests whole");
+    u64::from_ne_bytes(bytes)
+}

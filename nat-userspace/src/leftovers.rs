@@ -8,13 +8,14 @@ use aya::{Pod, maps::MapError};
 use nat_common::{
     clock::{Tick, elapsed},
     lifecycle::State,
-    map_types::{Binding, Client, ClientKey, Session, SessionKey, names},
+    map_types::{Binding, Client, ClientKey, SessionKey, names},
 };
 
 use crate::{
     bpf_batch,
     error::{Error, Result},
     pins::Pins,
+    session_table::SessionTable,
 };
 
 /// Ticks between two looks, about ten seconds: they read all tables.
@@ -25,7 +26,6 @@ const INTERVAL: u32 = 75;
 pub struct Leftovers {
     looked: Option<Tick>,
     sessions: Dead<SessionKey>,
-    reverse: Dead<SessionKey>,
     bindings: Dead<SessionKey>,
     bound: Dead<SessionKey>,
     clients: Dead<ClientKey>,
@@ -48,11 +48,9 @@ impl Leftovers {
             return Ok(());
         }
         self.looked = Some(now);
-        let half = |key: &SessionKey, half: &Session| (key.mark(State::Dead), half.mark);
         let binding = |key: &SessionKey, value: &Binding| (key.mark(State::Dead), value.lease);
         let client = |key: &ClientKey, value: &Client| (key.mark(State::Dead), value.lease);
-        let removed = look(pins, names::SESSIONS, &mut self.sessions, half)?
-            + look(pins, names::REVERSE, &mut self.reverse, half)?
+        let removed = look_at_sessions(pins, &mut self.sessions)?
             + look(pins, names::BINDINGS, &mut self.bindings, binding)?
             + look(pins, names::BOUND, &mut self.bound, binding)?
             + look(pins, names::CLIENTS, &mut self.clients, client)?;
@@ -61,6 +59,26 @@ impl Leftovers {
         }
         Ok(())
     }
+}
+
+/// Halves of sessions.
+fn look_at_sessions(pins: &Pins, dead_before: &mut Dead<SessionKey>) -> Result<usize> {
+    let table = SessionTable::open(pins)?;
+    let is_dead = |key: &SessionKey, mark: u64| mark as u32 == key.mark(State::Dead);
+    let mut dead = Dead::new();
+    table.for_each(|key, half| {
+        if is_dead(key, half.mark) {
+            dead.insert((*key, half.mark));
+        }
+    });
+    // As below.
+    let removed = dead.intersection(dead_before).filter(|(key, mark)| {
+        let again = table.get(key).map(|half| half.mark);
+        again == Some(*mark) && table.remove(key)
+    });
+    let removed = removed.count();
+    *dead_before = dead;
+    Ok(removed)
 }
 
 /// One table's. `words` tells what a dead entry of this key says of itself, and what this one says.

@@ -29,6 +29,7 @@ pub mod policy;
 pub mod ports;
 pub mod qdisc;
 pub mod reconcile;
+pub mod session_table;
 pub mod sessions;
 pub mod stale;
 pub mod status;

@@ -9,13 +9,17 @@ use aya::{
     util::nr_cpus,
 };
 use aya_obj::{EbpfSectionKind, Object};
-use nat_common::map_types::{
-    CLAIM_STAGE, CUT_STAGE, ERROR_STAGE, FRAGMENT_STAGE, WHOLE_STAGE, names,
+use nat_common::{
+    flow_cache::ROUTES,
+    map_types::{CLAIM_STAGE, CUT_STAGE, ERROR_STAGE, FRAGMENT_STAGE, WHOLE_STAGE, names},
+    session_table::{SLOTS, buckets_for},
 };
 
 use crate::{
     error::{Error, Result},
+    host::random,
     pins::Pins,
+    session_table,
 };
 
 /// The programs as built for the BPF target.
@@ -55,23 +59,28 @@ pub struct LoadOptions {
 /// client of its own, and on the outside the leave of its remote address too.
 fn capacity(name: &str, max_sessions: u32) -> Option<u32> {
     match name {
-        names::FLOW_CACHE => Some(flow_cache_lines(max_sessions).saturating_mul(cpus())),
-        names::SESSIONS | names::REVERSE | names::BINDINGS | names::CLIENTS => Some(max_sessions),
+        names::FLOW_CACHE => Some((ROUTES + flow_cache_lines(max_sessions)).saturating_mul(cpus())),
+        names::SESSIONS => Some(buckets(max_sessions) * SLOTS),
+        // And the seed.
+        names::SESSION_INDEX => Some(buckets(max_sessions) + 1),
+        names::BINDINGS | names::CLIENTS => Some(max_sessions),
         names::BOUND => Some(max_sessions.saturating_mul(2)),
         _ => None,
     }
 }
 
-/// Lines of the flow cache for each CPU: two for each session in all, for its two directions, as far as
-/// they are worth the memory.
+/// Buckets of the session table: a session has two halves.
+fn buckets(max_sessions: u32) -> u32 {
+    buckets_for(2 * u64::from(max_sessions)) as u32
+}
+
+/// Lines of the flow cache for each CPU, besides those of next hops: two for each session, for its two
+/// directions, as long as they are found sooner than the session itself.
 fn flow_cache_lines(max_sessions: u32) -> u32 {
-    // 1 KB for each CPU at least; 256 MB in all, and 128 MB for one CPU at most.
     const FEWEST: u32 = 1 << 4;
-    const MOST: u32 = 1 << 21;
-    const MOST_OF_ALL: u32 = 1 << 22;
-    let all = max_sessions.saturating_mul(2).min(MOST_OF_ALL);
+    const MOST: u32 = 1 << 16;
     // A power of two.
-    1 << (all / cpus()).clamp(FEWEST, MOST).ilog2()
+    1 << max_sessions.saturating_mul(2).clamp(FEWEST, MOST).ilog2()
 }
 
 /// CPUs there may be.
@@ -141,7 +150,16 @@ pub fn load(pins: &Pins, max_sessions: u32, options: LoadOptions) -> Result<Ebpf
     loader.override_global("TEST_CLOCK", &test_clock, true);
     let lines = flow_cache_lines(max_sessions);
     loader.override_global("FLOW_CACHE_LINES", &lines, true);
+    let buckets = buckets(max_sessions);
+    loader.override_global("SESSION_BUCKETS", &buckets, true);
+    let seed = match session_table::seed(pins)? {
+        Some(seed) => seed,
+        None if options.test_clock => 1,
+        None => random() | 1,
+    };
+    loader.override_global("SESSION_SEED", &seed, true);
     let mut ebpf = loader.load(OBJECT)?;
+    session_table::set_seed(pins, seed)?;
     for (stage, suffix) in STAGE_PROGRAMS {
         let xdp: &mut Xdp = program(&mut ebpf, &format!("{XDP_PROGRAM}{suffix}"))?;
         xdp.load()?;

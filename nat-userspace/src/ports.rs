@@ -9,7 +9,7 @@ use nat_common::{
     address::{Address, Port},
     flow::protocol,
     lifecycle::State,
-    map_types::{Binding, Gateway, Lease, NameKey, Session, SessionKey, names},
+    map_types::{Binding, Gateway, Lease, NameKey, SessionKey, names},
     port_pool::PortPool,
 };
 use serde::Serialize;
@@ -18,6 +18,7 @@ use crate::{
     bpf_batch,
     error::{Error, Result},
     pins::Pins,
+    session_table::SessionTable,
     sessions::Names,
 };
 
@@ -120,7 +121,10 @@ impl Ports {
 pub fn read(pins: &Pins) -> Result<Vec<PortUse>> {
     let names = Names::read(pins)?;
     let mut tallies: HashMap<Ipv4Addr, Tally> = HashMap::new();
-    bpf_batch::for_each::<SessionKey, Session>(&pins.open(names::REVERSE)?, |key, session| {
+    SessionTable::open(pins)?.for_each(|key, session| {
+        if key.is_forward() {
+            return;
+        }
         let flow = key.flow();
         let tally = tallies.entry(flow.destination.into()).or_default();
         tally.sessions += 1;
@@ -134,8 +138,7 @@ pub fn read(pins: &Pins) -> Result<Vec<PortUse>> {
         *tally.destinations.entry(remote).or_default() += 1;
         let client = (u32::from(session.owner()), session.mapped_address().into());
         *tally.clients.entry(client).or_default() += 1;
-    })
-    .map_err(Error::io("reading the reverse sessions"))?;
+    });
     bpf_batch::for_each::<SessionKey, Binding>(&pins.open(names::BOUND)?, |key, bound| {
         let flow = key.flow();
         let rests = Lease(bound.lease).key_and_state() == key.mark(State::Dying);

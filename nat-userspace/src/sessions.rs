@@ -15,11 +15,11 @@ use nat_common::{
 use serde::Serialize;
 
 use crate::{
-    bpf_batch,
     error::{Error, Result},
     expiry,
     flow_cache::Pending,
     pins::Pins,
+    session_table::SessionTable,
 };
 
 /// One session, in the fields of the CLI contract. Outward is from inside to outside.
@@ -108,26 +108,21 @@ impl Names {
 /// When there is no dataplane or its maps can't be read.
 pub fn read(pins: &Pins) -> Result<Vec<SessionRecord>> {
     let names = Names::read(pins)?;
-    let forward = pins.open(names::SESSIONS)?;
-    let reverse = pins.open(names::REVERSE)?;
+    let table = SessionTable::open(pins)?;
     let now = expiry::now()?;
-    let mut answers = HashMap::new();
-    bpf_batch::for_each::<SessionKey, Session>(&reverse, |key, session| {
-        answers.insert(*key, *session);
-    })
-    .map_err(Error::io("reading the reverse sessions"))?;
     let mut sessions = Vec::new();
-    bpf_batch::for_each::<SessionKey, Session>(&forward, |key, session| {
-        sessions.push((*key, *session));
-    })
-    .map_err(Error::io("reading the sessions"))?;
+    table.for_each(|key, session| {
+        if key.is_forward() {
+            sessions.push((*key, *session));
+        }
+    });
     // Last: what a line has counted goes to its session, and is better missed than seen twice.
     let pending = Pending::read(pins)?;
     let records = sessions
         .into_iter()
         .map(|(key, session)| {
             let reverse_key = SessionKey::reverse(&outside_flow(&key, &session));
-            let answer = answers.get(&reverse_key).copied().unwrap_or_default();
+            let answer = table.get(&reverse_key).unwrap_or_default();
             let (out, back) = (pending.forward(&key), pending.reverse(&reverse_key));
             let session = session.settled(out.packets, out.bytes);
             let answer = answer.settled(back.packets, back.bytes);

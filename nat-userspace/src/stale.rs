@@ -3,16 +3,11 @@
 //! forward's now, end: their answers would go to nobody, or to somebody else.
 
 use nat_common::{
-    map_types::{Holds, Session, SessionKey, binding_key, bound_key, names},
+    map_types::{Holds, Session, SessionKey, binding_key, bound_key},
     sessions::outside_flow,
 };
 
-use crate::{
-    bpf_batch,
-    error::{Error, Result},
-    pins::Pins,
-    policy::Tables,
-};
+use crate::{error::Result, pins::Pins, policy::Tables, session_table::SessionTable};
 
 /// The sessions that do not fit the policy.
 ///
@@ -21,12 +16,11 @@ use crate::{
 /// When the table can't be read.
 pub fn misfits(pins: &Pins, policy: &Tables) -> Result<Vec<SessionKey>> {
     let mut misfits = Vec::new();
-    bpf_batch::for_each::<SessionKey, Session>(&pins.open(names::SESSIONS)?, |key, session| {
-        if !fits(policy, key, session) {
+    SessionTable::open(pins)?.for_each(|key, session| {
+        if key.is_forward() && !fits(policy, key, session) {
             misfits.push(*key);
         }
-    })
-    .map_err(Error::io("reading the sessions"))?;
+    });
     Ok(misfits)
 }
 

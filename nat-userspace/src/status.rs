@@ -5,16 +5,16 @@ use std::{collections::BTreeMap, fs};
 use aya::maps::MapInfo;
 use nat_common::{
     drop_reason::DropReason,
-    map_types::{Counter, Interface, NameKey, Session, SessionKey, names},
+    map_types::{Counter, Interface, NameKey, names},
 };
 use serde::Serialize;
 
 use crate::{
     attach::Hook,
-    bpf_batch,
     error::{Error, Result},
     pins::Pins,
     ports::{self, PortUse},
+    session_table::SessionTable,
     sessions::Names,
 };
 
@@ -60,12 +60,12 @@ pub struct InterfaceStatus {
 /// When there is no dataplane or its maps can't be read.
 pub fn read(pins: &Pins) -> Result<Status> {
     let names = Names::read(pins)?;
-    let capacity = MapInfo::from_pin(pins.map(names::SESSIONS))
-        .map_err(Error::map(names::SESSIONS))?
+    // Each session may have one; the session table itself has room to spare.
+    let capacity = MapInfo::from_pin(pins.map(names::BINDINGS))
+        .map_err(Error::map(names::BINDINGS))?
         .max_entries();
     let mut sessions = 0;
-    bpf_batch::for_each::<SessionKey, Session>(&pins.open(names::SESSIONS)?, |_, _| sessions += 1)
-        .map_err(Error::io("reading the sessions"))?;
+    SessionTable::open(pins)?.for_each(|key, _| sessions += usize::from(key.is_forward()));
     let counters = pins.per_cpu_sums(names::COUNTERS)?;
     let drops = pins.per_cpu_sums(names::DROPS)?;
     Ok(Status {

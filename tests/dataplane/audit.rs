@@ -5,18 +5,24 @@ use std::{collections::HashMap, fmt::Debug, hash::Hash};
 use aya::Pod;
 use nat_common::{
     map_types::{
-        Binding, Client, ClientKey, Holds, Lease, Paired, Session, SessionKey, binding_key,
-        bound_key, names, permission_key,
+        Binding, Client, ClientKey, Holds, Lease, Paired, SessionKey, binding_key, bound_key,
+        names, permission_key,
     },
     sessions::outside_flow,
 };
-use nat_userspace::{bpf_batch, pins::Pins};
+use nat_userspace::{bpf_batch, pins::Pins, session_table::SessionTable};
 
 /// Counts the holders of every binding, leave and client, and compares with what those say.
 pub fn holders(pins: &Pins) -> Result<(), String> {
     let (mut inside, mut outside) = (HashMap::new(), HashMap::new());
     let (mut clients, mut reverse) = (HashMap::new(), HashMap::new());
-    each::<SessionKey, Session>(pins, names::SESSIONS, |key, half| {
+    let table = SessionTable::open(pins).unwrap();
+    let mut answers = HashMap::new();
+    table.for_each(|key, half| {
+        if !key.is_forward() {
+            answers.insert(*key, *half);
+            return;
+        }
         let inbound = outside_flow(key, half);
         reverse.insert(SessionKey::reverse(&inbound), 1);
         if half.holds().include(Holds::BINDING) {
@@ -45,7 +51,7 @@ pub fn holders(pins: &Pins) -> Result<(), String> {
     }
     let is_shared = |binding: &Binding| !binding.is_static() && binding.freed == 0;
     let count = |binding: &Binding| Lease(binding.lease).count();
-    same::<SessionKey, Session>(pins, names::REVERSE, reverse, |_| true, |_| 1)?;
+    compare("answers", answers, reverse, |_| true, |_| 1)?;
     same(pins, names::BINDINGS, inside, is_shared, count)?;
     same(pins, names::BOUND, outside, is_shared, count)?;
     each::<ClientKey, Client>(pins, names::CLIENTS, |key, client| {
@@ -71,19 +77,31 @@ fn each<K: Pod, V: Pod>(pins: &Pins, name: &str, visit: impl FnMut(&K, &V)) {
 fn same<K: Pod + Eq + Hash + Debug, V: Pod>(
     pins: &Pins,
     name: &str,
+    expected: HashMap<K, u32>,
+    which: impl Fn(&V) -> bool,
+    count: impl Fn(&V) -> u32,
+) -> Result<(), String> {
+    let mut entries = HashMap::new();
+    each::<K, V>(pins, name, |key, value| {
+        entries.insert(*key, *value);
+    });
+    compare(name, entries, expected, which, count)
+}
+
+fn compare<K: Eq + Hash + Debug, V>(
+    name: &str,
+    entries: HashMap<K, V>,
     mut expected: HashMap<K, u32>,
     which: impl Fn(&V) -> bool,
     count: impl Fn(&V) -> u32,
 ) -> Result<(), String> {
     let mut wrong = Vec::new();
-    each::<K, V>(pins, name, |key, value| {
-        if which(value) {
-            let holders = expected.remove(key).unwrap_or(0);
-            if holders != count(value) {
-                wrong.push(format!("{key:?}: {} for {holders} holders", count(value)));
-            }
+    for (key, value) in entries.iter().filter(|(_, value)| which(value)) {
+        let holders = expected.remove(key).unwrap_or(0);
+        if holders != count(value) {
+            wrong.push(format!("{key:?}: {} for {holders} holders", count(value)));
         }
-    });
+    }
     wrong.extend(expected.keys().map(|key| format!("{key:?} is missing")));
     if wrong.is_empty() {
         Ok(())

@@ -15,7 +15,7 @@ use nat_common::{
     clock::{Tick, tick},
     icmp_error::{self, Translated},
     lifecycle::State,
-    map_types::{Binding, Client, ClientKey, Gateway, HeldFrame, Mark, Session, SessionKey, names},
+    map_types::{Binding, Client, ClientKey, Gateway, HeldFrame, Mark, SessionKey, names},
     parse, translate,
 };
 use nat_tests::{
@@ -27,13 +27,14 @@ use nat_tests::{
     packets::{Ipv4, Mac, Packet},
 };
 use nat_userspace::{
-    bpf_batch, config,
+    config,
     controller::{self, Controller},
     expiry::{self, Sweeper},
     leftovers::Leftovers,
     loader::{self, LoadOptions},
     pins::Pins,
     reconcile,
+    session_table::SessionTable,
     sessions::{self, SessionRecord},
     status,
 };
@@ -356,8 +357,7 @@ impl Bench {
     pub fn reset(&mut self) {
         let edge = self.edge.clone();
         edge.run(|| {
-            self.clear::<SessionKey, Session>(names::SESSIONS, |_| true);
-            self.clear::<SessionKey, Session>(names::REVERSE, |_| true);
+            self.clear_sessions();
             let is_dynamic = |binding: &Binding| !binding.is_static();
             self.clear::<SessionKey, Binding>(names::BINDINGS, is_dynamic);
             self.clear::<SessionKey, Binding>(names::BOUND, is_dynamic);
@@ -384,6 +384,11 @@ impl Bench {
         .unwrap();
         self.now = START;
         self.advance(Duration::ZERO);
+    }
+
+    fn clear_sessions(&self) {
+        let table = SessionTable::open(&self.pins).unwrap();
+        table.for_each(|key, _| assert!(table.remove(key)));
     }
 
     fn clear<K: Pod, V: Pod>(&mut self, name: &str, which: impl Fn(&V) -> bool) {
@@ -508,15 +513,16 @@ impl Bench {
     #[allow(dead_code, reason = "for tests/dataplane.rs")]
     pub fn mark_all_reverse_halves_dead(&mut self) {
         self.inside(|bench| {
-            let mut map = bench
-                .pins
-                .hash_map::<SessionKey, Session>(names::REVERSE)
-                .unwrap();
-            for entry in map.iter().collect::<Vec<_>>() {
-                let (key, mut half) = entry.unwrap();
-                half.mark = Mark::new(key.mark(State::Dead), half.created()).0;
-                map.insert(key, half, 0).unwrap();
-            }
+            let table = SessionTable::open(&bench.pins).unwrap();
+            table.for_each(|key, half| {
+                if !key.is_forward() {
+                    let dead = Mark::new(key.mark(State::Dead), half.created()).0;
+                    table.remove(key);
+                    let mut half = *half;
+                    half.mark = dead;
+                    table.insert(key, &half).unwrap();
+                }
+            });
         });
     }
 
@@ -554,8 +560,8 @@ impl Bench {
 
     /// What flows are translated to.
     pub fn mapping(&mut self, flow: &Flow) -> Option<SocketAddrV4> {
-        let sessions = self.map::<HashMap<_, SessionKey, Session>>(names::SESSIONS);
-        let session = sessions.get(&forward_key(flow), 0).ok()?;
+        let table = self.table();
+        let session = table.get(&forward_key(flow))?;
         Some(SocketAddrV4::new(
             session.mapped_address().into(),
             session.mapped_port().get(),
@@ -594,7 +600,7 @@ impl Bench {
     }
 
     pub fn sessions(&self) -> usize {
-        self.count(names::SESSIONS)
+        self.count(SessionKey::is_forward)
     }
 
     /// All sessions as `nat sessions` shows them.
@@ -604,14 +610,16 @@ impl Bench {
 
     /// What the halves of all sessions have counted themselves: outward and inward.
     pub fn halves_counted(&self) -> (u64, u64) {
-        let sum = |name| {
-            let mut sum = 0;
-            let each = |_: &SessionKey, half: &Session| sum += half.packets();
-            bpf_batch::for_each(&self.pins.open(name)?, each)?;
-            anyhow::Ok(sum)
-        };
-        let sums = || Ok((sum(names::SESSIONS)?, sum(names::REVERSE)?));
-        self.edge.run(sums).unwrap()
+        let (mut outward, mut inward) = (0, 0);
+        self.table().for_each(|key, half| {
+            let sum = if key.is_forward() {
+                &mut outward
+            } else {
+                &mut inward
+            };
+            *sum += half.packets();
+        });
+        (outward, inward)
     }
 
     /// Makes the flow cache void, as a new policy does.
@@ -622,20 +630,20 @@ impl Bench {
     }
 
     pub fn reverse_sessions(&self) -> usize {
-        self.count(names::REVERSE)
+        self.count(|key| !key.is_forward())
     }
 
-    fn count(&self, map: &str) -> usize {
+    fn count(&self, which: impl Fn(&SessionKey) -> bool) -> usize {
         let mut count = 0;
-        self.edge
-            .run(|| {
-                bpf_batch::for_each::<SessionKey, Session>(&self.pins.open(map)?, |_, _| {
-                    count += 1
-                })?;
-                Ok(())
-            })
-            .unwrap();
+        self.table()
+            .for_each(|key, _| count += usize::from(which(key)));
         count
+    }
+
+    fn table(&self) -> SessionTable {
+        self.edge
+            .run(|| Ok(SessionTable::open(&self.pins)?))
+            .unwrap()
     }
 
     /// The table holds exactly the model's sessions, and what they hold is held by nobody else.

@@ -26,17 +26,17 @@ pub use policy::{
     MAX_GATEWAYS, MAX_PUBLIC_IPS, PrivateAddress, PublicAddress, PublicUse, Route, ScopedAddress,
     Settings, Subnet, Target, Timeouts,
 };
-pub use session::{Holds, Mark, Session, SessionKey};
+pub use session::{Holds, Mark, Passed, Session, SessionKey};
 
 /// Names the folder the maps are pinned in.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 
 /// Names of the maps, as in the object file and as pin names.
 pub mod names {
-    /// Forward halves: inside flow to [`super::Session`].
+    /// Both halves of all sessions, as [`crate::session_table::Half`].
     pub const SESSIONS: &str = "SESSIONS";
-    /// Reverse halves: outside flow to [`super::Session`].
-    pub const REVERSE: &str = "REVERSE";
+    /// Which lines of [`SESSIONS`] are whose, a word for each bucket; behind them the seed.
+    pub const SESSION_INDEX: &str = "SESSION_INDEX";
     /// [`super::binding_key`] to the public address and port as a [`super::Binding`].
     pub const BINDINGS: &str = "BINDINGS";
     /// [`super::bound_key`] and [`super::permission_key`] to the inside address and port.
@@ -86,8 +86,8 @@ pub mod names {
         INTERFACES,
         NAMES,
         PUBLIC_ADDRESSES,
-        REVERSE,
         ROUTES,
+        SESSION_INDEX,
         SESSIONS,
         SETTINGS,
         SUBNETS,
@@ -117,7 +117,7 @@ pub const EXPIRE_KEYS_OFFSET: usize = 16;
 #[cfg(feature = "user")]
 mod pod {
     use super::*;
-    use crate::{address::Address, flow_cache::Line};
+    use crate::{address::Address, flow_cache::Line, session_table::Half};
 
     macro_rules! plain_data {
         ($($type:ty),*) => {
@@ -132,6 +132,7 @@ mod pod {
     plain_data!(
         SessionKey,
         Session,
+        Half,
         Binding,
         Client,
         ClientKey,

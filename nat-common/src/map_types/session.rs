@@ -4,22 +4,21 @@ use crate::{
     address::{Address, Port},
     clock::Tick,
     flow::Flow,
+    flow_cache::Origin,
     lifecycle::State,
     tcp_state,
     wire::{TcpFlags, Wire},
 };
 
-/// A flow in one VPC (`vpc` is 0 in a reverse key: outside there are no VPCs).
-#[repr(C, align(4))]
+/// A flow in one VPC, or outside, where there are none: that is VPC 0. Two words, because keys are
+/// compared for every packet.
+#[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct SessionKey {
-    source: Address,
-    destination: Address,
-    source_port: Port,
-    destination_port: Port,
-    vpc: u16,
-    protocol: u8,
-    reserved: u8,
+    /// Source and destination, as they stand in the packet.
+    addresses: u64,
+    /// Source port, destination port, VPC, protocol and a byte of zero.
+    rest: u64,
 }
 const _: () = assert!(size_of::<SessionKey>() == 16);
 
@@ -31,13 +30,11 @@ impl SessionKey {
     #[inline(always)]
     pub const fn forward(flow: &Flow, vpc: u16) -> Self {
         Self {
-            source: flow.source,
-            destination: flow.destination,
-            source_port: flow.source_port,
-            destination_port: flow.destination_port,
-            vpc,
-            protocol: flow.protocol,
-            reserved: 0,
+            addresses: flow.source.raw() as u64 | (flow.destination.raw() as u64) << 32,
+            rest: flow.source_port.raw() as u64
+                | (flow.destination_port.raw() as u64) << 16
+                | (vpc as u64) << 32
+                | (flow.protocol as u64) << 48,
         }
     }
 
@@ -47,62 +44,57 @@ impl SessionKey {
         Self::forward(flow, 0)
     }
 
+    /// It is that of a forward half.
+    #[inline(always)]
+    pub const fn is_forward(&self) -> bool {
+        self.vpc() != 0
+    }
+
     /// The flow it is made of.
     #[inline(always)]
     pub const fn flow(&self) -> Flow {
         Flow {
-            source: self.source,
-            destination: self.destination,
-            source_port: self.source_port,
-            destination_port: self.destination_port,
-            protocol: self.protocol,
+            source: Address::from_raw(self.addresses as u32),
+            destination: Address::from_raw((self.addresses >> 32) as u32),
+            source_port: Port::from_raw(self.rest as u16),
+            destination_port: Port::from_raw((self.rest >> 16) as u16),
+            protocol: (self.rest >> 48) as u8,
         }
     }
 
     /// The bytes as they stand in the map.
-    pub const fn to_bytes(&self) -> [u8; 16] {
-        let [a, b, c, d] = self.source.to_wire();
-        let [e, f, g, h] = self.destination.to_wire();
-        let [i, j] = self.source_port.raw().to_ne_bytes();
-        let [k, l] = self.destination_port.raw().to_ne_bytes();
-        let [m, n] = self.vpc.to_ne_bytes();
-        [
-            a,
-            b,
-            c,
-            d,
-            e,
-            f,
-            g,
-            h,
-            i,
-            j,
-            k,
-            l,
-            m,
-            n,
-            self.protocol,
-            self.reserved,
-        ]
+    pub fn to_bytes(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.addresses.to_ne_bytes());
+        bytes[8..].copy_from_slice(&self.rest.to_ne_bytes());
+        bytes
     }
 
     /// The VPC of a forward half.
     #[inline(always)]
     pub const fn vpc(&self) -> u16 {
-        self.vpc
+        (self.rest >> 32) as u16
+    }
+
+    /// Spreads keys over all 64-bit numbers, differently for each `seed`, which strangers do not know.
+    #[inline(always)]
+    pub const fn hash(&self, seed: u64) -> u64 {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        const OTHER: u64 = 0xd6e8_feb8_6659_fd93;
+        let mixed = (self.addresses ^ seed).wrapping_mul(ODD);
+        let mixed = (mixed ^ mixed >> 32 ^ self.rest)
+            .wrapping_add(seed)
+            .wrapping_mul(OTHER);
+        let mixed = (mixed ^ mixed >> 32).wrapping_mul(ODD);
+        mixed ^ mixed >> 29
     }
 
     /// Thirty bits that tell this key from the one whose element may reuse the memory.
     #[inline(always)]
     const fn tag(&self) -> u32 {
         const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-        let addresses = self.source.raw() as u64 | (self.destination.raw() as u64) << 32;
-        let rest = self.source_port.raw() as u64
-            | (self.destination_port.raw() as u64) << 16
-            | (self.vpc as u64) << 32
-            | (self.protocol as u64) << 48;
-        let mixed = (addresses ^ rest.rotate_left(29)).wrapping_mul(ODD);
-        ((mixed ^ rest.wrapping_mul(ODD)) >> 34) as u32
+        let mixed = (self.addresses ^ self.rest.rotate_left(29)).wrapping_mul(ODD);
+        ((mixed ^ self.rest.wrapping_mul(ODD)) >> 34) as u32
     }
 
     /// What [`Session::mark`] reads while the session of this key is in `state`.
@@ -129,12 +121,22 @@ pub struct Session {
     last_seen: Tick,
     tcp_seen: u8,
     holds: u8,
-    /// Policy generation this half was last checked against.
-    pub epoch: u16,
+    reserved: u16,
     packets: u64,
     bytes: u64,
+    passed: Passed,
 }
-const _: () = assert!(size_of::<Session>() == 40);
+const _: () = assert!(size_of::<Session>() == 48);
+
+/// Where and under which policy a half's packets last went the whole way through the stages.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Passed {
+    /// Generation of the policy.
+    pub epoch: u32,
+    /// Where they came in; all-zero is nowhere.
+    pub origin: Origin,
+}
 
 impl Session {
     /// A half that has carried nothing yet. Packets of its direction have their source (forward) or
@@ -156,10 +158,44 @@ impl Session {
             last_seen: now,
             tcp_seen: 0,
             holds: 0,
-            epoch: 0,
+            reserved: 0,
             packets: 0,
             bytes: 0,
+            passed: Passed {
+                epoch: 0,
+                origin: Origin::NOWHERE,
+            },
         }
+    }
+
+    /// Writes all but the mark, which makes a half somebody's.
+    ///
+    /// # Safety
+    ///
+    /// `to` is valid and aligned, and nobody else writes there.
+    #[inline(always)]
+    pub unsafe fn copy_without_mark(&self, to: *mut Self) {
+        const WORDS: usize = size_of::<Session>() / 8;
+        const MARK: usize = core::mem::offset_of!(Session, mark) / 8;
+        let (from, to) = ((&raw const *self).cast::<u64>(), to.cast::<u64>());
+        for word in 0..WORDS {
+            if word != MARK {
+                // SAFETY: both are of that many words, and `to` is as the caller says.
+                unsafe { to.add(word).write_volatile(from.add(word).read()) };
+            }
+        }
+    }
+
+    /// Where its packets last went the whole way.
+    #[inline(always)]
+    pub const fn passed(&self) -> Passed {
+        self.passed
+    }
+
+    /// A packet of it has gone the whole way.
+    #[inline(always)]
+    pub const fn pass(&mut self, passed: Passed) {
+        self.passed = passed;
     }
 
     /// This half, of a session that holds these shared entries.
@@ -317,6 +353,11 @@ impl Mark {
     #[inline(always)]
     pub const fn key_and_state(self) -> u32 {
         self.0 as u32
+    }
+
+    /// It is that of a half with this key, in whatever state.
+    pub const fn is_of(self, key: &SessionKey) -> bool {
+        self.key_and_state() >> 2 == key.tag() && self.key_and_state() & 3 != 0
     }
 
     /// When the session was made.

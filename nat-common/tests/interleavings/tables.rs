@@ -12,6 +12,7 @@ use nat_common::{
     lifecycle::State,
     map_types::{Binding, Client, ClientKey, Counter, Gateway, Session, SessionKey},
     port_search::{ATTEMPTS, Search},
+    session_table::Atomics,
     tables::{Refused, Side, Tables},
     taken_ports::TakenPorts,
 };
@@ -389,7 +390,9 @@ impl Tables for SharedTables {
     }
 
     fn count(&self, _counter: Counter) {}
+}
 
+impl Atomics for SharedTables {
     unsafe fn load(&self, word: *const u64) -> u64 {
         self.point();
         // SAFETY: the caller's promise; one thread runs at a time.

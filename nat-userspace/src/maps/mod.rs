@@ -28,6 +28,7 @@ use crate::{
     bpf_batch,
     error::{Error, Result},
     pins::Pins,
+    session_table::SessionTable,
 };
 
 /// One map.
@@ -89,9 +90,15 @@ fn memory(map: &MapData) -> u64 {
 /// An unknown name, or when the map can't be read.
 pub fn dump(pins: &Pins, name: &str) -> Result<Vec<Value>> {
     match name {
-        names::SESSIONS | names::REVERSE => {
-            hash(pins, name, session_key, |_, value| session(value))
+        names::SESSIONS => {
+            let mut entries = Vec::new();
+            SessionTable::open(pins)?
+                .for_each(|key, half| entries.push(entry(session_key(key), session(half))));
+            Ok(entries)
         }
+        names::SESSION_INDEX => array(pins, name, |word: &u64| {
+            (*word != 0).then(|| json!(format!("{word:#018x}")))
+        }),
         names::BINDINGS => hash(pins, name, binding_key, binding),
         names::BOUND => hash(pins, name, bound_key, binding),
         names::CLIENTS => hash(pins, name, client_key, client),

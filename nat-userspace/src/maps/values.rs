@@ -52,7 +52,8 @@ pub fn session(session: &Session) -> Value {
         "last_seen_tick": session.last_seen(),
         "tcp_seen": format!("{:#04x}", session.tcp_seen().bits()),
         "holds": holds,
-        "epoch": session.epoch,
+        "passed_epoch": session.passed().epoch,
+        "passed_interface": session.passed().origin.interface(),
         "packets": session.packets(),
         "bytes": session.bytes(),
     })

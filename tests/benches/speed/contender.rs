@@ -10,8 +10,7 @@ use aya::{
     Ebpf, EbpfLoader,
     programs::{Xdp, XdpMode},
 };
-use nat_common::map_types::{Session, SessionKey, names};
-use nat_userspace::{bpf_batch, controller::Controller, pins::Pins};
+use nat_userspace::{controller::Controller, pins::Pins, session_table::SessionTable};
 
 use crate::{
     conntrack,
@@ -256,8 +255,8 @@ impl Contender {
             (_, Middle::Ours { pins, .. }) => {
                 let mut count = 0;
                 self.lab.device.run(|| {
-                    let map = pins.open(names::SESSIONS)?;
-                    bpf_batch::for_each::<SessionKey, Session>(&map, |_, _| count += 1)?;
+                    let table = SessionTable::open(pins)?;
+                    table.for_each(|key, _| count += u64::from(key.is_forward()));
                     Ok(())
                 })?;
                 Ok(Some(count))
