@@ -429,6 +429,12 @@ impl Search {
         } else {
             self.key = SessionKey::reverse(&inbound);
             self.half = self.claim.reverse_half(&self.key);
+            if self.phase == Phase::Probe {
+                tables.prepare(
+                    &self.key,
+                    &SessionKey::forward(&self.claim.flow, self.claim.vpc),
+                );
+            }
             let claimed = tables.insert_half(Side::Outside, &self.key, &self.half);
             if claimed == Err(Refused::Exists)
                 && may_reclaim

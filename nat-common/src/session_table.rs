@@ -1,9 +1,10 @@
 //! The table of session halves: one line of a CPU's cache holds a half with its key.
 //!
-//! Lines stand in buckets of seven. A bucket has a word in an index of its own, with eight bits of each
-//! key's hash, so that a key that is not there costs no look at a line, and one that is there costs one. A
-//! key that finds its bucket full goes on to others, at a distance of its own, and is counted in the words
-//! of all buckets that it passed over: a search ends at the first one nobody has passed.
+//! Lines stand in buckets of eight. A bucket has a word in an index of its own, with seven bits of each
+//! key's hash: a key that is not there costs no line. A key has a favourite line in its bucket, which most
+//! keys have: word and line are read at the same time, because it is memory that takes the time here. A key
+//! that finds its bucket full goes on to others, at a distance of its own, and is counted in the words of
+//! all buckets that it passed over: a search ends at the first one nobody has passed.
 //!
 //! Whoever adds or removes a key holds its bucket's lock, a bit in the same word, so that a key is there
 //! once; who only looks for one asks nobody. Lines are zero but for their key until they are complete, and
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// Lines of a bucket.
-pub const SLOTS: u32 = 7;
+pub const SLOTS: u32 = 8;
 
 /// Buckets that a key may be in.
 pub const MOST_BUCKETS: u32 = 16;
@@ -39,12 +40,13 @@ impl Half {
 }
 
 /// Bits of a word of the index: what it says of each line, how many keys passed over, and the lock.
-const BITS: u32 = 8;
+const BITS: u32 = 7;
+const TAG: u64 = (1 << BITS) - 1;
 const TAGS: u64 = (1 << (BITS * SLOTS)) - 1;
 const ONE_PASSED: u64 = 1 << (BITS * SLOTS);
 const LOCKED: u64 = 1 << 63;
-const LOW: u64 = 0x0001_0101_0101_0101;
-const HIGH: u64 = LOW << 7;
+const LOW: u64 = TAGS / TAG;
+const HIGH: u64 = LOW << (BITS - 1);
 
 /// So many are not counted any more, and never counted down: some may add one at the same time, and the
 /// number must not run into the lock.
@@ -129,8 +131,8 @@ pub trait Memory: Atomics {
     }
 }
 
-/// Buckets for a table that is to take so many halves: a quarter of the lines stays free, or many keys
-/// would be far from their buckets. A prime, so that every distance leads to all of them.
+/// Buckets for a table that is to take so many halves: two of five lines stay free, so that most keys have
+/// their favourite one. A prime, so that every distance leads to all of them.
 pub const fn buckets_for(halves: u64) -> u64 {
     let lines = (halves * 4).div_ceil(3);
     let mut buckets = lines.div_ceil(SLOTS as u64);
@@ -160,18 +162,21 @@ struct Place {
     bucket: u32,
     distance: u32,
     tag: u64,
+    /// The line of its bucket that it has, if that was free.
+    favourite: u32,
 }
 
 #[inline(always)]
 fn place<M: Memory>(memory: &M, key: &SessionKey) -> Place {
     let (hash, buckets) = (key.hash(memory.seed()), memory.buckets());
-    let tag = hash & 0xff;
+    let tag = hash & TAG;
     Place {
         bucket: (((hash >> 32) * u64::from(buckets)) >> 32) as u32,
         // Of one bucket less than there are: neither none nor all of them.
-        distance: 1 + (((hash >> 8 & 0x00ff_ffff) * u64::from(buckets - 1)) >> 24) as u32,
+        distance: 1 + (((hash >> 8 & 0xffff) * u64::from(buckets - 1)) >> 16) as u32,
         // 0 is a free line.
         tag: if tag == 0 { 1 } else { tag },
+        favourite: (hash >> 24) as u32 % SLOTS,
     }
 }
 
@@ -196,14 +201,22 @@ const fn lines_of(word: u64, tag: u64) -> u64 {
 #[inline(always)]
 const fn first(lines: u64) -> u32 {
     // The lowest bit, times the number of each line at the distance that brings it to the top.
-    const NUMBERS: u64 = 0x0001_0203_0405_0607;
-    let lowest = (lines & lines.wrapping_neg()) >> 7;
-    (lowest.wrapping_mul(NUMBERS) >> 56) as u32
+    const NUMBERS: u64 = {
+        let (mut numbers, mut line) = (0, 1);
+        while line < SLOTS {
+            numbers |= (line as u64) << (TOP - BITS * line);
+            line += 1;
+        }
+        numbers
+    };
+    const TOP: u32 = 61;
+    let lowest = (lines & lines.wrapping_neg()) >> (BITS - 1);
+    (lowest.wrapping_mul(NUMBERS) >> TOP) as u32
 }
 
 /// The lines of a bucket, by their places in it, that its word says are somebody's.
 pub fn taken(word: u64) -> impl Iterator<Item = u32> {
-    (0..SLOTS).filter(move |slot| word >> (slot * BITS) & 0xff != 0)
+    (0..SLOTS).filter(move |slot| word >> (slot * BITS) & TAG != 0)
 }
 
 #[inline(always)]
@@ -227,8 +240,7 @@ fn look<M: Memory>(
         }
         let line = bucket * SLOTS + first(lines);
         let half = memory.line(line)?;
-        // SAFETY: lines stay valid; which session is read is for the caller to find out by its mark.
-        if unsafe { (&raw const (*half).key).read_volatile() } == *key {
+        if is_of(half, key) {
             return Some((line + 1, half));
         }
         lines &= lines - 1;
@@ -236,13 +248,46 @@ fn look<M: Memory>(
     None
 }
 
+/// Has the processor fetch what is needed next.
+#[inline(always)]
+fn touch(half: *mut Half) {
+    // SAFETY: lines stay valid.
+    unsafe { (&raw const (*half).key).cast::<u64>().read_volatile() };
+}
+
+/// Has the processor fetch what [`insert`] needs of these keys, all at the same time.
+#[inline(always)]
+pub fn prepare<M: Memory>(memory: &M, keys: [&SessionKey; 2]) {
+    for key in keys {
+        let place = place(memory, key);
+        if let Some(favourite) = memory.line(place.bucket * SLOTS + place.favourite) {
+            touch(favourite);
+        }
+        if let Some(word) = memory.word(place.bucket) {
+            // SAFETY: a word of the index.
+            unsafe { memory.load(word) };
+        }
+    }
+}
+
+#[inline(always)]
+fn is_of(half: *mut Half, key: &SessionKey) -> bool {
+    // SAFETY: lines stay valid; which session is read is for the caller to find out by its mark.
+    unsafe { (&raw const (*half).key).read_volatile() == *key }
+}
+
 /// The half of a key. Which session it is, its mark tells.
 #[inline(always)]
 pub fn find<M: Memory>(memory: &M, key: &SessionKey) -> Option<*mut Session> {
     let place = place(memory, key);
+    let favourite = memory.line(place.bucket * SLOTS + place.favourite)?;
+    touch(favourite);
     let word = memory.word(place.bucket)?;
     // SAFETY: a word of the index.
     let word = unsafe { memory.load(word) };
+    if word >> (place.favourite * BITS) & TAG == place.tag && is_of(favourite, key) {
+        return Some(session(favourite));
+    }
     match look(memory, place.bucket, word, place.tag, key) {
         Some((_, half)) => Some(session(half)),
         None if passed(word) == 0 => None,
@@ -254,6 +299,12 @@ pub fn find<M: Memory>(memory: &M, key: &SessionKey) -> Option<*mut Session> {
 #[inline(always)]
 pub fn half<M: Memory>(memory: &M, line: LineNumber) -> Option<*mut Session> {
     memory.line(line.checked_sub(1)?).map(session)
+}
+
+/// The other line of a pair.
+#[inline(always)]
+const fn beside(line: u32) -> u32 {
+    line ^ 1
 }
 
 #[inline(always)]
@@ -383,7 +434,7 @@ fn write<M: Memory>(
 ) -> bool {
     let Some(slot) = memory
         .word(bucket)
-        .and_then(|word| take(memory, word, place.tag))
+        .and_then(|word| take(memory, word, place))
     else {
         return false;
     };
@@ -422,12 +473,15 @@ pub fn remove<M: Memory>(memory: &M, key: &SessionKey) -> bool {
 fn leave<M: Memory>(memory: &M, place: Place, line: u32) {
     let (last, slot) = (line / SLOTS, line % SLOTS);
     if let Some(half) = memory.line(line) {
-        // SAFETY: the mark is its last owner's, who removes it here.
-        unsafe { (&raw mut (*half).session.mark).write_volatile(0) };
+        // SAFETY: key and mark are its last owner's, who removes them here.
+        unsafe {
+            (&raw mut (*half).session.mark).write_volatile(0);
+            (&raw mut (*half).key).write_volatile(SessionKey::default());
+        }
     }
     if let Some(word) = memory.word(last) {
         // SAFETY: a word of the index.
-        unsafe { memory.fetch_and(word, !(0xff << (slot * BITS))) };
+        unsafe { memory.fetch_and(word, !(TAG << (slot * BITS))) };
     }
     let mut bucket = place.bucket;
     for _ in 0..MOST_BUCKETS {
@@ -443,7 +497,7 @@ fn leave<M: Memory>(memory: &M, place: Place, line: u32) {
 
 /// Takes a free line of a bucket for a key.
 #[inline(always)]
-fn take<M: Memory>(memory: &M, word: *mut u64, tag: u64) -> Option<u32> {
+fn take<M: Memory>(memory: &M, word: *mut u64, place: Place) -> Option<u32> {
     for _ in 0..TRIES {
         // SAFETY: a word of the index.
         let old = unsafe { memory.load(word) };
@@ -451,9 +505,16 @@ fn take<M: Memory>(memory: &M, word: *mut u64, tag: u64) -> Option<u32> {
         if free == 0 {
             return None;
         }
-        let slot = first(free);
+        let is_free = |slot: u32| old >> (slot * BITS) & TAG == 0;
+        let slot = if is_free(place.favourite) {
+            place.favourite
+        } else if is_free(beside(place.favourite)) {
+            beside(place.favourite)
+        } else {
+            first(free)
+        };
         // SAFETY: as above.
-        if unsafe { memory.compare_and_swap(word, old, old | tag << (slot * BITS)) } {
+        if unsafe { memory.compare_and_swap(word, old, old | place.tag << (slot * BITS)) } {
             return Some(slot);
         }
     }
@@ -618,14 +679,14 @@ mod tests {
     #[test]
     fn a_line_is_found_in_a_word() {
         for slot in 0..SLOTS {
-            let word = LOCKED | (9 * ONE_PASSED) | 0xab << (slot * BITS);
-            assert_eq!(first(lines_of(word, 0xab)), slot);
-            let free = TAGS & !(0xff << (slot * BITS)) | LOCKED;
+            let word = LOCKED | (9 * ONE_PASSED) | 0x5b << (slot * BITS);
+            assert_eq!(first(lines_of(word, 0x5b)), slot);
+            let free = TAGS & !(TAG << (slot * BITS)) | LOCKED;
             assert_eq!(first(lines_of(free, 0)), slot);
             assert_eq!(passed(word), 9);
         }
         assert_eq!(lines_of(TAGS, 0), 0);
-        assert_eq!(lines_of(0x0000_ab01_02ff_fe03, 0xac), 0);
+        assert_eq!(lines_of(0x5a5a_5a5a, 0x5b), 0);
     }
 
     #[test]
@@ -685,7 +746,7 @@ mod tests {
                         let inserted = insert(&table, &key, &made(number));
                         if map.contains_key(&key) {
                             prop_assert_eq!(inserted, Err(Refused::Exists));
-                        } else if map.len() < (buckets * 7) as usize {
+                        } else if map.len() < (buckets * u64::from(SLOTS)) as usize {
                             prop_assert_eq!(inserted, Ok(()));
                             map.insert(key, made(number));
                         } else {
@@ -696,7 +757,7 @@ mod tests {
                     _ => prop_assert_eq!(table.find(&key), map.get(&key).copied()),
                 }
                 let lines: u64 = table.words().iter().map(|word| {
-                    (0..SLOTS).map(|slot| u64::from(word >> (slot * BITS) & 0xff != 0)).sum::<u64>()
+                    (0..SLOTS).map(|slot| u64::from(word >> (slot * BITS) & TAG != 0)).sum::<u64>()
                 }).sum();
                 prop_assert_eq!(lines, map.len() as u64);
             }

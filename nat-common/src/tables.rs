@@ -49,6 +49,8 @@ pub trait Tables: Atomics {
     }
     /// Adds a half.
     fn insert_half(&self, side: Side, key: &SessionKey, half: &Session) -> Result<(), Refused>;
+    /// Tells that halves of these keys may be added next.
+    fn prepare(&self, _reverse: &SessionKey, _forward: &SessionKey) {}
     /// Removes a half.
     fn remove_half(&self, side: Side, key: &SessionKey);
 

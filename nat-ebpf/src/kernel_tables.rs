@@ -96,6 +96,11 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn prepare(&self, reverse: &SessionKey, forward: &SessionKey) {
+        prepare(reverse, forward);
+    }
+
+    #[inline(always)]
     fn remove_half(&self, _side: Side, key: &SessionKey) {
         remove_half(key);
     }
@@ -308,6 +313,18 @@ pub extern "C" fn enter_further(key: *const SessionKey, half: *const Session) ->
     }
     // SAFETY: checked, and the verifier knows their sizes.
     unsafe { u32::from(session_table::enter_further(&KernelTables, &*key, &*half)) }
+}
+
+/// As [`session_table::prepare`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn prepare(reverse: *const SessionKey, forward: *const SessionKey) -> u32 {
+    if reverse.is_null() || forward.is_null() {
+        return 0;
+    }
+    // SAFETY: checked, and the verifier knows their size.
+    session_table::prepare(&KernelTables, unsafe { [&*reverse, &*forward] });
+    1
 }
 
 /// As [`session_table::remove`]; 1 for true.
