@@ -1,8 +1,9 @@
-//! What became of the last packet of a flow, in one cache line of memory that belongs to one CPU.
+//! What became of the last packet of a flow, in half a cache line of memory that belongs to one CPU, and
+//! where packets go on to, in a whole one.
 //!
-//! The tables of sessions and policy decide; a line only repeats their decision, as long as the policy is
-//! that of then. Once in a window of some seconds the session is looked at, which also gets the line's
-//! counts, and every half second the next hop. A session's clock lags behind its packets by up to a
+//! The tables of sessions and policy decide; what is here only repeats their decision, as long as the
+//! policy is that of then. Once in a window of some seconds the session is looked at, which also gets the
+//! line's counts, and every half second the next hop. A session's clock lags behind its packets by up to a
 //! window: the controller adds that to its timeouts.
 
 use crate::{
@@ -14,11 +15,11 @@ use crate::{
     wire::{Mac, TcpFlags},
 };
 
-/// Lines that a flow may be in, side by side.
+/// Lines that a flow may be in, side by side, and places of a path.
 pub const WAYS: u32 = 2;
 
-/// Lines of each CPU for next hops.
-pub const ROUTES: u32 = 1 << 12;
+/// Paths of each CPU.
+pub const PATHS: u32 = 1 << 15;
 
 /// log2 of the ticks after which a next hop is looked at again.
 const CHECK_SHIFT: u32 = 2;
@@ -47,7 +48,7 @@ const fn fresh(window_shift: u32) -> u32 {
     }
 }
 
-/// When and under which policy a line was written, or is read.
+/// When and under which policy something here was written, or is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Moment {
     /// The tick.
@@ -82,9 +83,6 @@ impl Moment {
 pub struct Origin(u32);
 
 impl Origin {
-    /// No interface.
-    pub const NOWHERE: Self = Self(0);
-
     /// A number of an interface, and whether the hook is TC. One for which a key has no room is taken
     /// for no interface at all, number 0.
     #[inline(always)]
@@ -93,6 +91,18 @@ impl Origin {
             return Self(0);
         }
         Self(interface | if is_tc { TC } else { 0 })
+    }
+
+    /// In 24 bits.
+    #[inline(always)]
+    pub const fn raw(self) -> u32 {
+        self.0
+    }
+
+    /// The inverse of [`Origin::raw`].
+    #[inline(always)]
+    pub const fn from_raw(raw: u32) -> Self {
+        Self(raw)
     }
 
     /// Number of the interface.
@@ -169,12 +179,6 @@ impl LineKey {
         )
     }
 
-    /// It is one of [`LineKey::of_flow`].
-    #[inline(always)]
-    pub const fn is_of_flow(&self) -> bool {
-        has_lines((self.rest >> 56) as u8)
-    }
-
     /// The flow.
     #[inline(always)]
     pub const fn flow(&self) -> Flow {
@@ -209,69 +213,101 @@ impl LineKey {
     }
 }
 
-/// See the module. All-zero is a line of nobody.
-#[repr(C, align(64))]
+/// What a flow's packets become. All-zero is a line of nobody.
+#[repr(C, align(32))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Line {
     /// Whose it is.
     pub key: LineKey,
-    /// The address that its packets are sent to on the wire.
-    pub own: Mac,
-    /// Longest packet that may go on, in bytes.
-    pub mtu: u16,
-    /// When its session was last looked at.
-    pub window: u32,
-    /// Generation of the policy.
-    pub epoch: u32,
-    /// Index of the interface it goes on by.
-    pub egress: u32,
-    /// Packets that went on by it, and are in no session's count yet.
-    pub packets: u32,
-    /// Bytes of those.
-    pub bytes: u32,
     /// The address that packets get.
     pub address: Address,
-    /// The address on the wire that they go on to.
-    pub destination: Mac,
-    /// The address on the wire that they go on from.
-    pub source: Mac,
-    /// The port that packets get, unless it is [`Port::NONE`].
+    /// Bytes of `packets`.
+    pub bytes: u32,
+    /// The port that packets get.
     pub port: Port,
-    /// [`Line::OUTWARD`] and others: whose address and port they are.
-    pub direction: u8,
-    /// When its next hop was last looked at, as [`Moment::checked`].
-    pub checked: u8,
+    /// Packets that went on by it, and are in no session's count yet.
+    pub packets: u16,
+    /// [`Age::generation`] of when it was written; 0 is none.
+    pub generation: u16,
+    /// Whose address and port they are, and the window in which its session was last looked at.
+    state: u16,
 }
-const _: () = assert!(size_of::<Line>() == 64);
+const _: () = assert!(size_of::<Line>() == 32);
 
-/// Bytes that a line counts before they have to go to the session.
+/// Bytes and packets that a line counts before they have to go to the session.
 const MOST_BYTES: u32 = 1 << 31;
+const MOST_PACKETS: u16 = 1 << 15;
+
+/// Bits of a window's number that a line has room for.
+const WINDOW_BITS: u32 = 14;
+
+/// When a line is written or read, as its CPU counts. All lines of another generation are void: each policy
+/// begins one, and so does each time when the numbers of windows in the lines begin again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Age {
+    /// Not 0.
+    pub generation: u16,
+    /// Its last bits count.
+    pub window: u32,
+}
+
+/// Of what a CPU's lines are void when it changes.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Era {
+    epoch: u32,
+    windows: u32,
+}
+
+impl Era {
+    /// At a moment.
+    #[inline(always)]
+    pub const fn at(now: &Moment) -> Self {
+        Self {
+            epoch: now.epoch,
+            windows: now.window >> WINDOW_BITS,
+        }
+    }
+}
+
+/// Whose address and port a line has.
+#[repr(u16)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// The sender gets them.
+    Outward = 0,
+    /// The receiver gets them.
+    Inward = 1 << WINDOW_BITS,
+    /// The same, of packets that keep no session alive: it is looked at for each of them.
+    InwardOnly = 2 << WINDOW_BITS,
+}
 
 impl Line {
-    /// The sender gets address and port.
-    pub const OUTWARD: u8 = 0;
-    /// The receiver gets them.
-    pub const INWARD: u8 = 1;
-    /// The same, of packets that keep no session alive: it is looked at as often as the next hop.
-    pub const INWARD_ONLY: u8 = 2;
+    const WINDOW: u16 = (1 << WINDOW_BITS) - 1;
 
     /// Packets go to a host inside.
     #[inline(always)]
     pub const fn is_inward(&self) -> bool {
-        self.direction != Self::OUTWARD
+        self.state & !Self::WINDOW != Direction::Outward as u16
     }
 
     /// Its session has to be looked at.
     #[inline(always)]
-    pub const fn is_late(&self, now: Moment) -> bool {
-        self.window != now.window
-            || (self.direction == Self::INWARD_ONLY && self.checked != now.checked)
+    pub const fn is_late(&self, age: Age) -> bool {
+        self.state & Self::WINDOW != age.window as u16 & Self::WINDOW
+            || self.state & !Self::WINDOW == Direction::InwardOnly as u16
     }
 
-    /// Its next hop was looked at in this half second.
+    /// Its session was looked at.
     #[inline(always)]
-    pub const fn is_checked(&self, now: &Moment) -> bool {
-        self.window == now.window && self.checked == now.checked
+    pub const fn look(&mut self, age: Age) {
+        self.state = (self.state & !Self::WINDOW) | (age.window as u16 & Self::WINDOW);
+    }
+
+    /// It gets this direction.
+    #[inline(always)]
+    pub const fn turn(&mut self, direction: Direction) {
+        self.state = direction as u16 | (self.state & Self::WINDOW);
     }
 
     /// Hands over what it has counted: packets and bytes.
@@ -287,7 +323,75 @@ impl Line {
     #[inline(always)]
     pub const fn end(&mut self) {
         self.take_counts();
-        self.epoch = self.epoch.wrapping_sub(1);
+        self.generation = 0;
+    }
+
+    /// It is that of `key`, and not void.
+    #[inline(always)]
+    pub fn is_of(&self, key: &LineKey, age: Age) -> bool {
+        self.key == *key && self.generation == age.generation
+    }
+
+    /// There is room for a packet's count.
+    #[inline(always)]
+    pub const fn counts_more(&self) -> bool {
+        self.bytes < MOST_BYTES && self.packets < MOST_PACKETS
+    }
+
+    /// Nobody looked at its session in this window: another one may have its place.
+    #[inline(always)]
+    pub const fn is_idle(&self, age: Age) -> bool {
+        self.state & Self::WINDOW != age.window as u16 & Self::WINDOW
+            || self.generation != age.generation
+    }
+
+    /// What a packet of `flow` becomes.
+    #[inline(always)]
+    pub fn translate(&self, flow: &Flow) -> Flow {
+        if self.is_inward() {
+            flow.with_destination(self.address, self.port)
+        } else {
+            flow.with_source(self.address, self.port)
+        }
+    }
+}
+
+/// Where packets go on to: those that become a flow with this receiver, or those between two addresses,
+/// which are translated without a session. All-zero is nobody's.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Path {
+    /// Whose it is.
+    pub key: LineKey,
+    /// The address that its packets are sent to on the wire.
+    pub own: Mac,
+    /// Longest packet that may go on, in bytes.
+    pub mtu: u16,
+    /// When it was last looked at, with `checked`.
+    pub window: u32,
+    /// Generation of the policy.
+    pub epoch: u32,
+    /// Index of the interface it goes on by.
+    pub egress: u32,
+    /// The next router or the receiver; between two addresses, the address that packets get.
+    pub address: Address,
+    /// The address on the wire that they go on to.
+    pub destination: Mac,
+    /// The address on the wire that they go on from.
+    pub source: Mac,
+    /// As [`Moment::checked`].
+    pub checked: u8,
+    /// The receiver gets the address.
+    pub is_inward: bool,
+    reserved: [u8; 8],
+}
+const _: () = assert!(size_of::<Path>() == 64);
+
+impl Path {
+    /// It was looked at in this half second.
+    #[inline(always)]
+    pub const fn is_checked(&self, now: &Moment) -> bool {
+        self.window == now.window && self.checked == now.checked
     }
 
     /// It is that of `key`, and not one of an earlier policy.
@@ -296,45 +400,24 @@ impl Line {
         self.key == *key && self.epoch == epoch
     }
 
-    /// There is room for a packet of this length: on the way, and in the count.
+    /// Its next hop is that of another one.
     #[inline(always)]
-    pub const fn takes(&self, length: usize) -> bool {
-        length <= self.mtu as usize && self.bytes < MOST_BYTES
+    pub const fn follow(&mut self, other: &Self) {
+        self.egress = other.egress;
+        self.destination = other.destination;
+        self.source = other.source;
+        self.mtu = other.mtu;
+        self.window = other.window;
+        self.checked = other.checked;
     }
 
-    /// Nobody looked at its session in this window: another one may have its place.
-    #[inline(always)]
-    pub const fn is_idle(&self, now: Moment) -> bool {
-        self.window != now.window || self.epoch != now.epoch
-    }
-
-    /// Its next hop is that of another line.
-    #[inline(always)]
-    pub const fn follow(&mut self, route: &Self) {
-        self.egress = route.egress;
-        self.destination = route.destination;
-        self.source = route.source;
-        self.mtu = route.mtu;
-        self.checked = route.checked;
-    }
-
-    /// What a packet of `flow` becomes.
+    /// What a packet of `flow` becomes, between two addresses.
     #[inline(always)]
     pub fn translate(&self, flow: &Flow) -> Flow {
-        if !self.is_inward() {
-            let port = if self.port == Port::NONE {
-                flow.source_port
-            } else {
-                self.port
-            };
-            flow.with_source(self.address, port)
+        if self.is_inward {
+            flow.with_destination(self.address, flow.destination_port)
         } else {
-            let port = if self.port == Port::NONE {
-                flow.destination_port
-            } else {
-                self.port
-            };
-            flow.with_destination(self.address, port)
+            flow.with_source(self.address, flow.source_port)
         }
     }
 }
@@ -392,12 +475,10 @@ mod tests {
             let key = LineKey::of_flow(&flow, origin);
             prop_assert_eq!(key.flow(), flow);
             prop_assert_eq!(key.interface(), interface);
-            prop_assert!(key.is_of_flow());
             prop_assert!(key.place(1 << lines) < 1 << lines);
             prop_assert_eq!(key.place(1 << lines) % WAYS, 0);
             prop_assert_ne!(key, LineKey::of_flow(&flow, Origin::new(interface, !is_tc)));
             for other in [LineKey::of_pair(&flow, origin), LineKey::of_route(&flow, false, origin)] {
-                prop_assert!(!other.is_of_flow());
                 prop_assert_ne!(key, other);
             }
         }

@@ -6,9 +6,11 @@
 //! that finds its bucket full goes on to others, at a distance of its own, and is counted in the words of
 //! all buckets that it passed over: a search ends at the first one nobody has passed.
 //!
-//! Whoever adds or removes a key holds its bucket's lock, a bit in the same word, so that a key is there
-//! once; who only looks for one asks nobody. Lines are zero but for their key until they are complete, and
-//! their mark comes last and goes first: a line without one is nobody's.
+//! Whoever adds a key holds its bucket's lock, a bit in the same word, so that a key is there once. Only
+//! programs add keys, and nobody can kill a program that holds a lock. Whoever removes a key is the only one
+//! who may, as its mark says, and needs none; who only looks for one asks nobody. Of a line that is filled
+//! the key comes last, and of one that is emptied the mark goes first: who finds a key whose mark is right
+//! before and after finds what belongs to it.
 
 use crate::{
     map_types::{Mark, Session, SessionKey},
@@ -50,7 +52,7 @@ const HIGH: u64 = LOW << (BITS - 1);
 
 /// So many are not counted any more, and never counted down: some may add one at the same time, and the
 /// number must not run into the lock.
-const MANY_PASSED: u64 = 64;
+const MANY_PASSED: u64 = 32;
 
 /// Looks at a lock before it is given up, and tries to change a word.
 const SPINS: u32 = 256;
@@ -131,8 +133,8 @@ pub trait Memory: Atomics {
     }
 }
 
-/// Buckets for a table that is to take so many halves: two of five lines stay free, so that most keys have
-/// their favourite one. A prime, so that every distance leads to all of them.
+/// Buckets for a table that is to take so many halves: a quarter of the lines stays free, so that most keys
+/// have their favourite one. A prime, so that every distance leads to all of them.
 pub const fn buckets_for(halves: u64) -> u64 {
     let lines = (halves * 4).div_ceil(3);
     let mut buckets = lines.div_ceil(SLOTS as u64);
@@ -441,32 +443,25 @@ fn write<M: Memory>(
     let Some(half) = memory.line(bucket * SLOTS + slot) else {
         return false;
     };
-    // SAFETY: taken by this caller, and its mark is zero, so that nobody else touches it.
+    // SAFETY: taken by this caller, and without a key, so that nobody else touches it. The swap is a fence:
+    // the key comes behind all else.
     unsafe {
-        (*half).key = *key;
         session.copy_without_mark(&raw mut (*half).session);
-        memory.compare_and_swap(&raw mut (*half).session.mark, 0, session.mark);
+        let mark = &raw mut (*half).session.mark;
+        memory.compare_and_swap(mark, memory.load(mark), session.mark);
+        (&raw mut (*half).key).write_volatile(*key);
     }
     true
 }
 
-/// Removes a half; false when it is not there, or its bucket's lock can't be had.
+/// Removes a half that is the caller's alone; false when it is not there.
 #[inline(always)]
 pub fn remove<M: Memory>(memory: &M, key: &SessionKey) -> bool {
-    let place = place(memory, key);
-    let Some(home) = memory.word(place.bucket) else {
-        return false;
-    };
-    if !lock(memory, home) {
-        return false;
-    }
     let line = memory.find_line(key);
-    let is_there = line != 0;
-    if is_there {
-        leave(memory, place, line - 1);
+    if line != 0 {
+        leave(memory, place(memory, key), line - 1);
     }
-    unlock(memory, home);
-    is_there
+    line != 0
 }
 
 #[inline(always)]

@@ -25,8 +25,8 @@ pub struct Found {
     pub address: Address,
     /// Port its packets get.
     pub port: Port,
-    /// The NAT gateway's number (forward half) or the VPC's (reverse half).
-    pub owner: u16,
+    /// The last bits of when it was made.
+    made: u16,
 }
 
 impl Found {
@@ -35,8 +35,30 @@ impl Found {
         half: null_mut(),
         address: Address::UNSPECIFIED,
         port: Port::NONE,
-        owner: 0,
+        made: 0,
     };
+
+    /// Reads what is mapped, in this moment.
+    ///
+    /// # Safety
+    ///
+    /// `half` is one that the tables handed out.
+    #[inline(always)]
+    unsafe fn read(&mut self, half: *mut Session) {
+        self.half = half;
+        // SAFETY: the caller's.
+        (self.address, self.port) = unsafe { Session::mapped(half) };
+    }
+
+    /// The NAT gateway's number (forward half) or the VPC's (reverse half).
+    #[inline(always)]
+    pub fn owner(&self) -> u16 {
+        if self.half.is_null() {
+            return 0;
+        }
+        // SAFETY: as in `carry`; a wrong one leads to no session.
+        unsafe { (*self.half).owner() }
+    }
 
     /// There is none.
     #[inline(always)]
@@ -67,10 +89,10 @@ impl Found {
 
     /// Its packets go the whole way, under this policy, and came in there.
     #[inline(always)]
-    pub fn pass(&self, passed: Passed) {
+    pub fn pass(&self, epoch: u32, origin: Origin) {
         if !self.half.is_null() {
-            // SAFETY: as in `carry`; whoever reads it looks at the mark, too.
-            unsafe { (*self.half).pass(passed) };
+            // SAFETY: as in `carry`.
+            unsafe { (*self.half).pass(Passed::new(epoch, origin, self.made)) };
         }
     }
 
@@ -103,11 +125,8 @@ pub fn find<T: Tables>(
     // session of this one: the same mark before and after shows that what was read is its own.
     let (last_seen, before, mark) = unsafe {
         let before = tables.load(&raw const (*half).mark);
-        found.half = half;
-        found.address = (*half).mapped_address();
-        found.port = (*half).mapped_port();
-        found.owner = (*half).owner();
-        let last_seen = (*half).last_seen();
+        found.read(half);
+        let last_seen = (*half).last_seen_now();
         (last_seen, before, tables.load(&raw const (*half).mark))
     };
     // One that carried a packet a moment ago needs no closer look.
@@ -115,6 +134,7 @@ pub fn find<T: Tables>(
         && ((Mark(mark).key_and_state() == key.mark(State::Live)
             && elapsed(now, last_seen) < GRACE)
             || is_usable(tables, side, key, half, Mark(before).created(), now));
+    found.made = Mark(mark).created() as u16;
     if !is_found {
         found.half = null_mut();
     }
@@ -138,17 +158,14 @@ pub fn find_passed<T: Tables>(
     // SAFETY: as in `find`.
     unsafe {
         let before = tables.load(&raw const (*half).mark);
-        found.half = half;
-        found.address = (*half).mapped_address();
-        found.port = (*half).mapped_port();
-        found.owner = (*half).owner();
-        let (last_seen, passed) = ((*half).last_seen(), (*half).passed());
+        found.read(half);
+        let (last_seen, passed) = ((*half).last_seen_now(), (*half).passed());
         let mark = tables.load(&raw const (*half).mark);
+        found.made = Mark(mark).created() as u16;
         mark == before
             && Mark(mark).key_and_state() == key.mark(State::Live)
             && elapsed(now.now, last_seen) < now.fresh
-            && passed.epoch == now.epoch
-            && passed.origin == origin
+            && passed == Passed::new(now.epoch, origin, found.made)
     }
 }
 

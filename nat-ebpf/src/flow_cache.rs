@@ -1,12 +1,12 @@
-//! The short way of a packet whose flow had one a moment ago: what became of that is read from this
-//! CPU's flow cache (`nat_common::flow_cache`, `lines.rs`), and nothing else is looked up. `pipeline.rs`
-//! writes the lines when it has sent a packet the long way.
+//! The short way of a packet whose flow had one a moment ago: what becomes of it is read from this CPU's
+//! flow cache (`nat_common::flow_cache`, `lines.rs`) or, where flows are too many for that, from the half
+//! of its session, and where it goes on to from a path. `pipeline.rs` writes them when it has sent a packet
+//! the long way.
 
 use nat_common::{
-    address::Port,
     flow::Flow,
-    flow_cache::{Line, LineKey, Moment, Origin, has_lines, is_plain},
-    map_types::{Interface, Passed, SessionKey, Settings},
+    flow_cache::{Age, Direction, Line, LineKey, Moment, Origin, Path, has_lines, is_plain},
+    map_types::{Interface, SessionKey, Settings},
     parse::{self, Frame, Ipv4Packet},
     sessions::{self, Found},
     translate,
@@ -27,12 +27,10 @@ fn origin<H: Hook>(hook: &H) -> Origin {
     Origin::new(hook.ingress(), H::IS_TC)
 }
 
-/// What a packet becomes on the short way.
+/// What a packet becomes on the short way, and the path it takes.
 struct Outgoing {
     to: Flow,
-    ethernet: EthernetHeader,
-    /// Index of the interface to redirect it to.
-    egress: u32,
+    path: &'static Path,
 }
 
 /// Sends a packet on the short way: it is translated and complete, and the answer is the interface to
@@ -45,83 +43,118 @@ pub fn send<H: Hook>(hook: &mut H) -> u32 {
     let Some(packet) = parse::plain(hook) else {
         return 0;
     };
-    if !is_plain(&packet) {
+    let (now, origin) = (settings::moment(), origin(hook));
+    if !is_plain(&packet) || !origin.is_some() {
         return 0;
     }
-    let now = settings::moment();
-    let outgoing = match find(hook, &packet, &now) {
-        Some(line) => by_line(hook, to, &packet, &now, line),
-        None => by_session(hook, to, &packet, &now),
-    };
-    let Some(outgoing) = outgoing else {
+    let Some(outgoing) = find(hook, to, &packet, &now, origin) else {
         return 0;
     };
+    let ethernet = EthernetHeader::new(
+        outgoing.path.destination,
+        outgoing.path.source,
+        EtherType::Ipv4,
+    );
     // A frame shorter than it says does not come here: `parse` has seen to that.
-    if translate::apply(hook, &packet, &outgoing.to).is_none()
-        || hook.store(0, outgoing.ethernet).is_none()
+    if translate::apply(hook, &packet, &outgoing.to).is_none() || hook.store(0, ethernet).is_none()
     {
         return 0;
     }
-    outgoing.egress
+    outgoing.path.egress
 }
 
-/// The line of a packet.
 #[inline(always)]
-fn find<H: Hook>(hook: &H, packet: &Ipv4Packet, now: &Moment) -> Option<&'static mut Line> {
-    let origin = origin(hook);
+fn find<H: Hook>(
+    hook: &H,
+    to: Mac,
+    packet: &Ipv4Packet,
+    now: &Moment,
+    origin: Origin,
+) -> Option<Outgoing> {
     if policy_maps::has_setting(Settings::ONE_TO_ONE)
-        && let Some(line) = lines::find(&LineKey::of_pair(&packet.flow, origin), now.epoch)
+        && let Some(pair) = lines::path(&LineKey::of_pair(&packet.flow, origin), now.epoch)
     {
-        return Some(line);
+        return by_pair(hook, to, packet, now, pair);
     }
-    if lines::are_overrun(now) {
+    let age = lines::age(now)?;
+    if !lines::are_overrun(age)
+        && let Some(line) = lines::find(&LineKey::of_flow(&packet.flow, origin), age)
+    {
+        return by_line(hook, to, packet, now, age, line);
+    }
+    by_session(hook, to, packet, now, age)
+}
+
+/// The path of packets that become `to`, if somebody asked the host for it in this half second, and this
+/// one may take it.
+#[inline(always)]
+fn path<H: Hook>(
+    hook: &H,
+    sent_to: Mac,
+    packet: &Ipv4Packet,
+    now: &Moment,
+    to: &Flow,
+    inward: bool,
+) -> Option<&'static Path> {
+    let path = lines::path(&LineKey::of_route(to, inward, origin(hook)), now.epoch)?;
+    (path.is_checked(now)
+        && hook.is_for_us(sent_to, path.own)
+        && hook.mtu_length(packet) <= path.mtu)
+        .then_some(path)
+}
+
+/// Between two addresses no session is needed.
+#[inline(always)]
+fn by_pair<H: Hook>(
+    hook: &H,
+    sent_to: Mac,
+    packet: &Ipv4Packet,
+    now: &Moment,
+    pair: &'static mut Path,
+) -> Option<Outgoing> {
+    if !hook.is_for_us(sent_to, pair.own) {
         return None;
     }
-    lines::find(&LineKey::of_flow(&packet.flow, origin), now.epoch)
+    let to = pair.translate(&packet.flow);
+    if !pair.is_checked(now) {
+        pair.follow(path(hook, sent_to, packet, now, &to, pair.is_inward)?);
+    }
+    (hook.mtu_length(packet) <= pair.mtu).then_some(Outgoing { to, path: pair })
 }
 
 #[inline(always)]
 fn by_line<H: Hook>(
     hook: &H,
-    to: Mac,
+    sent_to: Mac,
     packet: &Ipv4Packet,
     now: &Moment,
-    line: &'static mut Line,
+    age: Age,
+    line: &mut Line,
 ) -> Option<Outgoing> {
-    if !hook.is_for_us(to, line.own) {
-        return None;
-    }
-    let (is_late, length) = (line.is_late(*now), hook.mtu_length(packet) as usize);
-    if !line.takes(length) {
-        return None;
-    }
-    if (is_late || line.checked != now.checked) && (!check(line, now) || !line.takes(length)) {
-        return None;
-    }
+    let to = line.translate(&packet.flow);
+    let path = path(hook, sent_to, packet, now, &to, line.is_inward())?;
     // Last: a packet that goes nowhere keeps no session alive.
-    if is_late && !confirm(line, now) {
+    if !line.counts_more() || (line.is_late(age) && !confirm(line, now, age)) {
         return None;
     }
     let segments = hook.segments();
-    line.packets += segments as u32;
+    line.packets += segments as u16;
     line.bytes += hook.bytes(packet) as u32;
     lines::count(segments);
-    Some(Outgoing {
-        to: line.translate(&packet.flow),
-        ethernet: EthernetHeader::new(line.destination, line.source, EtherType::Ipv4),
-        egress: line.egress,
-    })
+    Some(Outgoing { to, path })
 }
 
-/// Where flows are so many that they have no lines, the half of the session says what a line would, but
-/// for the next hop, which many flows have in common.
+/// Where flows are so many that they have no lines, the half of the session says what a line would.
 #[inline(always)]
-fn by_session<H: Hook>(hook: &H, to: Mac, packet: &Ipv4Packet, now: &Moment) -> Option<Outgoing> {
+fn by_session<H: Hook>(
+    hook: &H,
+    sent_to: Mac,
+    packet: &Ipv4Packet,
+    now: &Moment,
+    age: Age,
+) -> Option<Outgoing> {
     let (flow, origin) = (&packet.flow, origin(hook));
     let interface = policy_maps::interface(hook.ingress())?;
-    if !origin.is_some() || !hook.is_for_us(to, interface.mac) {
-        return None;
-    }
     let is_outward = is_from_inside(hook, interface, flow);
     let vpc = if is_outward { interface.vpc } else { 0 };
     let key = SessionKey::forward(flow, vpc);
@@ -134,85 +167,38 @@ fn by_session<H: Hook>(hook: &H, to: Mac, packet: &Ipv4Packet, now: &Moment) -> 
     } else {
         flow.with_destination(found.address, found.port)
     };
-    let route = lines::route(&LineKey::of_route(&to, !is_outward, origin), now.epoch)?;
-    if !route.is_checked(now) || !route.takes(hook.mtu_length(packet) as usize) {
-        return None;
-    }
+    let path = path(hook, sent_to, packet, now, &to, !is_outward)?;
     let segments = hook.segments();
     found.carry(now.now, segments, hook.bytes(packet), packet.flags);
     lines::count(segments);
-    let outgoing = Outgoing {
-        to,
-        ethernet: EthernetHeader::new(route.destination, route.source, EtherType::Ipv4),
-        egress: route.egress,
-    };
-    if !lines::are_overrun(now)
-        && let Some(line) = lines::room(&LineKey::of_flow(flow, origin), *now)
-    {
-        line.key = LineKey::of_flow(flow, origin);
-        write(line, interface.mac, &found, !is_outward);
-        line.follow(route);
-        line.window = now.window;
-        line.epoch = now.epoch;
-        lines::busy(now.window);
+    if !lines::are_overrun(age) {
+        write(&LineKey::of_flow(flow, origin), &found, !is_outward, age);
     }
-    Some(outgoing)
-}
-
-/// Writes what becomes of the packets of a half into a line.
-#[inline(always)]
-fn write(line: &mut Line, own: Mac, half: &Found, inward: bool) {
-    line.own = own;
-    line.address = half.address;
-    line.port = half.port;
-    line.direction = if !inward {
-        Line::OUTWARD
-    } else if half.refreshes() {
-        Line::INWARD
-    } else {
-        Line::INWARD_ONLY
-    };
+    Some(Outgoing { to, path })
 }
 
 /// Looks at the session of a line, and gives it the line's counts; false when its packets no longer go
 /// that way. Under the same policy, the session is all that may have changed.
 #[inline(never)]
-fn confirm(line: &mut Line, now: &Moment) -> bool {
-    if line.key.is_of_flow() {
-        let mut found = Found::NONE;
-        let Some((side, key)) = lines::session_key(line) else {
-            return false;
-        };
-        let is_found = sessions::find(&KernelTables, side, &key, now.now, &mut found);
-        if !is_found || found.address != line.address || found.port != line.port {
-            line.end();
-            return false;
-        }
-        // Made anew: its first packet counts where its timers look.
-        if found.is_new() {
-            return false;
-        }
-        let (packets, bytes) = line.take_counts();
-        found.carry(now.now, packets, bytes, TcpFlags::NONE);
+fn confirm(line: &mut Line, now: &Moment, age: Age) -> bool {
+    let mut found = Found::NONE;
+    let Some((side, key)) = lines::session_key(line) else {
+        return false;
+    };
+    let is_found = sessions::find(&KernelTables, side, &key, now.now, &mut found);
+    if !is_found || found.address != line.address || found.port != line.port {
+        line.end();
+        return false;
     }
-    line.window = now.window;
-    lines::busy(now.window);
+    // Made anew: its first packet counts where its timers look.
+    if found.is_new() {
+        return false;
+    }
+    let (packets, bytes) = line.take_counts();
+    found.carry(now.now, packets, bytes, TcpFlags::NONE);
+    line.look(age);
+    lines::busy(age);
     true
-}
-
-/// Looks at the next hop of a line; false when nobody has asked the host for it in this half second.
-#[inline(never)]
-fn check(line: &mut Line, now: &Moment) -> bool {
-    let flow = line.translate(&line.key.flow());
-    let origin = line.key.origin();
-    let route = LineKey::of_route(&flow, line.is_inward(), origin);
-    match lines::route(&route, now.epoch) {
-        Some(route) if route.is_checked(now) => {
-            line.follow(route);
-            true
-        }
-        _ => false,
-    }
 }
 
 /// What a line has counted that no session has.
@@ -248,7 +234,10 @@ pub fn take<H: Hook>(hook: &H, packet: &Ipv4Packet) -> Pending {
 /// As [`take`]; packets and bytes in one word.
 #[inline(never)]
 fn settle(key: &LineKey, ends: u32) -> u64 {
-    let Some(line) = lines::find(key, policy_maps::epoch()) else {
+    let Some(age) = lines::age(&settings::moment()) else {
+        return 0;
+    };
+    let Some(line) = lines::find(key, age) else {
         return 0;
     };
     let (packets, bytes) = line.take_counts();
@@ -281,14 +270,13 @@ pub fn remember<H: Hook>(
     {
         return;
     }
-    let key = if plan.has_session {
-        LineKey::of_flow(flow, origin)
-    } else {
-        LineKey::of_pair(flow, origin)
-    };
     let now = settings::moment();
     // Decided under an earlier policy.
     if now.epoch != plan.epoch {
+        return;
+    }
+    if !plan.has_session {
+        remember_pair(interface, plan, next, &LineKey::of_pair(flow, origin), &now);
         return;
     }
     let half = if plan.inward {
@@ -296,44 +284,66 @@ pub fn remember<H: Hook>(
     } else {
         &plan.forward
     };
-    half.pass(Passed {
-        epoch: now.epoch,
-        origin,
-    });
+    half.pass(now.epoch, origin);
     // With the second packet: flows of one packet do not crowd out the others. And the first answer may
     // leave its session less time than has passed.
-    if plan.has_session && (half.has_carried_one() || lines::are_overrun(&now)) {
+    if half.has_carried_one() {
         return;
     }
-    let Some(line) = lines::room(&key, now) else {
-        return;
-    };
-    line.key = key;
-    if plan.has_session {
-        write(line, interface.mac, half, plan.inward);
-    } else {
-        line.own = interface.mac;
-        line.port = Port::NONE;
-        (line.address, line.direction) = if plan.inward {
-            (plan.to.destination, Line::INWARD)
-        } else {
-            (plan.to.source, Line::OUTWARD)
-        };
+    if let Some(age) = lines::age(&now)
+        && !lines::are_overrun(age)
+    {
+        write(&LineKey::of_flow(flow, origin), half, plan.inward, age);
     }
-    lead(line, next, now);
-    lines::busy(now.window);
 }
 
-/// Writes a next hop that was just found into a line.
+/// Writes what becomes of the packets of a half into a line, if there is one for them.
 #[inline(always)]
-fn lead(line: &mut Line, next: &NextHop, now: Moment) {
-    line.egress = next.interface;
-    line.destination = next.destination;
-    line.source = next.source;
-    line.mtu = next.mtu;
-    line.window = now.window;
-    line.epoch = now.epoch;
-    line.checked = now.checked;
+fn write(key: &LineKey, half: &Found, inward: bool, age: Age) {
+    let Some(line) = lines::room(key, age) else {
+        return;
+    };
+    line.key = *key;
+    line.generation = age.generation;
+    line.address = half.address;
+    line.port = half.port;
+    line.turn(if !inward {
+        Direction::Outward
+    } else if half.refreshes() {
+        Direction::Inward
+    } else {
+        Direction::InwardOnly
+    });
+    line.look(age);
+    lines::busy(age);
+}
+
+#[inline(always)]
+fn remember_pair(interface: &Interface, plan: &Plan, next: &NextHop, key: &LineKey, now: &Moment) {
+    let Some(pair) = lines::room_for_path(key, now) else {
+        return;
+    };
+    pair.key = *key;
+    pair.is_inward = plan.inward;
+    pair.address = if plan.inward {
+        plan.to.destination
+    } else {
+        plan.to.source
+    };
+    lead(pair, interface.mac, next, now);
+}
+
+/// Writes a next hop that was just found into a path.
+#[inline(always)]
+fn lead(path: &mut Path, own: Mac, next: &NextHop, now: &Moment) {
+    path.own = own;
+    path.egress = next.interface;
+    path.destination = next.destination;
+    path.source = next.source;
+    path.mtu = next.mtu;
+    path.window = now.window;
+    path.epoch = now.epoch;
+    path.checked = now.checked;
 }
 
 /// The next hop of packets that become `flow`, if somebody asked the host for it in this half second and
@@ -348,31 +358,31 @@ pub fn next_hop<H: Hook>(
 ) -> bool {
     let now = settings::moment();
     let key = LineKey::of_route(flow, inward, origin(hook));
-    let Some(line) = lines::route(&key, now.epoch) else {
+    let Some(path) = lines::path(&key, now.epoch) else {
         return false;
     };
-    if !line.is_checked(&now) || length > line.mtu {
+    if !path.is_checked(&now) || length > path.mtu {
         return false;
     }
-    next.interface = line.egress;
-    next.gateway = line.address;
-    next.destination = line.destination;
-    next.source = line.source;
-    next.mtu = line.mtu;
+    next.interface = path.egress;
+    next.gateway = path.address;
+    next.destination = path.destination;
+    next.source = path.source;
+    next.mtu = path.mtu;
     true
 }
 
-/// Remembers the next hop of packets that become `flow`.
+/// Remembers the next hop of packets that become `flow`, and were sent to `own`.
 #[inline(never)]
-pub fn remember_next_hop<H: Hook>(hook: &H, flow: &Flow, inward: bool, next: &NextHop) {
+pub fn remember_next_hop<H: Hook>(hook: &H, own: Mac, flow: &Flow, inward: bool, next: &NextHop) {
     let (now, origin) = (settings::moment(), origin(hook));
     if !next.is_resolved() || !origin.is_some() {
         return;
     }
     let key = LineKey::of_route(flow, inward, origin);
-    if let Some(line) = lines::room_for_route(&key, &now) {
-        line.key = key;
-        line.address = next.gateway;
-        lead(line, next, now);
+    if let Some(path) = lines::room_for_path(&key, &now) {
+        path.key = key;
+        path.address = next.gateway;
+        lead(path, own, next, &now);
     }
 }

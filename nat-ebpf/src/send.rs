@@ -39,7 +39,7 @@ pub fn send<H: Hook, const STAGE: u32>(
             other => Err(other),
         };
     } else if matches!(next.verdict, Verdict::Forward) {
-        flow_cache::remember_next_hop(hook, &plan.to, plan.inward, next);
+        flow_cache::remember_next_hop(hook, interface.mac, &plan.to, plan.inward, next);
     } else {
         return Ok(());
     }
@@ -71,7 +71,7 @@ fn reopen(interface: &Interface, packet: &Ipv4Packet, plan: &Plan, now: Tick) {
         reopen_if_closing(&raw const key, now);
     }
     if !plan.reverse.is_none() {
-        let key = SessionKey::forward(&plan.to.reversed(), plan.reverse.owner);
+        let key = SessionKey::forward(&plan.to.reversed(), plan.reverse.owner());
         reopen_if_closing(&raw const key, now);
     }
 }

@@ -10,7 +10,7 @@ use aya::{
 };
 use aya_obj::{EbpfSectionKind, Object};
 use nat_common::{
-    flow_cache::ROUTES,
+    flow_cache::PATHS,
     map_types::{CLAIM_STAGE, CUT_STAGE, ERROR_STAGE, FRAGMENT_STAGE, WHOLE_STAGE, names},
     session_table::{SLOTS, buckets_for},
 };
@@ -59,7 +59,8 @@ pub struct LoadOptions {
 /// client of its own, and on the outside the leave of its remote address too.
 fn capacity(name: &str, max_sessions: u32) -> Option<u32> {
     match name {
-        names::FLOW_CACHE => Some((ROUTES + flow_cache_lines(max_sessions)).saturating_mul(cpus())),
+        names::FLOW_CACHE => Some(flow_cache_lines(max_sessions).saturating_mul(cpus())),
+        names::PATH_CACHE => Some(PATHS.saturating_mul(cpus())),
         names::SESSIONS => Some(buckets(max_sessions) * SLOTS),
         // And the seed.
         names::SESSION_INDEX => Some(buckets(max_sessions) + 1),
@@ -74,11 +75,11 @@ fn buckets(max_sessions: u32) -> u32 {
     buckets_for(2 * u64::from(max_sessions)) as u32
 }
 
-/// Lines of the flow cache for each CPU, besides those of next hops: two for each session, for its two
-/// directions, as long as they are found sooner than the session itself.
+/// Lines of the flow cache for each CPU: two for each session, for its two directions, as long as they are
+/// found sooner than the session itself.
 fn flow_cache_lines(max_sessions: u32) -> u32 {
     const FEWEST: u32 = 1 << 4;
-    const MOST: u32 = 1 << 16;
+    const MOST: u32 = 1 << 18;
     // A power of two.
     1 << max_sessions.saturating_mul(2).clamp(FEWEST, MOST).ilog2()
 }
@@ -138,6 +139,7 @@ pub fn declared_maps(max_sessions: u32) -> Result<BTreeMap<String, MapShape>> {
 /// kernel refuses.
 pub fn load(pins: &Pins, max_sessions: u32, options: LoadOptions) -> Result<Ebpf> {
     check_pinned(pins, max_sessions)?;
+    session_table::remove_half_a_table(pins)?;
     let mut loader = EbpfLoader::new();
     loader.default_map_pin_directory(pins.maps());
     for &name in names::ALL {
@@ -257,7 +259,8 @@ fn check_pinned(pins: &Pins, max_sessions: u32) -> Result<()> {
         let info = MapInfo::from_pin(&path).map_err(Error::map(&name))?;
         check_shape(&name, &info)?;
         // Of another size it would do as well, but nothing is lost with it.
-        if info.max_entries() != shape.max_entries && name == names::FLOW_CACHE {
+        let is_cache = name == names::FLOW_CACHE || name == names::PATH_CACHE;
+        if info.max_entries() != shape.max_entries && is_cache {
             let failed = Error::io(format!("removing {}", path.display()));
             std::fs::remove_file(&path).map_err(failed)?;
         } else if info.max_entries() != shape.max_entries {

@@ -107,6 +107,22 @@ fn map<T>(map: &MapData, name: &'static str, entries: u32) -> Result<MmapRaw> {
         .map_err(Error::io(format!("mapping {name}")))
 }
 
+/// Removes what is left of a table whose other map is gone, as it may be when `nat down` was killed: either
+/// without the other is worth nothing, and would be taken for a table that is in use.
+///
+/// # Errors
+///
+/// When it can't be removed.
+pub fn remove_half_a_table(pins: &Pins) -> Result<()> {
+    let [lines, index] = [names::SESSIONS, names::SESSION_INDEX].map(|name| pins.map(name));
+    if lines.exists() != index.exists() {
+        let left = if lines.exists() { lines } else { index };
+        let failed = Error::io(format!("removing {}", left.display()));
+        std::fs::remove_file(&left).map_err(failed)?;
+    }
+    Ok(())
+}
+
 /// Sets the seed of a table that is new, which the programs were told when they were loaded.
 ///
 /// # Errors

@@ -65,6 +65,8 @@ pub mod names {
     pub const COUNTERS: &str = "COUNTERS";
     /// [`crate::flow_cache::Line`]s, those of one CPU after those of the other.
     pub const FLOW_CACHE: &str = "FLOW_CACHE";
+    /// [`crate::flow_cache::Path`]s, in the same way.
+    pub const PATH_CACHE: &str = "PATH_CACHE";
     /// The programs of the XDP hook by stage.
     pub const XDP_STAGES: &str = "XDP_STAGES";
     /// The programs of the TC hook by stage.
@@ -85,6 +87,7 @@ pub mod names {
         GATEWAYS,
         INTERFACES,
         NAMES,
+        PATH_CACHE,
         PUBLIC_ADDRESSES,
         ROUTES,
         SESSION_INDEX,
@@ -117,7 +120,11 @@ pub const EXPIRE_KEYS_OFFSET: usize = 16;
 #[cfg(feature = "user")]
 mod pod {
     use super::*;
-    use crate::{address::Address, flow_cache::Line, session_table::Half};
+    use crate::{
+        address::Address,
+        flow_cache::{Line, Path},
+        session_table::Half,
+    };
 
     macro_rules! plain_data {
         ($($type:ty),*) => {
@@ -147,6 +154,7 @@ mod pod {
         Exemptions,
         Settings,
         Line,
+        Path,
         NameKey,
         Name,
         Address

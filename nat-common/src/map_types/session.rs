@@ -128,14 +128,29 @@ pub struct Session {
 }
 const _: () = assert!(size_of::<Session>() == 48);
 
-/// Where and under which policy a half's packets last went the whole way through the stages.
-#[repr(C)]
+/// Where and under which policy a half's packets last went the whole way through the stages, in one word:
+/// the generation of the policy, the origin, and the last bits of when the session was made, so that it is
+/// not taken for another one's that had the same memory.
+#[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Passed {
+pub struct Passed(u64);
+
+impl Passed {
+    /// Of a session that was made then, in ticks of which the last bits count.
+    #[inline(always)]
+    pub const fn new(epoch: u32, origin: Origin, made: u16) -> Self {
+        Self((epoch as u64) << 32 | (origin.raw() as u64) << 8 | (made & 0xff) as u64)
+    }
+
     /// Generation of the policy.
-    pub epoch: u32,
-    /// Where they came in; all-zero is nowhere.
-    pub origin: Origin,
+    pub const fn epoch(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// Where they came in.
+    pub const fn origin(self) -> Origin {
+        Origin::from_raw((self.0 >> 8) as u32 & 0x00ff_ffff)
+    }
 }
 
 impl Session {
@@ -161,10 +176,7 @@ impl Session {
             reserved: 0,
             packets: 0,
             bytes: 0,
-            passed: Passed {
-                epoch: 0,
-                origin: Origin::NOWHERE,
-            },
+            passed: Passed(0),
         }
     }
 
@@ -186,16 +198,18 @@ impl Session {
         }
     }
 
-    /// Where its packets last went the whole way.
+    /// Where its packets last went the whole way, read in this moment.
     #[inline(always)]
-    pub const fn passed(&self) -> Passed {
-        self.passed
+    pub fn passed(&self) -> Passed {
+        // SAFETY: a field of its own.
+        unsafe { (&raw const self.passed).read_volatile() }
     }
 
     /// A packet of it has gone the whole way.
     #[inline(always)]
-    pub const fn pass(&mut self, passed: Passed) {
-        self.passed = passed;
+    pub fn pass(&mut self, passed: Passed) {
+        // SAFETY: a field of its own; one store, which nobody sees half of.
+        unsafe { (&raw mut self.passed).write_volatile(passed) };
     }
 
     /// This half, of a session that holds these shared entries.
@@ -230,6 +244,30 @@ impl Session {
     #[inline(always)]
     pub const fn owner(&self) -> u16 {
         self.owner
+    }
+
+    /// Address and port, read in this moment and not in another one that suits the compiler: marks
+    /// read before and after tell whose they are.
+    ///
+    /// # Safety
+    ///
+    /// `half` is valid and aligned; others may write it.
+    #[inline(always)]
+    pub unsafe fn mapped(half: *const Self) -> (Address, Port) {
+        // SAFETY: the caller's.
+        unsafe {
+            (
+                (&raw const (*half).mapped_address).read_volatile(),
+                (&raw const (*half).mapped_port).read_volatile(),
+            )
+        }
+    }
+
+    /// As [`Session::last_seen`], read in this moment.
+    #[inline(always)]
+    pub fn last_seen_now(&self) -> Tick {
+        // SAFETY: a field of its own.
+        unsafe { (&raw const self.last_seen).read_volatile() }
     }
 
     /// When it was made.

@@ -13,7 +13,7 @@ use aya::{
 };
 use nat_common::{
     drop_reason::DropReason,
-    flow_cache::Line,
+    flow_cache::{Line, Path},
     map_types::{Counter, Gateway, Name, ScopedAddress, Settings, Subnet, names},
 };
 use serde::Serialize;
@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 
 use self::values::{
     address, binding, binding_key, bound_key, client, client_key, elastic, exemptions,
-    exemptions_scope, gateway, interface, line, name_key, private_address, public_address, route,
-    session, session_key, settings,
+    exemptions_scope, gateway, interface, line, name_key, path, private_address, public_address,
+    route, session, session_key, settings,
 };
 use crate::{
     bpf_batch,
@@ -122,7 +122,8 @@ pub fn dump(pins: &Pins, name: &str) -> Result<Vec<Value>> {
         names::GATEWAYS => array(pins, name, |each: &Gateway| {
             (each.address_count > 0).then(|| gateway(each))
         }),
-        names::FLOW_CACHE => lines(pins, name),
+        names::FLOW_CACHE => large_array(pins, name, |each: &Line| line(each)),
+        names::PATH_CACHE => large_array(pins, name, |each: &Path| path(each)),
         names::SETTINGS => array(pins, name, |each: &Settings| Some(settings(each))),
         names::DROPS => counts(
             pins,
@@ -194,11 +195,15 @@ fn array<V: Pod>(
 }
 
 /// As [`array`], of a large one.
-fn lines(pins: &Pins, name: &str) -> Result<Vec<Value>> {
+fn large_array<V: Pod + Default + PartialEq>(
+    pins: &Pins,
+    name: &str,
+    value_of: impl Fn(&V) -> Value,
+) -> Result<Vec<Value>> {
     let mut entries = Vec::new();
-    bpf_batch::for_each::<u32, Line>(&pins.open(name)?, |number, each| {
-        if *each != Line::default() {
-            entries.push(entry(json!(number), line(each)));
+    bpf_batch::for_each::<u32, V>(&pins.open(name)?, |number, each| {
+        if *each != V::default() {
+            entries.push(entry(json!(number), value_of(each)));
         }
     })
     .map_err(Error::io(format!("reading the map {name}")))?;

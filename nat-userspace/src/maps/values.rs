@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use nat_common::{
     address::Address,
     flow::protocol,
-    flow_cache::Line,
+    flow_cache::{Line, Path},
     lifecycle::State,
     map_types::{
         ALL_GATEWAYS, Binding, Client, ClientKey, Elastic, Exemptions, Gateway, Holds, Interface,
@@ -52,8 +52,8 @@ pub fn session(session: &Session) -> Value {
         "last_seen_tick": session.last_seen(),
         "tcp_seen": format!("{:#04x}", session.tcp_seen().bits()),
         "holds": holds,
-        "passed_epoch": session.passed().epoch,
-        "passed_interface": session.passed().origin.interface(),
+        "passed_epoch": session.passed().epoch(),
+        "passed_interface": session.passed().origin().interface(),
         "packets": session.packets(),
         "bytes": session.bytes(),
     })
@@ -300,10 +300,23 @@ pub fn line(line: &Line) -> Value {
         "inward": line.is_inward(),
         "translated": Ipv4Addr::from(line.address),
         "translated_port": line.port.get(),
-        "egress": line.egress,
-        "window": line.window,
-        "epoch": line.epoch,
+        "generation": line.generation,
         "packets": line.packets,
         "bytes": line.bytes,
+    })
+}
+
+pub fn path(path: &Path) -> Value {
+    let flow = path.key.flow();
+    json!({
+        "interface": path.key.interface(),
+        "source": Ipv4Addr::from(flow.source),
+        "destination": Ipv4Addr::from(flow.destination),
+        "inward": path.is_inward,
+        "address": Ipv4Addr::from(path.address),
+        "egress": path.egress,
+        "mtu": path.mtu,
+        "window": path.window,
+        "epoch": path.epoch,
     })
 }
