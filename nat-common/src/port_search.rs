@@ -409,7 +409,7 @@ impl Search {
     }
 
     /// Claims the port in `public`, if it is free.
-    #[inline(never)]
+    #[inline(always)]
     fn claim_port<T: Tables>(&mut self, tables: &T) -> Outcome {
         let Some(gateway) = tables.gateway(u32::from(self.claim.gateway)) else {
             return Outcome::TableFull;

@@ -131,6 +131,14 @@ pub trait Memory: Atomics {
     {
         enter_further(self, key, session)
     }
+
+    /// As [`give_up`].
+    fn give_up(&self, key: &SessionKey)
+    where
+        Self: Sized,
+    {
+        give_up(self, key);
+    }
 }
 
 /// Buckets for a table that is to take so many halves: a quarter of the lines stays free, so that most keys
@@ -370,6 +378,7 @@ pub fn insert<M: Memory>(memory: &M, key: &SessionKey, session: &Session) -> Res
     } else if memory.enter_further(key, session) {
         Ok(())
     } else {
+        memory.give_up(key);
         Err(Refused::Full)
     };
     if let Some(home) = memory.word(place(memory, key).bucket) {
@@ -401,7 +410,8 @@ pub fn enter_home<M: Memory>(memory: &M, key: &SessionKey, session: &Session) ->
     entered
 }
 
-/// Adds a half that is nowhere, whose bucket is locked; false when all that it may be in are full.
+/// Adds a half that is nowhere, whose bucket is locked, and passes over those that are full; false when all
+/// that it may be in are.
 #[inline(always)]
 pub fn enter_further<M: Memory>(memory: &M, key: &SessionKey, session: &Session) -> bool {
     let place = place(memory, key);
@@ -414,15 +424,27 @@ pub fn enter_further<M: Memory>(memory: &M, key: &SessionKey, session: &Session)
             pass(memory, word);
         }
         bucket = place.next(memory, bucket);
+        if bucket == place.bucket {
+            break;
+        }
     }
+    false
+}
+
+/// Takes back what [`enter_further`] passed over in vain.
+#[inline(always)]
+pub fn give_up<M: Memory>(memory: &M, key: &SessionKey) {
+    let place = place(memory, key);
     let mut bucket = place.bucket;
     for _ in 0..MOST_BUCKETS {
         if let Some(word) = memory.word(bucket) {
             unpass(memory, word);
         }
         bucket = place.next(memory, bucket);
+        if bucket == place.bucket {
+            break;
+        }
     }
-    false
 }
 
 /// Writes a half into a free line of a bucket; false when there is none.
@@ -458,10 +480,15 @@ fn write<M: Memory>(
 #[inline(always)]
 pub fn remove<M: Memory>(memory: &M, key: &SessionKey) -> bool {
     let line = memory.find_line(key);
-    if line != 0 {
-        leave(memory, place(memory, key), line - 1);
+    let Some(half) = half(memory, line) else {
+        return false;
+    };
+    // SAFETY: lines stay valid. A key that was read in two parts, of two keys, is not that of the mark.
+    if !Mark(unsafe { memory.load(&raw const (*half).mark) }).is_of(key) {
+        return false;
     }
-    line != 0
+    leave(memory, place(memory, key), line - 1);
+    true
 }
 
 #[inline(always)]

@@ -444,7 +444,7 @@ pub fn withdraw<T: Tables>(tables: &T, side: Side, key: &SessionKey) {
 
 /// Ends the session of this forward key in one step if it has been overdue for longer than
 /// [`GRACE`]; true when it is gone.
-#[inline(never)]
+#[inline(always)]
 pub fn end_if_expired<T: Tables>(tables: &T, key: &SessionKey, now: Tick) -> bool {
     let Some(pair) = Pair::of(tables, key) else {
         return false;

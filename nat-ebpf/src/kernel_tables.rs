@@ -274,6 +274,11 @@ impl Memory for KernelTables {
     fn enter_further(&self, key: &SessionKey, half: &Session) -> bool {
         enter_further(key, half) != 0
     }
+
+    #[inline(always)]
+    fn give_up(&self, key: &SessionKey) {
+        give_up(key);
+    }
 }
 
 /// Answers of [`enter_home`].
@@ -313,6 +318,18 @@ pub extern "C" fn enter_further(key: *const SessionKey, half: *const Session) ->
     }
     // SAFETY: checked, and the verifier knows their sizes.
     unsafe { u32::from(session_table::enter_further(&KernelTables, &*key, &*half)) }
+}
+
+/// As [`session_table::give_up`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn give_up(key: *const SessionKey) -> u32 {
+    if key.is_null() {
+        return 0;
+    }
+    // SAFETY: checked, and the verifier knows its size.
+    session_table::give_up(&KernelTables, unsafe { &*key });
+    1
 }
 
 /// As [`session_table::prepare`].

@@ -19,8 +19,6 @@ struct Ticket {
     /// [`NOTHING`], [`WANTED`], [`MADE`], or [`REFUSED`] and a drop reason.
     outcome: u32,
     round: u32,
-    /// Room was made in a full table.
-    made_room: u32,
 }
 
 const NOTHING: u32 = 0;
@@ -48,7 +46,6 @@ pub fn redeem(wanted: &Claim) -> Option<DropReason> {
     ticket.claim = *wanted;
     ticket.outcome = WANTED;
     ticket.round = 0;
-    ticket.made_room = 0;
     None
 }
 
@@ -65,20 +62,20 @@ fn reason(outcome: u32) -> DropReason {
     }
 }
 
-/// Does what the ticket asks for.
+/// Does what the ticket asks for; in a full table once more after having made room.
 #[inline(always)]
 pub fn serve(context: *mut c_void) {
-    // A plain loop would have the verifier walk every round.
-    // SAFETY: the callback has the signature the helper calls it with.
-    unsafe {
-        let step: extern "C" fn(u32, *mut c_void) -> i64 = serve_round;
-        bpf_loop(ROUNDS + 1, step as *mut c_void, null_mut(), 0);
-    }
+    serve_rounds();
     let Some(ticket) = TICKET.get_ptr_mut(0) else {
         return;
     };
     // SAFETY: this CPU's own slot.
     let ticket = unsafe { &mut *ticket };
+    if ticket.outcome == REFUSED + DropReason::TableFull as u32 && room::make_room(ticket.claim.now)
+    {
+        ticket.outcome = WANTED;
+        serve_rounds();
+    }
     if ticket.outcome >= REFUSED {
         events::claim_failed(context, &ticket.claim, reason(ticket.outcome));
     } else if ticket.outcome == WANTED {
@@ -86,7 +83,17 @@ pub fn serve(context: *mut c_void) {
     }
 }
 
-/// One round of the claim; in a full table once more after having made room.
+#[inline(always)]
+fn serve_rounds() {
+    // A plain loop would have the verifier walk every round.
+    // SAFETY: the callback has the signature the helper calls it with.
+    unsafe {
+        let step: extern "C" fn(u32, *mut c_void) -> i64 = serve_round;
+        bpf_loop(ROUNDS, step as *mut c_void, null_mut(), 0);
+    }
+}
+
+/// One round of the claim.
 #[inline(never)]
 extern "C" fn serve_round(_index: u32, _nothing: *mut c_void) -> i64 {
     const GO_ON: i64 = 0;
@@ -103,12 +110,6 @@ extern "C" fn serve_round(_index: u32, _nothing: *mut c_void) -> i64 {
         Ok(true) => MADE,
         Ok(false) => {
             ticket.round += 1;
-            return GO_ON;
-        }
-        Err(DropReason::TableFull)
-            if ticket.made_room == 0 && room::make_room(ticket.claim.now) =>
-        {
-            ticket.made_room = 1;
             return GO_ON;
         }
         Err(reason) => REFUSED + reason as u32,

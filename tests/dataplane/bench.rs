@@ -366,8 +366,8 @@ impl Bench {
             self.clear::<[u8; 16], [u8; 64]>("TAKEN_PORTS", |_| true);
             reconcile::next_epoch(self.controller.programs())?;
             self.clear::<[u8; 16], [u8; 24]>("FRAGMENTS", |_| true);
-            let mut ticket = self.map::<PerCpuArray<_, [u8; 40]>>("TICKET");
-            let empty = vec![[0; 40]; nr_cpus().map_err(|(_, error)| error)?];
+            let mut ticket = self.map::<PerCpuArray<_, [u8; 36]>>("TICKET");
+            let empty = vec![[0; 36]; nr_cpus().map_err(|(_, error)| error)?];
             ticket.set(0, PerCpuValues::try_from(empty)?, 0)?;
             let mut held = self.map::<Array<_, [u8; size_of::<HeldFrame>()]>>("HELD");
             for index in 0..held.len() {

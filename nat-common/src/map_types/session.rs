@@ -394,6 +394,7 @@ impl Mark {
     }
 
     /// It is that of a half with this key, in whatever state.
+    #[inline(always)]
     pub const fn is_of(self, key: &SessionKey) -> bool {
         self.key_and_state() >> 2 == key.tag() && self.key_and_state() & 3 != 0
     }
