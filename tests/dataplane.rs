@@ -70,6 +70,10 @@ macro_rules! on_both_hooks {
 on_both_hooks! {
     random_traffic_equals_the_model => super::random::compare;
     counts_are_exact_whoever_counts => super::flow_cache::counts_are_exact_whoever_counts;
+    a_line_is_void_when_the_number_of_its_generation_comes_back =>
+        super::flow_cache::a_line_is_void_when_the_number_of_its_generation_comes_back;
+    an_answer_that_comes_from_inside_is_none =>
+        super::flow_cache::an_answer_that_comes_from_inside_is_none;
     a_line_looks_at_its_session => super::flow_cache::a_line_looks_at_its_session;
     a_syn_reopens_a_session_that_a_sweep_has_marked => super::reopening_a_marked_session;
     an_answer_that_comes_too_late_for_more_leaves_no_line =>

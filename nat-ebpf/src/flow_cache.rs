@@ -5,7 +5,7 @@
 
 use nat_common::{
     flow::Flow,
-    flow_cache::{Age, Direction, Line, LineKey, Moment, Origin, Path, has_lines, is_plain},
+    flow_cache::{Direction, Line, LineKey, Moment, Origin, Path, has_lines, is_plain},
     map_types::{Interface, SessionKey, Settings},
     parse::{self, Frame, Ipv4Packet},
     sessions::{self, Found},
@@ -17,7 +17,7 @@ use crate::{
     forward::{Hook, NextHop},
     kernel_tables::KernelTables,
     leave::is_from_inside,
-    lines,
+    lines::{self, Lines},
     plan::Plan,
     policy_maps, settings,
 };
@@ -43,11 +43,10 @@ pub fn send<H: Hook>(hook: &mut H) -> u32 {
     let Some(packet) = parse::plain(hook) else {
         return 0;
     };
-    let (now, origin) = (settings::moment(), origin(hook));
-    if !is_plain(&packet) || !origin.is_some() {
+    if !is_plain(&packet) || !origin(hook).is_some() {
         return 0;
     }
-    let Some(outgoing) = find(hook, to, &packet, &now, origin) else {
+    let Some(outgoing) = find(hook, to, &packet) else {
         return 0;
     };
     let ethernet = EthernetHeader::new(
@@ -64,25 +63,21 @@ pub fn send<H: Hook>(hook: &mut H) -> u32 {
 }
 
 #[inline(always)]
-fn find<H: Hook>(
-    hook: &H,
-    to: Mac,
-    packet: &Ipv4Packet,
-    now: &Moment,
-    origin: Origin,
-) -> Option<Outgoing> {
-    if policy_maps::has_setting(Settings::ONE_TO_ONE)
+fn find<H: Hook>(hook: &H, to: Mac, packet: &Ipv4Packet) -> Option<Outgoing> {
+    let (settings, origin) = (policy_maps::settings()?, origin(hook));
+    let now = &Moment::at(settings::now(), settings);
+    if settings.is(Settings::ONE_TO_ONE)
         && let Some(pair) = lines::path(&LineKey::of_pair(&packet.flow, origin), now.epoch)
     {
         return by_pair(hook, to, packet, now, pair);
     }
-    let age = lines::age(now)?;
-    if !lines::are_overrun(age)
-        && let Some(line) = lines::find(&LineKey::of_flow(&packet.flow, origin), age)
+    let mut lines = Lines::at(now)?;
+    if !lines.are_overrun()
+        && let Some(line) = lines.find(&LineKey::of_flow(&packet.flow, origin))
     {
-        return by_line(hook, to, packet, now, age, line);
+        return by_line(hook, to, packet, now, &mut lines, line);
     }
-    by_session(hook, to, packet, now, age)
+    by_session(hook, to, packet, now, &mut lines)
 }
 
 /// The path of packets that become `to`, if somebody asked the host for it in this half second, and this
@@ -128,19 +123,26 @@ fn by_line<H: Hook>(
     sent_to: Mac,
     packet: &Ipv4Packet,
     now: &Moment,
-    age: Age,
+    lines: &mut Lines,
     line: &mut Line,
 ) -> Option<Outgoing> {
     let to = line.translate(&packet.flow);
     let path = path(hook, sent_to, packet, now, &to, line.is_inward())?;
     // Last: a packet that goes nowhere keeps no session alive.
-    if !line.counts_more() || (line.is_late(age) && !confirm(line, now, age)) {
+    if !line.counts_more() {
         return None;
+    }
+    if line.is_late(lines.age()) {
+        if !confirm(line, now) {
+            return None;
+        }
+        line.look(lines.age());
+        lines.busy();
     }
     let segments = hook.segments();
     line.packets += segments as u16;
     line.bytes += hook.bytes(packet) as u32;
-    lines::count(segments);
+    lines.count(segments);
     Some(Outgoing { to, path })
 }
 
@@ -151,7 +153,7 @@ fn by_session<H: Hook>(
     sent_to: Mac,
     packet: &Ipv4Packet,
     now: &Moment,
-    age: Age,
+    lines: &mut Lines,
 ) -> Option<Outgoing> {
     let (flow, origin) = (&packet.flow, origin(hook));
     let interface = policy_maps::interface(hook.ingress())?;
@@ -170,17 +172,15 @@ fn by_session<H: Hook>(
     let path = path(hook, sent_to, packet, now, &to, !is_outward)?;
     let segments = hook.segments();
     found.carry(now.now, segments, hook.bytes(packet), packet.flags);
-    lines::count(segments);
-    if !lines::are_overrun(age) {
-        write(&LineKey::of_flow(flow, origin), &found, !is_outward, age);
-    }
+    lines.count(segments);
+    write(lines, &LineKey::of_flow(flow, origin), &found, !is_outward);
     Some(Outgoing { to, path })
 }
 
 /// Looks at the session of a line, and gives it the line's counts; false when its packets no longer go
 /// that way. Under the same policy, the session is all that may have changed.
 #[inline(never)]
-fn confirm(line: &mut Line, now: &Moment, age: Age) -> bool {
+fn confirm(line: &mut Line, now: &Moment) -> bool {
     let mut found = Found::NONE;
     let Some((side, key)) = lines::session_key(line) else {
         return false;
@@ -196,8 +196,6 @@ fn confirm(line: &mut Line, now: &Moment, age: Age) -> bool {
     }
     let (packets, bytes) = line.take_counts();
     found.carry(now.now, packets, bytes, TcpFlags::NONE);
-    line.look(age);
-    lines::busy(age);
     true
 }
 
@@ -234,10 +232,10 @@ pub fn take<H: Hook>(hook: &H, packet: &Ipv4Packet) -> Pending {
 /// As [`take`]; packets and bytes in one word.
 #[inline(never)]
 fn settle(key: &LineKey, ends: u32) -> u64 {
-    let Some(age) = lines::age(&settings::moment()) else {
+    let Some(lines) = Lines::at(&settings::moment()) else {
         return 0;
     };
-    let Some(line) = lines::find(key, age) else {
+    let Some(line) = lines.find(key) else {
         return 0;
     };
     let (packets, bytes) = line.take_counts();
@@ -290,21 +288,27 @@ pub fn remember<H: Hook>(
     if half.has_carried_one() {
         return;
     }
-    if let Some(age) = lines::age(&now)
-        && !lines::are_overrun(age)
-    {
-        write(&LineKey::of_flow(flow, origin), half, plan.inward, age);
+    if let Some(mut lines) = Lines::at(&now) {
+        write(
+            &mut lines,
+            &LineKey::of_flow(flow, origin),
+            half,
+            plan.inward,
+        );
     }
 }
 
 /// Writes what becomes of the packets of a half into a line, if there is one for them.
 #[inline(always)]
-fn write(key: &LineKey, half: &Found, inward: bool, age: Age) {
-    let Some(line) = lines::room(key, age) else {
+fn write(lines: &mut Lines, key: &LineKey, half: &Found, inward: bool) {
+    if lines.are_overrun() {
+        return;
+    }
+    let Some(line) = lines.room(key) else {
         return;
     };
     line.key = *key;
-    line.generation = age.generation;
+    line.generation = lines.age().generation;
     line.address = half.address;
     line.port = half.port;
     line.turn(if !inward {
@@ -314,8 +318,8 @@ fn write(key: &LineKey, half: &Found, inward: bool, age: Age) {
     } else {
         Direction::InwardOnly
     });
-    line.look(age);
-    lines::busy(age);
+    line.look(lines.age());
+    lines.busy();
 }
 
 #[inline(always)]

@@ -72,47 +72,11 @@ fn all_lines() -> u32 {
     unsafe { (&raw const FLOW_CACHE_LINES).read_volatile() }
 }
 
-#[inline(always)]
-fn usage() -> Option<&'static mut Use> {
-    // SAFETY: this CPU's own, and programs on one CPU do not interrupt each other.
-    FLOW_CACHE_USE
-        .get_ptr_mut(0)
-        .map(|usage| unsafe { &mut *usage })
-}
-
-#[inline(always)]
-fn cpu() -> u32 {
-    // SAFETY: takes nothing, answers a number.
-    unsafe { bpf_get_smp_processor_id() }
-}
-
-#[inline(always)]
-fn in_use(usage: &Use) -> u32 {
-    if usage.lines != 0 {
-        usage.lines
-    } else if FEWEST < all_lines() {
-        FEWEST
-    } else {
-        all_lines()
-    }
-}
-
-/// What lines have to be of to count on this CPU.
-#[inline(always)]
-pub fn age(now: &Moment) -> Option<Age> {
-    let usage = usage()?;
-    if usage.era != Era::at(now) || usage.generation == 0 {
-        usage.era = Era::at(now);
-        usage.generation = (usage.generation + 1) & u32::from(u16::MAX);
-        if usage.generation == 0 {
-            void_all();
-            usage.generation = 1;
-        }
-    }
-    Some(Age {
-        generation: usage.generation as u16,
-        window: now.window,
-    })
+/// What a program has of the flow cache: this CPU's own part.
+pub struct Lines {
+    usage: &'static mut Use,
+    cpu: u32,
+    age: Age,
 }
 
 /// The numbers of generations begin again: no line may be taken for one of a new generation.
@@ -133,11 +97,10 @@ extern "C" fn void(index: u32, _nothing: *mut c_void) -> i64 {
     0
 }
 
-/// The first line that a key may be in on this CPU.
 #[inline(always)]
-fn place(key: &LineKey) -> u32 {
-    let lines = usage().map_or(WAYS, |usage| in_use(usage));
-    cpu() * all_lines() + key.place(lines)
+fn cpu() -> u32 {
+    // SAFETY: takes nothing, answers a number.
+    unsafe { bpf_get_smp_processor_id() }
 }
 
 #[inline(always)]
@@ -149,94 +112,144 @@ fn line(index: u32) -> Option<&'static mut Line> {
         .map(|line| unsafe { &mut *line })
 }
 
-/// The line of a flow, unless it is void.
 #[inline(always)]
-pub fn find(key: &LineKey, age: Age) -> Option<&'static mut Line> {
-    let place = place(key);
-    let first = line(place)?;
-    if first.is_of(key, age) {
-        return Some(first);
-    }
-    let second = line(place + 1)?;
-    second.is_of(key, age).then_some(second)
+fn path_at(index: u32) -> Option<&'static mut Path> {
+    // SAFETY: as in `line`.
+    PATH_CACHE
+        .get_ptr_mut(index)
+        .map(|path| unsafe { &mut *path })
 }
 
-/// Counts packets that went on the short way.
-#[inline(always)]
-pub fn count(packets: u64) {
-    if let Some(usage) = usage() {
-        usage.packets += packets;
-    }
-}
-
-/// The line for a flow, to be written: its own, or one that nobody used in this window.
-#[inline(always)]
-pub fn room(key: &LineKey, age: Age) -> Option<&'static mut Line> {
-    let place = place(key);
-    let first = line(place)?;
-    let second = line(place + 1)?;
-    let line = if first.key == *key {
-        first
-    } else if second.key == *key {
-        second
-    } else if first.is_idle(age) {
-        first
-    } else if second.is_idle(age) {
-        second
-    } else {
-        crowded(age);
-        return None;
-    };
-    // Of the key itself, too: it is a void line then.
-    if line.packets != 0 {
-        give_back(line);
-    }
-    Some(line)
-}
-
-/// A line is written, or its session looked at.
-#[inline(always)]
-pub fn busy(age: Age) {
-    let Some(usage) = usage() else {
-        return;
-    };
-    if usage.window != age.window {
-        if usage.lines > FEWEST && usage.busy < usage.lines / TOO_FEW {
-            usage.lines /= 2;
+impl Lines {
+    /// At this moment.
+    #[inline(always)]
+    pub fn at(now: &Moment) -> Option<Self> {
+        // SAFETY: this CPU's own, and programs on one CPU do not interrupt each other.
+        let usage = unsafe { &mut *FLOW_CACHE_USE.get_ptr_mut(0)? };
+        if usage.era != Era::at(now) || usage.generation == 0 {
+            usage.era = Era::at(now);
+            usage.generation = (usage.generation + 1) & u32::from(u16::MAX);
+            if usage.generation == 0 {
+                void_all();
+                usage.generation = 1;
+            }
         }
-        usage.window = age.window;
-        usage.busy = 0;
+        let age = Age {
+            generation: usage.generation as u16,
+            window: now.window,
+        };
+        Some(Self {
+            usage,
+            cpu: cpu(),
+            age,
+        })
     }
-    usage.busy += 1;
-}
 
-/// Flows are too many in this window for looking at their lines to be worth it.
-#[inline(always)]
-pub fn are_overrun(age: Age) -> bool {
-    usage().is_some_and(|usage| usage.overrun == age.window.wrapping_add(1))
-}
-
-/// A flow has found no room.
-#[inline(always)]
-fn crowded(age: Age) {
-    let Some(usage) = usage() else {
-        return;
-    };
-    usage.crowded += 1;
-    if usage.crowded < CROWD {
-        return;
+    /// What lines have to be of to count.
+    #[inline(always)]
+    pub const fn age(&self) -> Age {
+        self.age
     }
-    let packets = usage.packets - usage.packets_before;
-    let lines = in_use(usage) * 2;
-    if lines <= all_lines() {
-        if packets < u64::from(CROWD) * TOO_MANY {
-            usage.lines = lines;
+
+    #[inline(always)]
+    fn in_use(&self) -> u32 {
+        if self.usage.lines != 0 {
+            self.usage.lines
+        } else if FEWEST < all_lines() {
+            FEWEST
+        } else {
+            all_lines()
         }
-    } else if packets < u64::from(CROWD) * FAR_TOO_MANY {
-        usage.overrun = age.window.wrapping_add(1);
     }
-    usage.crowded = 0;
-    usage.packets_before = usage.packets;
+
+    /// The first line that a key may be in.
+    #[inline(always)]
+    fn place(&self, key: &LineKey) -> u32 {
+        self.cpu * all_lines() + key.place(self.in_use())
+    }
+
+    /// The line of a flow, unless it is void.
+    #[inline(always)]
+    pub fn find(&self, key: &LineKey) -> Option<&'static mut Line> {
+        let place = self.place(key);
+        let first = line(place)?;
+        if first.is_of(key, self.age) {
+            return Some(first);
+        }
+        let second = line(place + 1)?;
+        second.is_of(key, self.age).then_some(second)
+    }
+
+    /// Counts packets that went on the short way.
+    #[inline(always)]
+    pub fn count(&mut self, packets: u64) {
+        self.usage.packets += packets;
+    }
+
+    /// The line for a flow, to be written: its own, or one that nobody used in this window.
+    #[inline(always)]
+    pub fn room(&mut self, key: &LineKey) -> Option<&'static mut Line> {
+        let place = self.place(key);
+        let first = line(place)?;
+        let second = line(place + 1)?;
+        let line = if first.key == *key {
+            first
+        } else if second.key == *key {
+            second
+        } else if first.is_idle(self.age) {
+            first
+        } else if second.is_idle(self.age) {
+            second
+        } else {
+            self.crowded();
+            return None;
+        };
+        // Of the key itself, too: it is a void line then.
+        if line.packets != 0 {
+            give_back(line);
+        }
+        Some(line)
+    }
+
+    /// A line is written, or its session looked at.
+    #[inline(always)]
+    pub fn busy(&mut self) {
+        let usage = &mut self.usage;
+        if usage.window != self.age.window {
+            if usage.lines > FEWEST && usage.busy < usage.lines / TOO_FEW {
+                usage.lines /= 2;
+            }
+            usage.window = self.age.window;
+            usage.busy = 0;
+        }
+        usage.busy += 1;
+    }
+
+    /// Flows are too many in this window for looking at their lines to be worth it.
+    #[inline(always)]
+    pub fn are_overrun(&self) -> bool {
+        self.usage.overrun == self.age.window.wrapping_add(1)
+    }
+
+    /// A flow has found no room.
+    #[inline(always)]
+    fn crowded(&mut self) {
+        self.usage.crowded += 1;
+        if self.usage.crowded < CROWD {
+            return;
+        }
+        let packets = self.usage.packets - self.usage.packets_before;
+        let lines = self.in_use() * 2;
+        if lines <= all_lines() {
+            if packets < u64::from(CROWD) * TOO_MANY {
+                self.usage.lines = lines;
+            }
+        } else if packets < u64::from(CROWD) * FAR_TOO_MANY {
+            self.usage.overrun = self.age.window.wrapping_add(1);
+        }
+        self.usage.crowded = 0;
+        self.usage.packets_before = self.usage.packets;
+    }
 }
 
 /// Adds what a line has counted to its session.
@@ -262,18 +275,10 @@ pub fn session_key(line: &Line) -> Option<(Side, SessionKey)> {
     Some((Side::Inside, SessionKey::forward(&flow, interface.vpc)))
 }
 
-#[inline(always)]
-fn path_at(place: u32) -> Option<&'static mut Path> {
-    // SAFETY: as in `line`.
-    PATH_CACHE
-        .get_ptr_mut(cpu() * PATHS + place)
-        .map(|path| unsafe { &mut *path })
-}
-
-/// A path, unless it is of an earlier policy.
+/// A path of this CPU, unless it is of an earlier policy.
 #[inline(always)]
 pub fn path(key: &LineKey, epoch: u32) -> Option<&'static mut Path> {
-    let place = key.place(PATHS);
+    let place = cpu() * PATHS + key.place(PATHS);
     let first = path_at(place)?;
     if first.is_of(key, epoch) {
         return Some(first);
@@ -285,7 +290,7 @@ pub fn path(key: &LineKey, epoch: u32) -> Option<&'static mut Path> {
 /// The place for a path, to be written: they all count for half a second only, so that any may go.
 #[inline(always)]
 pub fn room_for_path(key: &LineKey, now: &Moment) -> Option<&'static mut Path> {
-    let place = key.place(PATHS);
+    let place = cpu() * PATHS + key.place(PATHS);
     let first = path_at(place)?;
     if first.key == *key || !first.is_checked(now) {
         return Some(first);

@@ -528,7 +528,6 @@ impl Bench {
 
     /// Ends the session of a flow at once; false when there is none. In a thread of the programs'
     /// namespace.
-    #[allow(dead_code, reason = "for benches/claims.rs")]
     pub fn end_here(&mut self, flow: &Flow) -> bool {
         expiry::end(self.controller.programs(), &[forward_key(flow)]).unwrap() == 1
     }
@@ -620,6 +619,22 @@ impl Bench {
             *sum += half.packets();
         });
         (outward, inward)
+    }
+
+    /// As many changes of policy do.
+    #[allow(dead_code, reason = "for tests/dataplane.rs")]
+    pub fn set_generation_of_lines(&mut self, generation: u16) {
+        const USE: usize = 48;
+        const GENERATION: usize = 20;
+        let mut usage = self.map::<PerCpuArray<_, [u8; USE]>>("FLOW_CACHE_USE");
+        let before = usage.get(&0, 0).unwrap();
+        let values = before.iter().map(|usage| {
+            let mut usage = *usage;
+            usage[GENERATION..][..4].copy_from_slice(&u32::from(generation).to_ne_bytes());
+            usage
+        });
+        let values = PerCpuValues::try_from(values.collect::<Vec<_>>()).unwrap();
+        usage.set(0, values, 0).unwrap();
     }
 
     /// Makes the flow cache void, as a new policy does.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddrV4, time::Duration};
 
 use nat_tests::{
-    model::{Filtering, NatGateway, Side},
+    model::{Filtering, Flow, NatGateway, Side},
     packets::{PacketBuilder, addresses},
 };
 use nix::{
@@ -64,6 +64,67 @@ fn count(bench: &mut Bench) {
     assert_eq!((record.packets_out, record.packets_in), (8, 4));
     assert_eq!(record.bytes_out % record.packets_out, 0);
     assert_eq!(record.state, "two-way");
+}
+
+/// CPUs count the generations of their lines in 16 bits, and begin again: a line from the time before is
+/// void, though its number comes back, and its session may be over.
+pub fn a_line_is_void_when_the_number_of_its_generation_comes_back(hook: Hook) {
+    let mut bench = Bench::new(hook);
+    bench.inside(|bench| {
+        stay();
+        let inside = SocketAddrV4::new(addresses::PRIVATE_A, 40_001);
+        let outward = |port| {
+            let server = SocketAddrV4::new(addresses::SERVER, port);
+            PacketBuilder::udp(inside, server).build()
+        };
+        let sends = |bench: &mut Bench, port| {
+            assert!(
+                bench
+                    .run_here(PRIVATE, &outward(port))
+                    .forwarded()
+                    .is_some()
+            );
+        };
+        for _ in 0..3 {
+            sends(bench, 443);
+        }
+        let flow = Flow {
+            protocol: 17,
+            inside,
+            remote: SocketAddrV4::new(addresses::SERVER, 443),
+        };
+        assert!(bench.end_here(&flow));
+        bench.set_generation_of_lines(u16::MAX);
+        bench.void_lines();
+        // Generation 1 again, as at first.
+        sends(bench, 444);
+        sends(bench, 443);
+        assert_eq!(bench.sessions(), 2, "the packet made a session anew");
+    });
+}
+
+/// A half is passed for packets that come in where the last ones did, though others that come in here have
+/// just been sent to the same host.
+pub fn an_answer_that_comes_from_inside_is_none(hook: Hook) {
+    let gateway = NatGateway::new(vec![addresses::NAT_PUBLIC]);
+    let gateway = gateway.rfc(Filtering::EndpointIndependent);
+    let mut bench = Bench::with_gateway(hook, gateway);
+    bench.inside(|bench| {
+        stay();
+        let inside = SocketAddrV4::new(addresses::PRIVATE_A, 40_001);
+        let server = SocketAddrV4::new(addresses::SERVER, 443);
+        let outward = PacketBuilder::udp(inside, server).build();
+        let first = bench.run_here(PRIVATE, &outward);
+        let public = source(first.forwarded().unwrap());
+        let inward = PacketBuilder::udp(server, public).build();
+        for _ in 0..2 {
+            assert!(bench.run_here(Side::Uplink, &inward).forwarded().is_some());
+        }
+        let neighbour = SocketAddrV4::new(addresses::PRIVATE_B, 40_002);
+        let hairpin = PacketBuilder::udp(neighbour, public).build();
+        assert!(bench.run_here(PRIVATE, &hairpin).forwarded().is_some());
+        assert!(bench.run_here(PRIVATE, &inward).forwarded().is_none());
+    });
 }
 
 /// What a line has counted for a session that is over is not the next one's, whose peer has not

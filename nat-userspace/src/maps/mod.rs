@@ -96,9 +96,12 @@ pub fn dump(pins: &Pins, name: &str) -> Result<Vec<Value>> {
                 .for_each(|key, half| entries.push(entry(session_key(key), session(half))));
             Ok(entries)
         }
-        names::SESSION_INDEX => array(pins, name, |word: &u64| {
-            (*word != 0).then(|| json!(format!("{word:#018x}")))
-        }),
+        names::SESSION_INDEX => {
+            let mut words = large_array(pins, name, |word: &u64| json!(format!("{word:#018x}")))?;
+            // Behind the words of the buckets is the seed, which is nobody's business.
+            words.pop();
+            Ok(words)
+        }
         names::BINDINGS => hash(pins, name, binding_key, binding),
         names::BOUND => hash(pins, name, bound_key, binding),
         names::CLIENTS => hash(pins, name, client_key, client),
