@@ -9,8 +9,8 @@
 //! Whoever adds a key holds its bucket's lock, a bit in the same word, so that a key is there once. Only
 //! programs add keys, and nobody can kill a program that holds a lock. Whoever removes a key is the only one
 //! who may, as its mark says, and needs none; who only looks for one asks nobody. Of a line that is filled
-//! the key comes last, and of one that is emptied the mark goes first: who finds a key whose mark is right
-//! before and after finds what belongs to it.
+//! the mark comes last, and of one that is emptied it goes first: who finds a key whose mark is right before
+//! and after finds what belongs to it, and who finds a mark finds its key.
 
 use crate::{
     map_types::{Mark, Session, SessionKey},
@@ -465,13 +465,14 @@ fn write<M: Memory>(
     let Some(half) = memory.line(bucket * SLOTS + slot) else {
         return false;
     };
-    // SAFETY: taken by this caller, and without a key, so that nobody else touches it. The swap is a fence:
-    // the key comes behind all else.
+    // SAFETY: taken by this caller, and without a mark, so that nobody else touches it. The swap is a fence:
+    // the mark comes behind all else, the key too, so that whoever has the line of a session before this one
+    // of the same key can't end this one before it is there to be removed.
     unsafe {
         session.copy_without_mark(&raw mut (*half).session);
+        (&raw mut (*half).key).write_volatile(*key);
         let mark = &raw mut (*half).session.mark;
         memory.compare_and_swap(mark, memory.load(mark), session.mark);
-        (&raw mut (*half).key).write_volatile(*key);
     }
     true
 }

@@ -15,6 +15,8 @@ mod cpu;
 mod explore;
 #[path = "interleavings/races.rs"]
 mod races;
+#[path = "interleavings/session_table.rs"]
+mod session_table;
 #[path = "interleavings/setup.rs"]
 mod setup;
 #[path = "interleavings/tables.rs"]

@@ -1,6 +1,9 @@
 //! Runs a scenario under many schedules.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex},
+};
 
 use shuttle::{
     Config, FailurePersistence, Runner,
@@ -43,6 +46,17 @@ pub fn explore(name: &str, schedules: usize, setup: Setup, scenario: Scenario) {
         total.add(&world);
     };
     let title = format!("{name}, {:?}, protocol {}", setup.profile, setup.protocol);
+    repeat(&title, &setup, schedules, run);
+    println!("{:?}", sum.lock().expect("nobody panicked"));
+}
+
+/// Runs `run` under `schedules` schedules of each kind, or under the one that is to be replayed.
+pub fn repeat(
+    title: &str,
+    setup: &dyn Debug,
+    schedules: usize,
+    run: impl Fn() + Clone + Send + Sync + 'static,
+) {
     if let Ok(file) = std::env::var("NAT_INTERLEAVINGS_REPLAY") {
         if title == std::env::var("NAT_INTERLEAVINGS_TITLE").unwrap_or_default() {
             let scheduler = ReplayScheduler::new_from_file(file).expect("a schedule");
@@ -57,7 +71,6 @@ pub fn explore(name: &str, schedules: usize, setup: Setup, scenario: Scenario) {
     Runner::new(random, config()).run(run.clone());
     let rare = PctScheduler::new_from_seed(seed, DEPTH, schedules);
     Runner::new(rare, config()).run(run);
-    println!("{:?}", sum.lock().expect("nobody panicked"));
 }
 
 fn config() -> Config {
