@@ -19,7 +19,7 @@ use crate::{
 pub const WAYS: u32 = 2;
 
 /// Paths of each CPU.
-pub const PATHS: u32 = 1 << 15;
+pub const PATHS: u32 = 1 << 16;
 
 /// log2 of the ticks after which a next hop is looked at again.
 const CHECK_SHIFT: u32 = 2;
@@ -400,15 +400,10 @@ impl Path {
         self.key == *key && self.epoch == epoch
     }
 
-    /// Its next hop is that of another one.
+    /// Packets may take it now.
     #[inline(always)]
-    pub const fn follow(&mut self, other: &Self) {
-        self.egress = other.egress;
-        self.destination = other.destination;
-        self.source = other.source;
-        self.mtu = other.mtu;
-        self.window = other.window;
-        self.checked = other.checked;
+    pub const fn counts(&self, now: &Moment) -> bool {
+        self.is_checked(now) && self.epoch == now.epoch
     }
 
     /// What a packet of `flow` becomes, between two addresses.

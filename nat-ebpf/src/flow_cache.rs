@@ -92,10 +92,18 @@ fn path<H: Hook>(
     inward: bool,
 ) -> Option<&'static Path> {
     let path = lines::path(&LineKey::of_route(to, inward, origin(hook)), now.epoch)?;
-    (path.is_checked(now)
-        && hook.is_for_us(sent_to, path.own)
-        && hook.mtu_length(packet) <= path.mtu)
-        .then_some(path)
+    may_take(hook, sent_to, packet, now, path).then_some(path)
+}
+
+#[inline(always)]
+fn may_take<H: Hook>(
+    hook: &H,
+    sent_to: Mac,
+    packet: &Ipv4Packet,
+    now: &Moment,
+    path: &Path,
+) -> bool {
+    path.is_checked(now) && hook.is_for_us(sent_to, path.own) && hook.mtu_length(packet) <= path.mtu
 }
 
 /// Between two addresses no session is needed.
@@ -105,16 +113,12 @@ fn by_pair<H: Hook>(
     sent_to: Mac,
     packet: &Ipv4Packet,
     now: &Moment,
-    pair: &'static mut Path,
+    pair: &'static Path,
 ) -> Option<Outgoing> {
-    if !hook.is_for_us(sent_to, pair.own) {
-        return None;
-    }
-    let to = pair.translate(&packet.flow);
-    if !pair.is_checked(now) {
-        pair.follow(path(hook, sent_to, packet, now, &to, pair.is_inward)?);
-    }
-    (hook.mtu_length(packet) <= pair.mtu).then_some(Outgoing { to, path: pair })
+    may_take(hook, sent_to, packet, now, pair).then(|| Outgoing {
+        to: pair.translate(&packet.flow),
+        path: pair,
+    })
 }
 
 #[inline(always)]

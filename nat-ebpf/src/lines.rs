@@ -287,13 +287,20 @@ pub fn path(key: &LineKey, epoch: u32) -> Option<&'static mut Path> {
     second.is_of(key, epoch).then_some(second)
 }
 
-/// The place for a path, to be written: they all count for half a second only, so that any may go.
+/// The place for a path, to be written: its own, or one that does not count in this half second.
 #[inline(always)]
 pub fn room_for_path(key: &LineKey, now: &Moment) -> Option<&'static mut Path> {
     let place = cpu() * PATHS + key.place(PATHS);
     let first = path_at(place)?;
-    if first.key == *key || !first.is_checked(now) {
+    if first.key == *key {
         return Some(first);
     }
-    path_at(place + 1)
+    let second = path_at(place + 1)?;
+    if second.key == *key {
+        return Some(second);
+    }
+    if !first.counts(now) {
+        return Some(first);
+    }
+    (!second.counts(now)).then_some(second)
 }

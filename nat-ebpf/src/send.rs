@@ -31,17 +31,20 @@ pub fn send<H: Hook, const STAGE: u32>(
         return Err(DropReason::TtlExpired);
     }
     let length = hook.mtu_length(packet);
-    if flow_cache::next_hop(hook, &plan.to, plan.inward, length, next) {
+    // Between two addresses a pair says it: where senders have an address each, a path for each of them
+    // would only be in the way of others.
+    let is_shared = plan.has_session;
+    if is_shared && flow_cache::next_hop(hook, &plan.to, plan.inward, length, next) {
         next.verdict = Verdict::Forward;
     } else if let Err(reason) = forward::find_next_hop(hook, &plan.to, length, plan.side(), next) {
         return match reason {
             DropReason::TooBig => refuse::too_big(hook, plan, next),
             other => Err(other),
         };
-    } else if matches!(next.verdict, Verdict::Forward) {
-        flow_cache::remember_next_hop(hook, interface.mac, &plan.to, plan.inward, next);
-    } else {
+    } else if !matches!(next.verdict, Verdict::Forward) {
         return Ok(());
+    } else if is_shared {
+        flow_cache::remember_next_hop(hook, interface.mac, &plan.to, plan.inward, next);
     }
     let (now, flags) = (settings::now(), packet.flags);
     if flags.opens() {
