@@ -150,4 +150,5 @@ on_every_hook! {
     reload::rfc4787_req2_a_client_stays_on_its_public_ip_when_others_go,
     restart::mappings_and_forwards_outlive_their_controller,
     restart::a_new_controller_takes_up_new_forwards,
+    restart::lines_of_an_earlier_controller_lead_nowhere,
 }

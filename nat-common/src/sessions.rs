@@ -102,7 +102,7 @@ impl Found {
         if self.half.is_null() {
             return;
         }
-        // SAFETY: a map element's memory stays valid. Another CPU may write the same counters when
+        // SAFETY: a line's memory stays valid. Another CPU may write the same counters when
         // a NIC spreads one flow over several: a lost count, nothing else.
         unsafe { (*self.half).carry(now, packets, bytes, flags) };
     }
@@ -121,7 +121,7 @@ pub fn find<T: Tables>(
     let Some(half) = tables.half(side, key) else {
         return false;
     };
-    // SAFETY: a map element's memory stays valid, but may come to serve another key, or another
+    // SAFETY: a line's memory stays valid, but may come to serve another key, or another
     // session of this one: the same mark before and after shows that what was read is its own.
     let (last_seen, before, mark) = unsafe {
         let before = tables.load(&raw const (*half).mark);
@@ -270,7 +270,7 @@ pub fn forward_key(key: &SessionKey, reverse: &Session) -> SessionKey {
     SessionKey::forward(&inside.reversed(), reverse.owner())
 }
 
-/// The flow of the answers to a forward half, as the reverse table keeps it.
+/// The flow of the answers to a forward half, as the key of the reverse half has it.
 #[inline(always)]
 pub fn outside_flow(key: &SessionKey, forward: &Session) -> Flow {
     key.flow()
@@ -318,7 +318,7 @@ impl Pair {
     #[inline(always)]
     fn of<T: Tables>(tables: &T, key: &SessionKey) -> Option<Self> {
         let forward = tables.half(Side::Inside, key)?;
-        // SAFETY: a map element's memory stays valid; a copy is all that is decided on.
+        // SAFETY: a line's memory stays valid; a copy is all that is decided on.
         let forward_copy = unsafe { *forward };
         let reverse_key = SessionKey::reverse(&outside_flow(key, &forward_copy));
         Some(Self {
@@ -469,7 +469,7 @@ pub fn end<T: Tables>(tables: &T, key: &SessionKey) -> bool {
 #[inline(always)]
 pub fn expired_holder<T: Tables>(tables: &T, key: &SessionKey, now: Tick) -> Option<SessionKey> {
     let reverse = tables.half(Side::Outside, key)?;
-    // SAFETY: a map element's memory stays valid; a decision is made on the session as a whole, later.
+    // SAFETY: a line's memory stays valid; a decision is made on the session as a whole, later.
     let forward_key = unsafe { forward_key(key, &*reverse) };
     let forward = tables.half(Side::Inside, &forward_key)?;
     // SAFETY: as above.

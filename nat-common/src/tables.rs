@@ -17,9 +17,9 @@ use crate::{
 /// Which of a pair of tables: keyed by what the inside sends, or by what comes in from outside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
-    /// SESSIONS and BINDINGS.
+    /// Forward halves and BINDINGS.
     Inside,
-    /// REVERSE and BOUND.
+    /// Reverse halves and BOUND.
     Outside,
 }
 
@@ -28,7 +28,7 @@ pub enum Side {
 pub enum Refused {
     /// The key is there already.
     Exists,
-    /// The kernel could not get at the table in this moment (before 6.15).
+    /// The kernel could not get at the table in this moment (before 6.15), or a bucket's lock was not to be had.
     Busy,
     /// The table is full.
     Full,

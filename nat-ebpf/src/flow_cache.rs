@@ -140,8 +140,11 @@ fn by_line<H: Hook>(
         if !confirm(line, now) {
             return None;
         }
+        let is_idle = line.is_idle(lines.age());
         line.look(lines.age());
-        lines.busy();
+        if is_idle {
+            lines.busy();
+        }
     }
     let segments = hook.segments();
     line.packets += segments as u16;
@@ -194,8 +197,9 @@ fn confirm(line: &mut Line, now: &Moment) -> bool {
         line.end();
         return false;
     }
-    // Made anew: its first packet counts where its timers look.
+    // Made anew: what was counted is not its, and its first packet counts where its timers look.
     if found.is_new() {
+        line.end();
         return false;
     }
     let (packets, bytes) = line.take_counts();

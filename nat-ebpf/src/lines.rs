@@ -51,8 +51,9 @@ struct Use {
     packets_before: u64,
 }
 
+/// Pinned like the lines, which are void by its numbers.
 #[map]
-static FLOW_CACHE_USE: PerCpuArray<Use> = PerCpuArray::with_max_entries(1, 0);
+static FLOW_CACHE_USE: PerCpuArray<Use> = PerCpuArray::pinned(1, 0);
 
 /// In use at first: 256 KB.
 const FEWEST: u32 = 8192;
@@ -259,7 +260,7 @@ fn give_back(line: &mut Line) {
     if let Some((side, key)) = session_key(line)
         && let Some(half) = KernelTables.half(side, &key)
     {
-        // SAFETY: a map element's memory stays valid; at worst another session's count is wrong.
+        // SAFETY: a line's memory stays valid; at worst another session's count is wrong.
         unsafe { (*half).settle(packets, bytes) };
     }
 }

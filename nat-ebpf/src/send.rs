@@ -3,6 +3,7 @@
 use nat_common::{
     clock::Tick,
     drop_reason::DropReason,
+    flow_cache::is_plain,
     map_types::{Interface, SessionKey, WHOLE_STAGE},
     parse::Ipv4Packet,
     translate,
@@ -31,9 +32,9 @@ pub fn send<H: Hook, const STAGE: u32>(
         return Err(DropReason::TtlExpired);
     }
     let length = hook.mtu_length(packet);
-    // Between two addresses a pair says it: where senders have an address each, a path for each of them
-    // would only be in the way of others.
-    let is_shared = plan.has_session;
+    // Between two addresses a pair says it to packets that take the short way: where senders have an address
+    // each, a path for each of them would only be in the way of others.
+    let is_shared = plan.has_session || !is_plain(packet);
     if is_shared && flow_cache::next_hop(hook, &plan.to, plan.inward, length, next) {
         next.verdict = Verdict::Forward;
     } else if let Err(reason) = forward::find_next_hop(hook, &plan.to, length, plan.side(), next) {

@@ -1,4 +1,4 @@
-//! Reads whole hash maps by `BPF_MAP_LOOKUP_BATCH`: thousands of entries per system call, where
+//! Reads whole hash maps and arrays by `BPF_MAP_LOOKUP_BATCH`: thousands of entries per system call, where
 //! walking keys takes two calls for each.
 
 use std::{
@@ -15,7 +15,7 @@ const FIRST_BATCH: usize = 4096;
 /// A hash map hands out whole buckets; this is far above any bucket's length.
 const LARGEST_BATCH: usize = 1 << 20;
 
-/// Calls `visit` with every entry of a hash map. Entries that come or go meanwhile may be missed or
+/// Calls `visit` with every entry of a hash map or an array. Entries that come or go meanwhile may be missed or
 /// seen; no entry that stays is missed.
 ///
 /// # Errors

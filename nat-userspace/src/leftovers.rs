@@ -1,5 +1,5 @@
 //! Entries that nobody has any more, and that are still in their tables: kernels before 6.15 may refuse
-//! a removal (`EBUSY`), and the programs do not try again. What they remove they mark dead first, and are
+//! to remove one of a hash map (`EBUSY`), and the programs do not try again. What they remove they mark dead first, and are
 //! done with it long before the next look: an entry that is found dead twice is nobody's.
 
 use std::{collections::HashSet, hash::Hash};
@@ -55,7 +55,7 @@ impl Leftovers {
             + look(pins, names::BOUND, &mut self.bound, binding)?
             + look(pins, names::CLIENTS, &mut self.clients, client)?;
         if removed > 0 {
-            log::info!("{removed} entries removed that the kernel had refused to remove");
+            log::info!("{removed} entries removed that were left dead in their tables");
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Loads the embedded programs on the pinned maps, after checking that those fit.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -258,11 +258,15 @@ fn check_pinned(pins: &Pins, max_sessions: u32) -> Result<()> {
         }
         let info = MapInfo::from_pin(&path).map_err(Error::map(&name))?;
         check_shape(&name, &info)?;
-        // Of another size it would do as well, but nothing is lost with it.
+        // Of another size they would do as well, but nothing is lost with them.
         let is_cache = name == names::FLOW_CACHE || name == names::PATH_CACHE;
         if info.max_entries() != shape.max_entries && is_cache {
-            let failed = Error::io(format!("removing {}", path.display()));
-            std::fs::remove_file(&path).map_err(failed)?;
+            remove(&path)?;
+            // It says how many lines are in use.
+            let usage = pins.map(names::FLOW_CACHE_USE);
+            if name == names::FLOW_CACHE && usage.exists() {
+                remove(&usage)?;
+            }
         } else if info.max_entries() != shape.max_entries {
             return Err(Error::MapMismatch {
                 name,
@@ -274,4 +278,9 @@ fn check_pinned(pins: &Pins, max_sessions: u32) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let failed = Error::io(format!("removing {}", path.display()));
+    std::fs::remove_file(path).map_err(failed)
 }

@@ -108,7 +108,7 @@ fn settings(ebpf: &mut Ebpf, wanted: Settings) -> Result<()> {
     })
 }
 
-/// Makes every line of the flow cache void: packets are decided by the tables as they are now.
+/// Makes every line and path of the flow cache void, and what halves say of theirs: packets are decided by the tables as they are now.
 ///
 /// # Errors
 ///

@@ -80,7 +80,8 @@ impl SessionTable {
         self.read(line).map(|half| half.session)
     }
 
-    /// Adds a half.
+    /// Adds a half, for tests: programs alone add them otherwise, because whoever is killed here leaves the
+    /// bucket locked.
     ///
     /// # Errors
     ///

@@ -8,6 +8,7 @@ use nat_common::{
         Binding, Client, ClientKey, Holds, Lease, Paired, SessionKey, binding_key, bound_key,
         names, permission_key,
     },
+    session_table::{self, Atomics as _, Memory as _},
     sessions::outside_flow,
 };
 use nat_userspace::{bpf_batch, pins::Pins, session_table::SessionTable};
@@ -41,6 +42,7 @@ pub fn holders(pins: &Pins) -> Result<(), String> {
             *clients.entry(client).or_insert(0) += 1;
         }
     });
+    is_sound(&table, answers.len() + reverse.len())?;
     let mut ports: HashMap<ClientKey, u64> = HashMap::new();
     for key in inside.keys() {
         let client = ClientKey {
@@ -68,6 +70,25 @@ pub fn holders(pins: &Pins) -> Result<(), String> {
         |_| true,
         |client: &Client| Lease(client.lease).count(),
     )
+}
+
+/// No bucket is locked, and no line taken but by these halves.
+fn is_sound(table: &SessionTable, halves: usize) -> Result<(), String> {
+    const LOCKED: u64 = 1 << 63;
+    let mut lines = 0;
+    for bucket in 0..table.buckets() {
+        // SAFETY: a word of the table's index.
+        let word = unsafe { table.load(table.word(bucket).unwrap()) };
+        if word & LOCKED != 0 {
+            return Err(format!("bucket {bucket} is locked"));
+        }
+        lines += session_table::taken(word).count();
+    }
+    if lines == halves {
+        Ok(())
+    } else {
+        Err(format!("{lines} lines for {halves} halves"))
+    }
 }
 
 fn each<K: Pod, V: Pod>(pins: &Pins, name: &str, visit: impl FnMut(&K, &V)) {

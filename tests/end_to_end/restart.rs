@@ -1,8 +1,10 @@
 //! A controller that dies and is followed by another, with the profile and the forwards of RFC-minded users.
 //! The same in profile aws is in controller.rs.
+use std::time::Duration;
+
 use nat_tests::netns::{Connection, Hook, leftovers::leftovers_text, sockets::udp_exchange};
 
-use crate::standing::{RFC, Standing};
+use crate::standing::{RFC, Standing, classic_with_ips};
 
 const SERVER: &str = "198.51.100.80:8080";
 
@@ -70,6 +72,38 @@ pub fn mappings_and_forwards_outlive_their_controller(hook: Hook) {
     assert_eq!(left, "nothing");
 }
 
+/// What the flow cache says of a session that a new controller ended does not hold any more.
+pub fn lines_of_an_earlier_controller_lead_nowhere(hook: Hook) {
+    let both = ["198.51.100.10", "198.51.100.11"];
+    let mut standing = Standing::with_configuration(hook, &classic_with_ips(hook, &both, ""));
+    let internet = standing.lab.internet.clone();
+    let peers = ["198.51.100.80:5300", "198.51.100.81:5301"];
+    let [first, second] = peers.map(|peer| internet.udp(peer).expect("a server"));
+    let host = standing.lab.private_a.clone();
+    let socket = host.udp("10.40.2.101:41101").expect("a socket");
+    let mut mapped = udp_exchange(&socket, peers[0], &first).expect("an exchange");
+    for _ in 0..3 {
+        mapped = udp_exchange(&socket, peers[0], &first).expect("an exchange");
+    }
+    standing.kill_nine();
+    let mapped_ip = mapped.ip().to_string();
+    let others: Vec<_> = both.into_iter().filter(|ip| *ip != mapped_ip).collect();
+    standing.configure(&classic_with_ips(hook, &others, ""));
+    standing.start(&[]);
+    // Others still go to that host.
+    let other = host.udp("10.40.2.101:41102").expect("a socket");
+    for _ in 0..2 {
+        udp_exchange(&other, peers[1], &second).expect("another session");
+    }
+    first.send_to(b"too late", mapped).expect("sent");
+    socket
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .expect("a timeout");
+    let heard = socket.recv_from(&mut [0; 64]);
+    assert!(heard.is_err(), "its address is gone");
+    standing.assert_running();
+}
+
 /// What is written in the configuration holds after a restart, and what is no longer written doesn't.
 pub fn a_new_controller_takes_up_new_forwards(hook: Hook) {
     let keys = |forwards: &[(u16, u16)]| {
@@ -108,7 +142,7 @@ pub fn a_new_controller_takes_up_new_forwards(hook: Hook) {
     .expect("the new forward");
     new.exchange().expect("data");
     old.exchange().expect("a session that exists goes on");
-    let limit = std::time::Duration::from_secs(2);
+    let limit = Duration::from_secs(2);
     // From another address: the old session would let its own peer in.
     let _listener = b.listen("10.40.2.201:82").expect("a listener");
     for to in ["198.51.100.10:8000", "198.51.100.10:8002"] {

@@ -65,6 +65,8 @@ pub mod names {
     pub const COUNTERS: &str = "COUNTERS";
     /// [`crate::flow_cache::Line`]s, those of one CPU after those of the other.
     pub const FLOW_CACHE: &str = "FLOW_CACHE";
+    /// How each CPU uses its lines.
+    pub const FLOW_CACHE_USE: &str = "FLOW_CACHE_USE";
     /// [`crate::flow_cache::Path`]s, in the same way.
     pub const PATH_CACHE: &str = "PATH_CACHE";
     /// The programs of the XDP hook by stage.

@@ -1,4 +1,4 @@
-//! The session tables: one session is a forward and a reverse half.
+//! Halves of sessions: one session is a forward and a reverse one.
 
 use crate::{
     address::{Address, Port},

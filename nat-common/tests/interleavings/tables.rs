@@ -31,7 +31,7 @@ pub const GATEWAY: u16 = 3;
 /// How many entries each table takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
-    /// Of each of SESSIONS and REVERSE.
+    /// Of each side's halves.
     pub halves: usize,
     /// Of each of BINDINGS and BOUND.
     pub bindings: usize,
