@@ -79,6 +79,9 @@ fn is_sound(table: &SessionTable, halves: usize) -> Result<(), String> {
     for bucket in 0..table.buckets() {
         // SAFETY: a word of the table's index.
         let word = unsafe { table.load(table.word(bucket).unwrap()) };
+        if word == 0 {
+            continue;
+        }
         if word & LOCKED != 0 {
             return Err(format!("bucket {bucket} is locked"));
         }

@@ -74,14 +74,14 @@ pub fn sink(context: XdpContext) -> u32 {
 /// The least that can be done with a packet: it goes on to the next interface as it is.
 #[xdp]
 pub fn bounce(_context: XdpContext) -> u32 {
-    bounced()
+    bounced(0)
 }
 
 /// As [`bounce`], with one look-up in a table that is as large as the flows need.
 #[xdp]
 pub fn bounce_looking_up(context: XdpContext) -> u32 {
     match bare::look_up(&context) {
-        Some(()) => bounced(),
+        Some(detour) => bounced(detour),
         None => xdp_action::XDP_ABORTED,
     }
 }
@@ -90,17 +90,17 @@ pub fn bounce_looking_up(context: XdpContext) -> u32 {
 #[xdp]
 pub fn bounce_inserting(context: XdpContext) -> u32 {
     match bare::insert(&context) {
-        Some(()) => bounced(),
+        Some(()) => bounced(0),
         None => xdp_action::XDP_ABORTED,
     }
 }
 
 #[inline(always)]
-fn bounced() -> u32 {
+fn bounced(detour: u32) -> u32 {
     // SAFETY: a constant; volatile, because it is set when the program is loaded.
     let target = unsafe { (&raw const TARGET).read_volatile() };
     // SAFETY: takes two numbers.
-    unsafe { bpf_redirect(target, 0) as u32 }
+    unsafe { bpf_redirect(target + detour, 0) as u32 }
 }
 
 /// Puts the frame back as it was and runs the program under test on it: by `BPF_PROG_TEST_RUN` with many
