@@ -193,12 +193,9 @@ fn confirm(line: &mut Line, now: &Moment) -> bool {
         return false;
     };
     let is_found = sessions::find(&KernelTables, side, &key, now.now, &mut found);
-    if !is_found || found.address != line.address || found.port != line.port {
-        line.end();
-        return false;
-    }
-    // Made anew: what was counted is not its, and its first packet counts where its timers look.
-    if found.is_new() {
+    let is_same = is_found && found.address == line.address && found.port == line.port;
+    // Of one made anew, what was counted is not its, and its first packet counts where its timers look.
+    if !is_same || found.is_new() {
         line.end();
         return false;
     }

@@ -67,7 +67,7 @@ impl Sweeper {
     ///
     /// What the kernel says.
     pub fn sweep(&mut self, ebpf: &mut Ebpf, now: Tick) -> Result<u32> {
-        self.leftovers.remove(&self.pins, now)?;
+        self.leftovers.remove(&self.pins, &self.sessions, now)?;
         run(ebpf, WAKE_PROGRAM, &self.rested(now)?)?;
         run(ebpf, EXPIRE_PROGRAM, &self.candidates(now))
     }

@@ -40,7 +40,7 @@ impl Leftovers {
     /// # Errors
     ///
     /// What the kernel says. What it refuses again is left for another time.
-    pub fn remove(&mut self, pins: &Pins, now: Tick) -> Result<()> {
+    pub fn remove(&mut self, pins: &Pins, table: &SessionTable, now: Tick) -> Result<()> {
         if self
             .looked
             .is_some_and(|last| elapsed(now, last) < INTERVAL)
@@ -50,7 +50,7 @@ impl Leftovers {
         self.looked = Some(now);
         let binding = |key: &SessionKey, value: &Binding| (key.mark(State::Dead), value.lease);
         let client = |key: &ClientKey, value: &Client| (key.mark(State::Dead), value.lease);
-        let removed = look_at_sessions(pins, &mut self.sessions)?
+        let removed = look_at_sessions(table, &mut self.sessions)
             + look(pins, names::BINDINGS, &mut self.bindings, binding)?
             + look(pins, names::BOUND, &mut self.bound, binding)?
             + look(pins, names::CLIENTS, &mut self.clients, client)?;
@@ -62,8 +62,7 @@ impl Leftovers {
 }
 
 /// Halves of sessions.
-fn look_at_sessions(pins: &Pins, dead_before: &mut Dead<SessionKey>) -> Result<usize> {
-    let table = SessionTable::open(pins)?;
+fn look_at_sessions(table: &SessionTable, dead_before: &mut Dead<SessionKey>) -> usize {
     let is_dead = |key: &SessionKey, mark: u64| mark as u32 == key.mark(State::Dead);
     let mut dead = Dead::new();
     table.for_each(|key, half| {
@@ -78,7 +77,7 @@ fn look_at_sessions(pins: &Pins, dead_before: &mut Dead<SessionKey>) -> Result<u
     });
     let removed = removed.count();
     *dead_before = dead;
-    Ok(removed)
+    removed
 }
 
 /// One table's. `words` tells what a dead entry of this key says of itself, and what this one says.

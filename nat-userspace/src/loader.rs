@@ -1,6 +1,6 @@
 //! Loads the embedded programs on the pinned maps, after checking that those fit.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -261,11 +261,10 @@ fn check_pinned(pins: &Pins, max_sessions: u32) -> Result<()> {
         // Of another size they would do as well, but nothing is lost with them.
         let is_cache = name == names::FLOW_CACHE || name == names::PATH_CACHE;
         if info.max_entries() != shape.max_entries && is_cache {
-            remove(&path)?;
+            pins.remove_map(&name)?;
             // It says how many lines are in use.
-            let usage = pins.map(names::FLOW_CACHE_USE);
-            if name == names::FLOW_CACHE && usage.exists() {
-                remove(&usage)?;
+            if name == names::FLOW_CACHE && pins.map(names::FLOW_CACHE_USE).exists() {
+                pins.remove_map(names::FLOW_CACHE_USE)?;
             }
         } else if info.max_entries() != shape.max_entries {
             return Err(Error::MapMismatch {
@@ -278,9 +277,4 @@ fn check_pinned(pins: &Pins, max_sessions: u32) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn remove(path: &Path) -> Result<()> {
-    let failed = Error::io(format!("removing {}", path.display()));
-    std::fs::remove_file(path).map_err(failed)
 }

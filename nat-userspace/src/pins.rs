@@ -195,6 +195,16 @@ impl Pins {
         HashMap::try_from(Map::HashMap(self.open(name)?)).map_err(Error::map(name))
     }
 
+    /// Takes the pin of a map away.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn remove_map(&self, name: &str) -> Result<()> {
+        let path = self.map(name);
+        fs::remove_file(&path).map_err(Error::io(format!("removing {}", path.display())))
+    }
+
     /// Sums of a pinned per-CPU array, slot by slot.
     ///
     /// # Errors

@@ -119,13 +119,12 @@ fn map<T>(map: &MapData, name: &'static str, entries: u32) -> Result<MmapRaw> {
 ///
 /// When it can't be removed.
 pub fn remove_half_a_table(pins: &Pins) -> Result<()> {
-    let [lines, index] = [names::SESSIONS, names::SESSION_INDEX].map(|name| pins.map(name));
-    if lines.exists() != index.exists() {
-        let left = if lines.exists() { lines } else { index };
-        let failed = Error::io(format!("removing {}", left.display()));
-        std::fs::remove_file(&left).map_err(failed)?;
+    let is_there = |name| pins.map(name).exists();
+    match (is_there(names::SESSIONS), is_there(names::SESSION_INDEX)) {
+        (true, false) => pins.remove_map(names::SESSIONS),
+        (false, true) => pins.remove_map(names::SESSION_INDEX),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Sets the seed of a table that is new, which the programs were told when they were loaded.

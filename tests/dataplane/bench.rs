@@ -505,7 +505,7 @@ impl Bench {
     pub fn remove_leftovers(&mut self, leftovers: &mut Leftovers) {
         self.inside(|bench| {
             let now = tick(bench.now.as_nanos() as u64);
-            leftovers.remove(&bench.pins, now).unwrap();
+            leftovers.remove(&bench.pins, &bench.table(), now).unwrap();
         });
     }
 

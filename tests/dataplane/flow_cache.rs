@@ -23,6 +23,17 @@ fn stay() {
     sched_setaffinity(Pid::from_raw(0), &cpus).unwrap();
 }
 
+/// Opens a session: what its host sends, its public end, and the answer.
+fn open(bench: &mut Bench) -> (Vec<u8>, SocketAddrV4, Vec<u8>) {
+    let inside = SocketAddrV4::new(addresses::PRIVATE_A, 40_001);
+    let server = SocketAddrV4::new(addresses::SERVER, 443);
+    let outward = PacketBuilder::udp(inside, server).build();
+    let first = bench.run_here(PRIVATE, &outward);
+    let public = source(first.forwarded().unwrap());
+    let inward = PacketBuilder::udp(server, public).build();
+    (outward, public, inward)
+}
+
 /// Packets that lines have counted are in the session's count, also across a change of policy, and
 /// the session itself hears of them late.
 pub fn counts_are_exact_whoever_counts(hook: Hook) {
@@ -34,12 +45,7 @@ pub fn counts_are_exact_whoever_counts(hook: Hook) {
 }
 
 fn count(bench: &mut Bench) {
-    let inside = SocketAddrV4::new(addresses::PRIVATE_A, 40_001);
-    let server = SocketAddrV4::new(addresses::SERVER, 443);
-    let outward = PacketBuilder::udp(inside, server).build();
-    let first = bench.run_here(PRIVATE, &outward);
-    let public = source(first.forwarded().unwrap());
-    let inward = PacketBuilder::udp(server, public).build();
+    let (outward, _, inward) = open(bench);
     let send = |bench: &mut Bench, out: usize, back: usize| {
         for (count, side, frame) in [(out, PRIVATE, &outward), (back, Side::Uplink, &inward)] {
             for _ in 0..count {
@@ -111,12 +117,7 @@ pub fn an_answer_that_comes_from_inside_is_none(hook: Hook) {
     let mut bench = Bench::with_gateway(hook, gateway);
     bench.inside(|bench| {
         stay();
-        let inside = SocketAddrV4::new(addresses::PRIVATE_A, 40_001);
-        let server = SocketAddrV4::new(addresses::SERVER, 443);
-        let outward = PacketBuilder::udp(inside, server).build();
-        let first = bench.run_here(PRIVATE, &outward);
-        let public = source(first.forwarded().unwrap());
-        let inward = PacketBuilder::udp(server, public).build();
+        let (_, public, inward) = open(bench);
         for _ in 0..2 {
             assert!(bench.run_here(Side::Uplink, &inward).forwarded().is_some());
         }
