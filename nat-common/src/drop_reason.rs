@@ -46,6 +46,11 @@ drop_reasons! {
     ClientQuota = 16, "client_quota", "The inside host has as many sessions or ports as it may.";
     NotForThisHost = 17, "not_for_this_host", "A packet from outside is for somebody else, and the host forwarded nothing before the dataplane came.";
     Internal = 18, "internal", "The dataplane met a state its controller should never write.";
+    SecurityGroup = 19, "security_group", "No rule of the instance's security groups allows the flow.";
+    NetworkAcl = 20, "network_acl", "The subnet's network ACL denies the packet.";
+    UnlistedSource = 21, "unlisted_source", "The VPC is strict, and the source is no listed instance.";
+    PolicyChanged = 22, "policy_changed", "The session was made under another policy, by which its packets went elsewhere.";
+    SourceDestCheck = 23, "source_dest_check", "The route leads to an instance that takes only packets to its own address.";
 }
 
 /// How many reasons there are: the size of the counter array.

@@ -9,7 +9,7 @@ use crate::{
     flow::Flow,
     flow_cache::{Moment, Origin},
     lifecycle::{GRACE, State, overdue},
-    map_types::{Counter, Holds, Mark, Passed, Session, SessionKey},
+    map_types::{Counter, Holds, Mark, Passed, Session, SessionKey, TRACKER},
     port_search::port_freed,
     shared,
     tables::{Side, Tables},
@@ -50,7 +50,7 @@ impl Found {
         (self.address, self.port) = unsafe { Session::mapped(half) };
     }
 
-    /// The NAT gateway's number (forward half) or the VPC's (reverse half).
+    /// The NAT gateway's number (forward half), or the scope of the forward half's key (reverse half).
     #[inline(always)]
     pub fn owner(&self) -> u16 {
         if self.half.is_null() {
@@ -85,6 +85,15 @@ impl Found {
     pub fn refreshes(&self) -> bool {
         // SAFETY: as above.
         self.half.is_null() || unsafe { !(*self.half).holds().include(Holds::NO_REFRESH) }
+    }
+
+    /// Its packets went the whole way, under this policy, and came in there.
+    #[inline(always)]
+    pub fn has_passed(&self, epoch: u32, origin: Origin) -> bool {
+        // SAFETY: as in `carry`; the word says whose it is.
+        !self.half.is_null()
+            && origin.is_some()
+            && unsafe { (*self.half).passed() == Passed::new(epoch, origin, self.made) }
     }
 
     /// Its packets go the whole way, under this policy, and came in there.
@@ -183,7 +192,7 @@ fn is_usable<T: Tables>(
     let (other_key, other_side) = unsafe {
         match side {
             Side::Inside => (
-                SessionKey::reverse(&outside_flow(key, &*half)),
+                reverse_key(key, &*half),
                 Side::Outside,
             ),
             Side::Outside => (forward_key(key, &*half), Side::Inside),
@@ -270,6 +279,24 @@ pub fn forward_key(key: &SessionKey, reverse: &Session) -> SessionKey {
     SessionKey::forward(&inside.reversed(), reverse.owner())
 }
 
+/// Key of the reverse half of a forward one. Of a session that translates nothing the answers are in the
+/// VPC, too.
+#[inline(always)]
+pub fn reverse_key(key: &SessionKey, forward: &Session) -> SessionKey {
+    let flow = outside_flow(key, forward);
+    if flow.destination == key.flow().source && is_tracker(forward.owner()) {
+        SessionKey::answers(&flow, key.scope())
+    } else {
+        SessionKey::reverse(&flow)
+    }
+}
+
+/// Sessions of this gateway are there to keep track of flows, and have no ports of a pool.
+#[inline(always)]
+pub const fn is_tracker(gateway: u16) -> bool {
+    gateway as u32 == TRACKER
+}
+
 /// The flow of the answers to a forward half, as the key of the reverse half has it.
 #[inline(always)]
 pub fn outside_flow(key: &SessionKey, forward: &Session) -> Flow {
@@ -286,7 +313,7 @@ pub fn reopen_if_closing<T: Tables>(tables: &T, key: &SessionKey, now: Tick) {
     };
     // SAFETY: as in `find`.
     let copy = unsafe { *forward };
-    let reverse_key = SessionKey::reverse(&outside_flow(key, &copy));
+    let reverse_key = reverse_key(key, &copy);
     let Some(reverse) = tables.half(Side::Outside, &reverse_key) else {
         return;
     };
@@ -320,7 +347,7 @@ impl Pair {
         let forward = tables.half(Side::Inside, key)?;
         // SAFETY: a line's memory stays valid; a copy is all that is decided on.
         let forward_copy = unsafe { *forward };
-        let reverse_key = SessionKey::reverse(&outside_flow(key, &forward_copy));
+        let reverse_key = reverse_key(key, &forward_copy);
         Some(Self {
             key: *key,
             forward,
@@ -393,6 +420,9 @@ impl Pair {
         shared::release(tables, &self.key, &self.forward_copy);
         tables.remove_half(Side::Inside, &self.key);
         let (flow, half) = (self.key.flow(), &self.forward_copy);
+        if is_tracker(half.owner()) {
+            return;
+        }
         let public = (half.mapped_address(), half.mapped_port());
         port_freed(tables, &flow, public, half.owner(), false);
     }

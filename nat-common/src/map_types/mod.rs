@@ -22,14 +22,14 @@ pub use fragment::{
 };
 pub use name::{Name, NameKey};
 pub use policy::{
-    ALL_GATEWAYS, ALL_VPCS, Elastic, Exemption, Exemptions, Gateway, Interface, MAX_EXEMPTIONS,
-    MAX_GATEWAYS, MAX_PUBLIC_IPS, PrivateAddress, PublicAddress, PublicUse, Route, ScopedAddress,
-    Settings, Subnet, Target, Timeouts,
+    ALL_GATEWAYS, ALL_VPCS, ApplianceKey, Exemption, Exemptions, Gateway, Generation, Instance,
+    Interface, MAX_EXEMPTIONS, MAX_GATEWAYS, MAX_PUBLIC_IPS, MAX_VPCS, PublicAddress, PublicUse,
+    Route, ScopedAddress, Settings, Subnet, TRACKER, Target, Timeouts, side, sided, unsided,
 };
 pub use session::{Holds, Mark, Passed, Session, SessionKey};
 
 /// Names the folder the maps are pinned in.
-pub const LAYOUT_VERSION: u32 = 5;
+pub const LAYOUT_VERSION: u32 = 6;
 
 /// Names of the maps, as in the object file and as pin names.
 pub mod names {
@@ -43,21 +43,25 @@ pub mod names {
     pub const BOUND: &str = "BOUND";
     /// Inside hosts that are counted: [`super::ClientKey`] to [`super::Client`].
     pub const CLIENTS: &str = "CLIENTS";
+    /// The [`super::Generation`] of the policy, one entry. Keys of the maps that follow have a side.
+    pub const GENERATION: &str = "GENERATION";
     /// Interface index to [`super::Interface`].
     pub const INTERFACES: &str = "INTERFACES";
-    /// Interface index and source to [`super::Subnet`].
+    /// Interface index and source, or VPC and address, to [`super::Subnet`].
     pub const SUBNETS: &str = "SUBNETS";
     /// Route table and destination to [`super::Route`].
     pub const ROUTES: &str = "ROUTES";
-    /// [`super::Gateway`]s by number.
+    /// [`super::Gateway`]s by number, those of one side behind those of the other.
     pub const GATEWAYS: &str = "GATEWAYS";
     /// Public IP to [`super::PublicAddress`].
     pub const PUBLIC_ADDRESSES: &str = "PUBLIC_ADDRESSES";
-    /// VPC and private IP to [`super::Elastic`].
-    pub const ELASTIC: &str = "ELASTIC";
+    /// VPC and private IP to [`super::Instance`].
+    pub const INSTANCES: &str = "INSTANCES";
+    /// [`super::ApplianceKey`] to the private IP of the instance.
+    pub const APPLIANCES: &str = "APPLIANCES";
     /// Gateway, or [`super::ALL_GATEWAYS`], and remote address to [`super::Exemptions`].
     pub const EXEMPTIONS: &str = "EXEMPTIONS";
-    /// [`super::Settings`], one entry.
+    /// [`super::Settings`], one for each side.
     pub const SETTINGS: &str = "SETTINGS";
     /// Packets by [`crate::drop_reason::DropReason`], per CPU.
     pub const DROPS: &str = "DROPS";
@@ -78,15 +82,17 @@ pub mod names {
 
     /// All of them.
     pub const ALL: &[&str] = &[
+        APPLIANCES,
         BINDINGS,
         BOUND,
         CLIENTS,
         COUNTERS,
         DROPS,
-        ELASTIC,
         EXEMPTIONS,
         FLOW_CACHE,
         GATEWAYS,
+        GENERATION,
+        INSTANCES,
         INTERFACES,
         NAMES,
         PATH_CACHE,
@@ -109,8 +115,10 @@ pub const ERROR_STAGE: u32 = 2;
 pub const FRAGMENT_STAGE: u32 = 3;
 /// Index of its program for packets that are too big, at TC alone.
 pub const CUT_STAGE: u32 = 4;
+/// Index of its program that decides by the policy.
+pub const POLICY_STAGE: u32 = 5;
 /// How many stages there are.
-pub const STAGES: u32 = 5;
+pub const STAGES: u32 = 6;
 
 /// Keys of forward halves in one run of the expiry program, at most.
 pub const EXPIRE_BATCH: usize = 32;
@@ -151,8 +159,8 @@ mod pod {
         Route,
         Gateway,
         PublicAddress,
-        PrivateAddress,
-        Elastic,
+        Instance,
+        ApplianceKey,
         Exemptions,
         Settings,
         Line,

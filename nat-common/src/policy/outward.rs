@@ -1,0 +1,386 @@
+//! Packets from inside: where the route leads, and whether ACLs and groups let them go there.
+
+use super::{
+    Decision, Leads, Policy, Question, Sender, Step, Way, lacks_ports, may_enter, may_leave,
+    may_open, sender, translatable,
+};
+use crate::{
+    address::Address,
+    drop_reason::DropReason,
+    map_types::{
+        Gateway, Instance, Interface, PublicAddress, PublicUse, Route, Ruleset, Subnet, TRACKER,
+        Target,
+    },
+    parse::Transport,
+    reply::Answer,
+};
+
+/// What becomes of a packet from inside.
+#[inline(always)]
+pub fn outward<P: Policy>(policy: &P, question: &Question<'_>) -> Decision {
+    match decide(policy, question) {
+        Ok(decision) => decision,
+        Err(reason) => Decision::refused(reason),
+    }
+}
+
+#[inline(always)]
+fn decide<P: Policy>(policy: &P, question: &Question<'_>) -> Result<Decision, DropReason> {
+    let flow = &question.packet.flow;
+    let sender = sender(
+        policy,
+        question.interface,
+        question.ingress,
+        question.mac,
+        flow.source,
+    )?;
+    let mut target = policy.route(sender.subnet.route_table, flow.destination);
+    let route = Route::to(target.unwrap_or(Target::Blackhole));
+    policy.note(Step::Route, route.kind(), route.value());
+    let public = policy.public_address(flow.destination);
+    if matches!(target, Some(Target::Local)) {
+        // NAT loopback: an address of the host within the VPC can be a gateway's too, and have forwards.
+        match public {
+            Some(public) if public.is_shared() && policy.is_bound(flow) => {
+                target = Some(Target::NatGateway(public.owner()));
+            }
+            _ => return local(policy, question, &sender),
+        }
+    }
+    if let Some(early) = to_public(policy, question, target, public)? {
+        return Ok(early);
+    }
+    match target {
+        None => Err(DropReason::NoRoute),
+        Some(Target::Blackhole | Target::Gone) => Err(DropReason::Blackhole),
+        Some(Target::Local) => Ok(Decision::to(Way::Pass, 0)),
+        Some(Target::InternetGateway) => one_to_one(policy, question, &sender),
+        Some(Target::NatGateway(number)) => gateway(policy, question, &sender, number),
+        Some(Target::Instance(address)) => instance(policy, question, &sender, address),
+    }
+}
+
+/// What a public IP of ours, or the host, makes of a packet before its route counts: `None` when the
+/// route does.
+#[inline(always)]
+fn to_public<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    target: Option<Target>,
+    public: Option<PublicAddress>,
+) -> Result<Option<Decision>, DropReason> {
+    let (packet, flow) = (question.packet, &question.packet.flow);
+    let Some(public) = public else {
+        if question.session.is_there {
+            return Ok(None);
+        }
+        return match policy.leads(flow) {
+            Leads::ToHost => Ok(Some(Decision::to(Way::Pass, 0))),
+            Leads::Forbidden => Err(DropReason::NoNextHop),
+            Leads::Out | Leads::Elsewhere => Ok(None),
+        };
+    };
+    if matches!(public.purpose(), PublicUse::Elastic(_)) {
+        return Ok(None);
+    }
+    if lacks_ports(packet) {
+        return Ok(Some(Decision::to(Way::Wait, 0)));
+    }
+    if packet.is_error() {
+        let is_by_gateway = matches!(target, Some(Target::NatGateway(_)));
+        return Ok(
+            (public.is_shared() && !is_by_gateway).then_some(Decision::to(Way::Pass, 0))
+        );
+    }
+    if question.session.is_there || policy.is_bound(flow) {
+        return Ok(None);
+    }
+    if public.is_shared() {
+        return Ok(Some(Decision::to(Way::Pass, 0).with(Decision::BY_FLOW)));
+    }
+    // With endpoint-independent mapping somebody may come later: hole punching works (RFC 4787 REQ-9).
+    match policy.gateway(public.owner()) {
+        Some(gateway) if gateway.is(Gateway::ENDPOINT_INDEPENDENT) => Ok(None),
+        _ => Err(DropReason::NoSession),
+    }
+}
+
+/// Out of the sender's subnet: its ACL.
+#[inline(always)]
+fn leave<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    sender: &Sender,
+) -> Result<(), DropReason> {
+    let remote = question.packet.flow.destination;
+    if may_leave(policy, &sender.subnet, remote, question.what) {
+        Ok(())
+    } else {
+        Err(DropReason::NetworkAcl)
+    }
+}
+
+/// Into a subnet that the sender is not in: its ACL.
+#[inline(always)]
+fn enter<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    sender: &Sender,
+    subnet: &Subnet,
+) -> Result<(), DropReason> {
+    let remote = question.packet.flow.source;
+    if subnet.number == sender.subnet.number
+        || may_enter(policy, subnet, remote, question.what)
+    {
+        Ok(())
+    } else {
+        Err(DropReason::NetworkAcl)
+    }
+}
+
+/// The groups of the sender, and of the receiver if that is an instance here, about a new flow.
+#[inline(always)]
+fn ask_groups<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    sender: &Sender,
+    receiver: &Instance,
+) -> Result<(), DropReason> {
+    let (flow, what) = (&question.packet.flow, question.what);
+    if question.session.is_there || question.packet.is_error() {
+        policy.note(Step::Session, u32::from(question.session.gateway), 0);
+        return Ok(());
+    }
+    let set = sender.instance.groups;
+    if set != 0 {
+        // By its groups a receiver is known in the VPC alone.
+        let ruleset = Ruleset::egress_of_groups(set);
+        if !policy.groups_allow(ruleset, flow.destination, receiver.groups, what) {
+            return Err(DropReason::SecurityGroup);
+        }
+    }
+    if receiver.groups != 0 {
+        let ruleset = Ruleset::ingress_of_groups(receiver.groups);
+        if !policy.groups_allow(ruleset, flow.source, set, what) {
+            return Err(DropReason::SecurityGroup);
+        }
+    }
+    Ok(())
+}
+
+/// What a decision is about that ACLs or groups had a say in.
+#[inline(always)]
+const fn weight(sender: &Sender, receiver: &Instance, acl: u32) -> u32 {
+    let mut flags = 0;
+    if sender.instance.groups != 0 || receiver.groups != 0 {
+        flags |= Decision::TRACKED | Decision::BY_FLOW;
+    }
+    if sender.subnet.acl != 0 || acl != 0 {
+        flags |= Decision::BY_FLOW;
+    }
+    flags
+}
+
+/// The session that carries the packet goes on, if it is one that this policy would make.
+#[inline(always)]
+fn goes_on(question: &Question<'_>, gateway: u32, address: Address) -> Result<(), DropReason> {
+    let session = &question.session;
+    if !session.is_there || (u32::from(session.gateway) == gateway && session.address == address) {
+        Ok(())
+    } else {
+        Err(DropReason::PolicyChanged)
+    }
+}
+
+/// Within the VPC.
+#[inline(always)]
+fn local<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    sender: &Sender,
+) -> Result<Decision, DropReason> {
+    let (packet, flow) = (question.packet, &question.packet.flow);
+    let vpc = question.interface.vpc;
+    let Some(subnet) = policy.subnet_of(vpc, flow.destination) else {
+        return match policy.leads(flow) {
+            Leads::ToHost => Ok(Decision::to(Way::Pass, 0)),
+            _ => Err(DropReason::NoRoute),
+        };
+    };
+    policy.note(Step::ReceiverSubnet, subnet.number, subnet.interface);
+    if flow.destination == subnet.router {
+        let way = if subnet.is(Subnet::HOST_IS_ROUTER) {
+            Way::Pass
+        } else {
+            Way::Router
+        };
+        return Ok(Decision::to(way, 0));
+    }
+    if subnet.is(Subnet::HOST_IS_IN_IT) && policy.is_the_hosts(flow, &subnet) {
+        return Ok(Decision::to(Way::Pass, 0));
+    }
+    let receiver = receiver(policy, question.interface, flow.destination);
+    let is_inside = subnet.number == sender.subnet.number;
+    let acl = if is_inside { 0 } else { subnet.acl };
+    let flags = weight(sender, &receiver, acl);
+    if lacks_ports(packet) && flags != 0 {
+        return Ok(Decision::to(Way::Wait, 0));
+    }
+    if !is_inside {
+        leave(policy, question, sender)?;
+        enter(policy, question, sender, &subnet)?;
+    }
+    goes_on(question, TRACKER, question.session.address)?;
+    ask_groups(policy, question, sender, &receiver)?;
+    Ok(Decision::to(Way::Local, subnet.interface).with(flags))
+}
+
+#[inline(always)]
+fn receiver<P: Policy>(policy: &P, interface: &Interface, address: Address) -> Instance {
+    if !interface.is(Interface::HAS_INSTANCES) {
+        return Instance::default();
+    }
+    policy
+        .instance(interface.vpc, address)
+        .unwrap_or_default()
+}
+
+/// By the internet gateway, which translates 1:1.
+#[inline(always)]
+fn one_to_one<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    sender: &Sender,
+) -> Result<Decision, DropReason> {
+    let (packet, flow) = (question.packet, &question.packet.flow);
+    let flags = weight(sender, &Instance::default(), 0);
+    if lacks_ports(packet) && flags != 0 {
+        return Ok(Decision::to(Way::Wait, 0));
+    }
+    leave(policy, question, sender)?;
+    let public = sender.instance.public;
+    if public.is_unspecified() || sender.address != flow.source {
+        return Err(DropReason::NoPublicIp);
+    }
+    policy.note(Step::PublicIp, public.raw(), flow.source.raw());
+    goes_on(question, TRACKER, public)?;
+    ask_groups(policy, question, sender, &Instance::default())?;
+    Ok(Decision::to(Way::OneToOne, public.raw()).with(flags))
+}
+
+/// By a NAT gateway, and from its subnet on by that one's route table.
+#[inline(always)]
+fn gateway<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    sender: &Sender,
+    number: u32,
+) -> Result<Decision, DropReason> {
+    let (packet, flow) = (question.packet, &question.packet.flow);
+    let gateway = policy.gateway(number).ok_or(DropReason::Internal)?;
+    policy.note(Step::Gateway, number, 0);
+    let decision = Decision::to(Way::NatGateway, number).with(Decision::BY_FLOW);
+    if lacks_ports(packet) && sender.subnet.acl != 0 {
+        return Ok(Decision::to(Way::Wait, 0));
+    }
+    leave(policy, question, sender)?;
+    if gateway.is(Gateway::EXEMPTS)
+        && policy.is_exempt(number, flow.destination, flow.protocol, packet.remote_port())
+    {
+        return Ok(Decision::to(Way::Pass, 0).with(Decision::BY_FLOW));
+    }
+    if lacks_ports(packet) {
+        return Ok(Decision::to(Way::Wait, 0));
+    }
+    translatable(packet)?;
+    through_subnet_of(policy, question, sender, gateway)?;
+    if packet.is_error() {
+        return Ok(decision);
+    }
+    if question.session.is_there {
+        let is_its = gateway.serves(question.session.address);
+        goes_on(question, number, question.session.address)?;
+        return if is_its {
+            Ok(decision)
+        } else {
+            Err(DropReason::PolicyChanged)
+        };
+    }
+    ask_groups(policy, question, sender, &Instance::default())?;
+    // Before a port is taken for a packet that goes nowhere.
+    if packet.ttl <= 1 {
+        return Err(DropReason::TtlExpired);
+    }
+    if let Err(reason) = may_open(packet) {
+        let refused = Decision::refused(reason);
+        let resets = gateway.is(Gateway::RESETS_UNKNOWN);
+        return Ok(if resets && matches!(packet.transport, Transport::Tcp) {
+            refused.answered(Answer::RESET)
+        } else {
+            refused
+        });
+    }
+    Ok(decision)
+}
+
+/// A packet passes through the subnet that a NAT gateway is in: the ACL at its boundary, both ways, and
+/// its route table, which has to lead to the internet gateway where there are public IPs.
+#[inline(always)]
+fn through_subnet_of<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    sender: &Sender,
+    gateway: &Gateway,
+) -> Result<(), DropReason> {
+    let flow = &question.packet.flow;
+    // One that stands for itself, at the host's own address, is in no subnet.
+    let Some(subnet) = policy.subnet_of(gateway.vpc as u16, gateway.private_ip) else {
+        return Ok(());
+    };
+    enter(policy, question, sender, &subnet)?;
+    match policy.route(subnet.route_table, flow.destination) {
+        None => return Err(DropReason::NoRoute),
+        Some(Target::Blackhole | Target::Gone) => return Err(DropReason::Blackhole),
+        Some(Target::InternetGateway) => {}
+        Some(_) if gateway.is(Gateway::IS_PUBLIC) => return Err(DropReason::NoRoute),
+        Some(_) => {}
+    }
+    if may_leave(policy, &subnet, flow.destination, question.what) {
+        Ok(())
+    } else {
+        Err(DropReason::NetworkAcl)
+    }
+}
+
+/// To an instance that a route leads to.
+#[inline(always)]
+fn instance<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    sender: &Sender,
+    address: Address,
+) -> Result<Decision, DropReason> {
+    let vpc = question.interface.vpc;
+    let (Some(receiver), Some(subnet)) = (
+        policy.instance(vpc, address),
+        policy.subnet_of(vpc, address),
+    ) else {
+        return Err(DropReason::Blackhole);
+    };
+    // What it sends itself would come back to it for ever.
+    if address == sender.address {
+        return Err(DropReason::Blackhole);
+    }
+    let flags = weight(sender, &receiver, subnet.acl);
+    if lacks_ports(question.packet) && flags != 0 {
+        return Ok(Decision::to(Way::Wait, 0));
+    }
+    leave(policy, question, sender)?;
+    if !receiver.is(Instance::IS_APPLIANCE) {
+        return Err(DropReason::SourceDestCheck);
+    }
+    enter(policy, question, sender, &subnet)?;
+    goes_on(question, TRACKER, question.session.address)?;
+    ask_groups(policy, question, sender, &receiver)?;
+    Ok(Decision::to(Way::Instance, address.raw()).with(flags))
+}
