@@ -2,7 +2,7 @@
 //! maps of a running system share. A change of size or meaning is a new [`LAYOUT_VERSION`].
 //!
 //! - `session.rs`: sessions; `binding.rs`: what they share (bindings, clients)
-//! - `policy.rs`: what the controller writes
+//! - `policy.rs`, `rules.rs`: what the controller writes
 //! - `fragment.rs`: datagrams on their way in pieces
 //! - `counter.rs`, `name.rs`: what readers need
 
@@ -11,6 +11,7 @@ mod counter;
 mod fragment;
 mod name;
 mod policy;
+mod rules;
 mod session;
 
 pub use binding::{
@@ -23,9 +24,10 @@ pub use fragment::{
 pub use name::{Name, NameKey};
 pub use policy::{
     ALL_GATEWAYS, ALL_VPCS, Elastic, Exemption, Exemptions, Gateway, Interface, MAX_EXEMPTIONS,
-    MAX_GATEWAYS, MAX_PUBLIC_IPS, PrivateAddress, PublicAddress, PublicUse, Route, ScopedAddress,
-    Settings, Subnet, Target, Timeouts,
+    MAX_GATEWAYS, MAX_PUBLIC_IPS, PrivateAddress, PublicAddress, PublicUse, Route, SIDE_SHIFT,
+    ScopedAddress, Settings, Subnet, Target, Timeouts, sided,
 };
+pub use rules::{GroupKey, Judgement, PortKey, Ruleset};
 pub use session::{Holds, Mark, Passed, Session, SessionKey};
 
 /// Names the folder the maps are pinned in.
@@ -57,6 +59,12 @@ pub mod names {
     pub const ELASTIC: &str = "ELASTIC";
     /// Gateway, or [`super::ALL_GATEWAYS`], and remote address to [`super::Exemptions`].
     pub const EXEMPTIONS: &str = "EXEMPTIONS";
+    /// [`super::Ruleset`] and remote address to the class of the latter.
+    pub const RULESETS: &str = "RULESETS";
+    /// [`super::GroupKey`] to the class of the remote instance.
+    pub const GROUP_RULES: &str = "GROUP_RULES";
+    /// [`super::PortKey`] to [`super::Judgement`].
+    pub const PORT_RULES: &str = "PORT_RULES";
     /// [`super::Settings`], one entry.
     pub const SETTINGS: &str = "SETTINGS";
     /// Packets by [`crate::drop_reason::DropReason`], per CPU.
@@ -159,6 +167,9 @@ mod pod {
         Path,
         NameKey,
         Name,
+        GroupKey,
+        PortKey,
+        Judgement,
         Address
     );
 }

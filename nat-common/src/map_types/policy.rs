@@ -30,6 +30,16 @@ impl ScopedAddress {
     pub const FULL_BITS: u32 = 64;
 }
 
+/// The bit of a scope that says which side of the policy it is of.
+pub const SIDE_SHIFT: u32 = 31;
+
+/// A scope, which is less than 2^31, on side 0 or 1 of the policy: the generations of the policy take
+/// turns, and a packet reads the side that its generation is on.
+#[inline(always)]
+pub const fn sided(scope: u32, side: u32) -> u32 {
+    scope | side << SIDE_SHIFT
+}
+
 /// What an interface is to the dataplane.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
