@@ -2,7 +2,7 @@
 //! maps of a running system share. A change of size or meaning is a new [`LAYOUT_VERSION`].
 //!
 //! - `session.rs`: sessions; `binding.rs`: what they share (bindings, clients)
-//! - `policy.rs`: what the controller writes
+//! - `policy.rs`, `rules.rs`: what the controller writes
 //! - `fragment.rs`: datagrams on their way in pieces
 //! - `counter.rs`, `name.rs`: what readers need
 
@@ -11,6 +11,7 @@ mod counter;
 mod fragment;
 mod name;
 mod policy;
+mod rules;
 mod session;
 
 pub use binding::{
@@ -24,8 +25,9 @@ pub use name::{Name, NameKey};
 pub use policy::{
     ALL_GATEWAYS, ALL_VPCS, ApplianceKey, Exemption, Exemptions, Gateway, Generation, Instance,
     Interface, MAX_EXEMPTIONS, MAX_GATEWAYS, MAX_PUBLIC_IPS, MAX_VPCS, PublicAddress, PublicUse,
-    Route, ScopedAddress, Settings, Subnet, TRACKER, Target, Timeouts, side, sided, unsided,
+    Route, SIDE_SHIFT, ScopedAddress, Settings, Subnet, TRACKER, Target, Timeouts, side, sided, unsided,
 };
+pub use rules::{GroupKey, Judgement, PortKey, Ruleset};
 pub use session::{Holds, Mark, Passed, Session, SessionKey};
 
 /// Names the folder the maps are pinned in.
@@ -61,6 +63,12 @@ pub mod names {
     pub const APPLIANCES: &str = "APPLIANCES";
     /// Gateway, or [`super::ALL_GATEWAYS`], and remote address to [`super::Exemptions`].
     pub const EXEMPTIONS: &str = "EXEMPTIONS";
+    /// [`super::Ruleset`] and remote address to the class of the latter.
+    pub const RULESETS: &str = "RULESETS";
+    /// [`super::GroupKey`] to the class of the remote instance.
+    pub const GROUP_RULES: &str = "GROUP_RULES";
+    /// [`super::PortKey`] to [`super::Judgement`].
+    pub const PORT_RULES: &str = "PORT_RULES";
     /// [`super::Settings`], one for each side.
     pub const SETTINGS: &str = "SETTINGS";
     /// Packets by [`crate::drop_reason::DropReason`], per CPU.
@@ -167,6 +175,9 @@ mod pod {
         Path,
         NameKey,
         Name,
+        GroupKey,
+        PortKey,
+        Judgement,
         Address
     );
 }

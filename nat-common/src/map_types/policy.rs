@@ -51,15 +51,9 @@ pub const fn side(epoch: u32) -> u32 {
     epoch & 1
 }
 
-/// A scope, or any other number below 2^31, as the keys of one side have it.
-#[inline(always)]
-pub const fn sided(scope: u32, side: u32) -> u32 {
-    scope | side << 31
-}
-
 /// Which side a scope in a key is of, and the scope.
 pub const fn unsided(scope: u32) -> (u32, u32) {
-    (scope >> 31, scope & (u32::MAX >> 1))
+    (scope >> SIDE_SHIFT, scope & !(1 << SIDE_SHIFT))
 }
 
 /// Key of most policy maps; in longest-prefix maps it comes after the prefix length, and the scope is
@@ -84,6 +78,16 @@ impl ScopedAddress {
     pub const fn subnets_of_vpc(vpc: u32) -> u32 {
         vpc | 1 << 30
     }
+}
+
+/// The bit of a scope that says which side of the policy it is of.
+pub const SIDE_SHIFT: u32 = 31;
+
+/// A scope, which is less than 2^31, on side 0 or 1 of the policy: the generations of the policy take
+/// turns, and a packet reads the side that its generation is on.
+#[inline(always)]
+pub const fn sided(scope: u32, side: u32) -> u32 {
+    scope | side << SIDE_SHIFT
 }
 
 /// What an interface is to the dataplane.
