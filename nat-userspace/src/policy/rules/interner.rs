@@ -45,8 +45,8 @@ impl Classes {
 }
 
 impl Interner {
-    /// Compiles rulesets under their numbers (`nat_common::map_types::Ruleset`). Of each the first rule
-    /// that is for a packet wins.
+    /// Compiles rulesets under their numbers (`nat_common::map_types::Ruleset`). In each the first rule
+    /// that is for a packet wins; in those of groups every rule allows.
     pub fn compile(&mut self, rulesets: impl IntoIterator<Item = (u32, Vec<Rule>)>) -> Entries {
         let mut known = std::mem::take(&mut self.rulesets);
         let mut entries = Entries::default();

@@ -113,6 +113,45 @@ fn a_rule_for_all_protocols_is_one_entry_and_others_stand_out_from_it() {
 }
 
 #[test]
+fn the_example_in_the_documentation() {
+    let entries = compiled(vec![
+        Rule {
+            id: 100,
+            allow: false,
+            ..tcp(22, 22, "10.0.0.0/8")
+        },
+        Rule {
+            id: 110,
+            ..tcp(0, 1023, "10.1.0.0/16")
+        },
+        Rule {
+            id: 120,
+            protocol: None,
+            ..tcp(0, u16::MAX, "0.0.0.0/0")
+        },
+    ]);
+    let has = |class, judgement, bits, protocol, port| {
+        let key = (bits, PortKey::new(class, protocol, port));
+        assert_eq!(entries.port_rules.get(&key), Some(&judgement), "{key:?}");
+    };
+    let (denied, low, all) = (
+        Judgement::new(false, 100),
+        Judgement::new(true, 110),
+        Judgement::new(true, 120),
+    );
+    has(1, all, 32, 0, 0);
+    has(2, all, 32, 0, 0);
+    has(2, denied, 64, TCP, 22);
+    has(3, all, 32, 0, 0);
+    has(3, low, 54, TCP, 0);
+    has(3, denied, 64, TCP, 22);
+    assert_eq!(entries.port_rules.len(), 6);
+    assert_eq!(class_at(&entries, [11, 0, 0, 1]), 1);
+    assert_eq!(class_at(&entries, [10, 0, 0, 1]), 2);
+    assert_eq!(class_at(&entries, [10, 1, 0, 1]), 3);
+}
+
+#[test]
 fn icmp_types_are_prefixes_of_eight_bits() {
     let echo = Rule {
         protocol: Some(ICMP),
@@ -129,6 +168,7 @@ fn equal_contents_share_a_class_within_and_between_rulesets() {
     let entries =
         Interner::default().compile([(ACL, rules.clone()), (GROUPS, rules[..2].to_vec())]);
     assert_eq!(entries.rulesets.len(), 5);
+    assert!(entries.rulesets.values().all(|&class| class == 1));
     assert_eq!(entries.port_rules.len(), 1);
 }
 
@@ -192,6 +232,7 @@ fn classes_keep_their_numbers_and_give_them_up_late() {
     assert_ne!(dns_class, ssh_class);
     assert_eq!(entries.port_rules.len(), 2);
 
+    compile(vec![dns(), web()]);
     let entries = compile(vec![dns(), tcp(25, 25, "198.51.100.0/24"), web()]);
     assert_eq!(class_at(&entries, [192, 0, 2, 1]), web_class);
     assert_eq!(class_at(&entries, [203, 0, 113, 1]), dns_class);

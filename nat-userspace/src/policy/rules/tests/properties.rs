@@ -223,7 +223,7 @@ proptest! {
         let mut interner = Interner::default();
         for (acl, groups) in &steps {
             let entries = interner.compile([(ACL, acl.clone()), (GROUPS, groups.clone())]);
-            for (pick, other) in &picks {
+            for (pick, other) in &picks[..30] {
                 check_acl(&entries, acl, &packet(acl, *pick, other.clone()))?;
                 check_groups(&entries, groups, &packet(groups, *pick, other.clone()))?;
             }
