@@ -115,6 +115,7 @@ mod tests {
     fn groups_allow_by_address_or_by_the_remotes_groups() {
         assert_eq!(groups(Some(1), Some(7), 9), Judgement::new(true, 10));
         assert_eq!(groups(None, Some(7), 9), Judgement::new(true, 70));
+        assert_eq!(groups(Some(2), Some(7), 9), Judgement::new(true, 70));
         assert_eq!(groups(Some(8), Some(7), 9), Judgement::new(true, 70));
         assert_eq!(groups(Some(8), None, 9), Judgement::DENIED);
         assert_eq!(groups(None, None, 9), Judgement::DENIED);

@@ -82,7 +82,7 @@ impl PortKey {
     /// What stands for the port of an ICMP message.
     #[inline(always)]
     pub const fn icmp(kind: u8, code: u8) -> u16 {
-        (kind as u16) << 8 | code as u16
+        u16::from_be_bytes([kind, code])
     }
 
     /// The port, in host order.
@@ -116,7 +116,7 @@ impl Judgement {
     /// In the table: as the class of this number has it. That one sends nobody on.
     #[inline(always)]
     pub const fn as_in(class: u32) -> Self {
-        Self(Self::ELSEWHERE | class % Self::NUMBERS)
+        Self(Self::ELSEWHERE | (class % Self::NUMBERS))
     }
 
     /// The packet may pass.

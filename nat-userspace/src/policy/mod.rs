@@ -1,8 +1,9 @@
 //! Compiles a configuration into the entries of the policy maps. Pure: the host's facts and the
 //! numbers already given come in, the whole content of every table comes out. NAT gateways are in
-//! `gateway.rs`.
+//! `gateway.rs`, security groups and ACLs in `rules/`.
 
 mod gateway;
+pub mod rules;
 #[cfg(test)]
 mod tests;
 
