@@ -13,6 +13,12 @@ macro_rules! drop_reasons {
             /// Every reason, in the order of the counters.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
+            /// The reason of this number; what is none is [`DropReason::Internal`].
+            #[inline(always)]
+            pub const fn of_number(number: u32) -> Self {
+                match number { $($value => Self::$variant,)* _ => Self::Internal }
+            }
+
             /// The name users see and scripts match.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
@@ -64,6 +70,7 @@ mod tests {
     fn numbers_are_dense_and_names_unique() {
         for (index, reason) in DropReason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, index);
+            assert_eq!(DropReason::of_number(index as u32), *reason);
             assert_eq!(
                 DropReason::ALL
                     .iter()

@@ -26,7 +26,7 @@ pub struct Found {
     /// Port its packets get.
     pub port: Port,
     /// The last bits of when it was made.
-    made: u16,
+    pub made: u16,
 }
 
 impl Found {
@@ -62,7 +62,7 @@ impl Found {
 
     /// There is none.
     #[inline(always)]
-    pub fn is_none(&self) -> bool {
+    pub const fn is_none(&self) -> bool {
         self.half.is_null()
     }
 
@@ -148,6 +148,26 @@ pub fn find<T: Tables>(
         found.half = null_mut();
     }
     is_found
+}
+
+/// Finds a half that [`find`] has found a moment ago, in another program: the same session's, and in use.
+#[inline(always)]
+pub fn find_again<T: Tables>(tables: &T, side: Side, key: &SessionKey, made: u16) -> Found {
+    let mut found = Found::NONE;
+    if let Some(half) = tables.half(side, key) {
+        // SAFETY: as in `find`.
+        let mark = unsafe {
+            found.read(half);
+            Mark(tables.load(&raw const (*half).mark))
+        };
+        found.made = mark.created() as u16;
+        let is_in_use = mark.key_and_state() == key.mark(State::Live)
+            || mark.key_and_state() == key.mark(State::Dying);
+        if !is_in_use || found.made != made {
+            found.half = null_mut();
+        }
+    }
+    found
 }
 
 /// As [`find`], of a half whose packets went the whole way through the stages under this policy and came
@@ -338,7 +358,8 @@ struct Pair {
     forward: *mut Session,
     forward_copy: Session,
     reverse_key: SessionKey,
-    reverse: Option<*mut Session>,
+    /// Null when there is none. Not an `Option`, of which half would be uninitialised.
+    reverse: *mut Session,
 }
 
 impl Pair {
@@ -353,7 +374,9 @@ impl Pair {
             forward,
             forward_copy,
             reverse_key,
-            reverse: tables.half(Side::Outside, &reverse_key),
+            reverse: tables
+                .half(Side::Outside, &reverse_key)
+                .unwrap_or(null_mut()),
         })
     }
 
@@ -368,8 +391,11 @@ impl Pair {
         let (forward, reverse) = unsafe {
             (
                 self.forward.read_volatile(),
-                self.reverse
-                    .map_or_else(Session::default, |reverse| reverse.read_volatile()),
+                if self.reverse.is_null() {
+                    Session::default()
+                } else {
+                    self.reverse.read_volatile()
+                },
             )
         };
         overdue(self.key.flow().protocol, now, &forward, &reverse, gateway)
@@ -385,10 +411,7 @@ impl Pair {
     /// False when there is a reverse half, and it is not in the state `from`.
     #[inline(always)]
     fn swap_reverse<T: Tables>(&self, tables: &T, from: State, to: State) -> bool {
-        match self.reverse {
-            Some(reverse) => swap(tables, reverse, &self.reverse_key, from, to),
-            None => true,
-        }
+        self.reverse.is_null() || swap(tables, self.reverse, &self.reverse_key, from, to)
     }
 
     /// Marks it dead and removes it; true when it is gone.
@@ -414,7 +437,7 @@ impl Pair {
     /// as long as it is there, nobody enters the session anew, to find the rest in the way.
     #[inline(always)]
     fn remove<T: Tables>(&self, tables: &T) {
-        if self.reverse.is_some() {
+        if !self.reverse.is_null() {
             tables.remove_half(Side::Outside, &self.reverse_key);
         }
         shared::release(tables, &self.key, &self.forward_copy);
@@ -442,7 +465,7 @@ pub fn sweep<T: Tables>(tables: &T, key: &SessionKey, now: Tick) -> bool {
         return false;
     }
     // The reverse half may have been revived alone; it then starts anew.
-    if pair.reverse.is_some() && pair.swap_reverse(tables, State::Live, State::Dying) {
+    if !pair.reverse.is_null() && pair.swap_reverse(tables, State::Live, State::Dying) {
         return false;
     }
     if !pair.swap_forward(tables, State::Dying, State::Dead) {

@@ -16,14 +16,16 @@ use nat_common::{
 use crate::{
     forward::{Hook, NextHop},
     kernel_tables::KernelTables,
-    leave::is_from_inside,
+    leave::{is_from_subnet, sender},
     lines::{self, Lines},
     plan::Plan,
-    policy_maps, settings,
+    policy_maps::View,
+    settings,
 };
 
+/// Where the packets of this hook come from.
 #[inline(always)]
-fn origin<H: Hook>(hook: &H) -> Origin {
+pub fn origin<H: Hook>(hook: &H) -> Origin {
     Origin::new(hook.ingress(), H::IS_TC)
 }
 
@@ -64,9 +66,11 @@ pub fn send<H: Hook>(hook: &mut H) -> u32 {
 
 #[inline(always)]
 fn find<H: Hook>(hook: &H, to: Mac, packet: &Ipv4Packet) -> Option<Outgoing> {
-    let (settings, origin) = (policy_maps::settings()?, origin(hook));
-    let now = &Moment::at(settings::now(), settings);
-    if settings.is(Settings::ONE_TO_ONE)
+    let (view, origin) = (View::now(), origin(hook));
+    let settings = view.settings()?;
+    let now = &Moment::at(settings::now(), view.epoch(), settings);
+    let has_public_ips = settings.is(Settings::ONE_TO_ONE);
+    if has_public_ips
         && let Some(pair) = lines::path(&LineKey::of_pair(&packet.flow, origin), now.epoch)
     {
         return by_pair(hook, to, packet, now, pair);
@@ -77,7 +81,16 @@ fn find<H: Hook>(hook: &H, to: Mac, packet: &Ipv4Packet) -> Option<Outgoing> {
     {
         return by_line(hook, to, packet, now, &mut lines, line);
     }
-    by_session(hook, to, packet, now, &mut lines)
+    let interface = view.interface(hook.ingress())?;
+    // Last: where sessions are what matters, pairs are but in the way.
+    if !has_public_ips
+        && settings.is(Settings::LOCAL)
+        && interface.is(Interface::INSIDE)
+        && let Some(pair) = lines::path(&LineKey::of_pair(&packet.flow, origin), now.epoch)
+    {
+        return by_pair(hook, to, packet, now, pair);
+    }
+    by_session(hook, view, interface, to, packet, now, &mut lines)
 }
 
 /// The path of packets that become `to`, if somebody asked the host for it in this half second, and this
@@ -89,9 +102,10 @@ fn path<H: Hook>(
     packet: &Ipv4Packet,
     now: &Moment,
     to: &Flow,
-    inward: bool,
+    is_answer: bool,
 ) -> Option<&'static Path> {
-    let path = lines::path(&LineKey::of_route(to, inward, origin(hook)), now.epoch)?;
+    let way = LineKey::of_route(&packet.flow, to, is_answer, origin(hook));
+    let path = lines::path(&way, now.epoch)?;
     may_take(hook, sent_to, packet, now, path).then_some(path)
 }
 
@@ -157,20 +171,34 @@ fn by_line<H: Hook>(
 #[inline(always)]
 fn by_session<H: Hook>(
     hook: &H,
+    view: View,
+    interface: &Interface,
     sent_to: Mac,
     packet: &Ipv4Packet,
     now: &Moment,
     lines: &mut Lines,
 ) -> Option<Outgoing> {
     let (flow, origin) = (&packet.flow, origin(hook));
-    let interface = policy_maps::interface(hook.ingress())?;
-    let is_outward = is_from_inside(hook, interface, flow);
-    let vpc = if is_outward { interface.vpc } else { 0 };
-    let key = SessionKey::forward(flow, vpc);
+    let is_from_inside = is_from_subnet(hook, view, interface, flow);
+    let vpc = if is_from_inside { interface.vpc } else { 0 };
+    let mut key = SessionKey::forward(flow, vpc);
     let mut found = Found::NONE;
+    let mut direction = if is_from_inside {
+        Direction::Outward
+    } else {
+        Direction::Inward
+    };
     if !sessions::find_passed(&KernelTables, &key, now, origin, &mut found) {
-        return None;
+        if !is_from_inside || !interface.is(Interface::TRACKS) {
+            return None;
+        }
+        key = SessionKey::answers(flow, vpc);
+        direction = Direction::Answer;
+        if !sessions::find_passed(&KernelTables, &key, now, origin, &mut found) {
+            return None;
+        }
     }
+    let is_outward = matches!(direction, Direction::Outward);
     let to = if is_outward {
         flow.with_source(found.address, found.port)
     } else {
@@ -180,7 +208,7 @@ fn by_session<H: Hook>(
     let segments = hook.segments();
     found.carry(now.now, segments, hook.bytes(packet), packet.flags);
     lines.count(segments);
-    write(lines, &LineKey::of_flow(flow, origin), &found, !is_outward);
+    write(lines, &LineKey::of_flow(flow, origin), &found, direction);
     Some(Outgoing { to, path })
 }
 
@@ -250,27 +278,32 @@ fn settle(key: &LineKey, ends: u32) -> u64 {
     packets << 32 | bytes
 }
 
-/// Remembers what became of a packet that was just sent on.
+/// Remembers what became of a packet that was just sent on; the half that carried it, if one did.
 #[inline(always)]
 pub fn remember<H: Hook>(
     hook: &H,
     interface: &Interface,
     packet: &Ipv4Packet,
     plan: &Plan,
+    half: &Found,
     next: &NextHop,
 ) {
     let (flow, origin) = (&packet.flow, origin(hook));
     let is_out = plan.to.source != flow.source || plan.to.source_port != flow.source_port;
     let is_in = plan.to.destination != flow.destination
         || plan.to.destination_port != flow.destination_port;
-    // A hairpin packet changes at both ends.
-    if !is_plain(packet)
-        || is_out == is_in
+    // A hairpin packet changes at both ends, and one on its way to an instance has another session.
+    if (is_out && is_in)
         || plan.renumbers
         || !next.is_resolved()
         || !origin.is_some()
         || !(plan.has_session || plan.is_stateless)
+        || (plan.has_session && !plan.via.is_unspecified())
     {
+        return;
+    }
+    // Of what an appliance and others send by the same interface, who sent it is not to be seen in a line.
+    if interface.is(Interface::HAS_APPLIANCES) && sender(hook, next.view) != Some(flow.source) {
         return;
     }
     let now = settings::moment();
@@ -279,33 +312,32 @@ pub fn remember<H: Hook>(
         return;
     }
     if !plan.has_session {
-        remember_pair(interface, plan, next, &LineKey::of_pair(flow, origin), &now);
+        if is_plain(packet) {
+            remember_pair(interface, plan, next, &LineKey::of_pair(flow, origin), &now);
+        }
         return;
     }
-    let half = if plan.inward {
-        &plan.reverse
-    } else {
-        &plan.forward
-    };
     half.pass(now.epoch, origin);
     // With the second packet: flows of one packet do not crowd out the others. And the first answer may
     // leave its session less time than has passed.
-    if half.has_carried_one() {
+    if !is_plain(packet) || half.has_carried_one() {
         return;
     }
+    let direction = if !plan.is_answer() {
+        Direction::Outward
+    } else if plan.to == *flow {
+        Direction::Answer
+    } else {
+        Direction::Inward
+    };
     if let Some(mut lines) = Lines::at(&now) {
-        write(
-            &mut lines,
-            &LineKey::of_flow(flow, origin),
-            half,
-            plan.inward,
-        );
+        write(&mut lines, &LineKey::of_flow(flow, origin), half, direction);
     }
 }
 
 /// Writes what becomes of the packets of a half into a line, if there is one for them.
 #[inline(always)]
-fn write(lines: &mut Lines, key: &LineKey, half: &Found, inward: bool) {
+fn write(lines: &mut Lines, key: &LineKey, half: &Found, direction: Direction) {
     if lines.are_overrun() {
         return;
     }
@@ -316,12 +348,10 @@ fn write(lines: &mut Lines, key: &LineKey, half: &Found, inward: bool) {
     line.generation = lines.age().generation;
     line.address = half.address;
     line.port = half.port;
-    line.turn(if !inward {
-        Direction::Outward
-    } else if half.refreshes() {
-        Direction::Inward
-    } else {
+    line.turn(if matches!(direction, Direction::Inward) && !half.refreshes() {
         Direction::InwardOnly
+    } else {
+        direction
     });
     line.look(lines.age());
     lines.busy();
@@ -355,19 +385,12 @@ fn lead(path: &mut Path, own: Mac, next: &NextHop, now: &Moment) {
     path.checked = now.checked;
 }
 
-/// The next hop of packets that become `flow`, if somebody asked the host for it in this half second and
+/// The next hop of packets that go this way, if somebody asked the host for it in this half second and
 /// there is room for a packet of this length.
 #[inline(never)]
-pub fn next_hop<H: Hook>(
-    hook: &H,
-    flow: &Flow,
-    inward: bool,
-    length: u16,
-    next: &mut NextHop,
-) -> bool {
+pub fn next_hop(way: &LineKey, epoch: u32, length: u16, next: &mut NextHop) -> bool {
     let now = settings::moment();
-    let key = LineKey::of_route(flow, inward, origin(hook));
-    let Some(path) = lines::path(&key, now.epoch) else {
+    let Some(path) = lines::path(way, epoch) else {
         return false;
     };
     if !path.is_checked(&now) || length > path.mtu {
@@ -381,16 +404,16 @@ pub fn next_hop<H: Hook>(
     true
 }
 
-/// Remembers the next hop of packets that become `flow`, and were sent to `own`.
+/// Remembers the next hop of packets that go this way, and were sent to `own`.
 #[inline(never)]
-pub fn remember_next_hop<H: Hook>(hook: &H, own: Mac, flow: &Flow, inward: bool, next: &NextHop) {
-    let (now, origin) = (settings::moment(), origin(hook));
-    if !next.is_resolved() || !origin.is_some() {
+pub fn remember_next_hop(way: &LineKey, own: Mac, next: &NextHop) {
+    let now = settings::moment();
+    // Found under an earlier policy.
+    if !next.is_resolved() || !way.origin().is_some() || now.epoch != next.view.epoch() {
         return;
     }
-    let key = LineKey::of_route(flow, inward, origin);
-    if let Some(path) = lines::room_for_path(&key, &now) {
-        path.key = key;
+    if let Some(path) = lines::room_for_path(way, &now) {
+        path.key = *way;
         path.address = next.gateway;
         lead(path, own, next, &now);
     }

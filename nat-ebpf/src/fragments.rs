@@ -106,6 +106,8 @@ pub fn known(is_first: bool, holds: bool, key: &DatagramKey, plan: &mut Plan) ->
                 plan.to.source = (*fate).source;
                 plan.to.destination = (*fate).destination;
                 plan.inward = (*fate).flags & Fate::INWARD != 0;
+                plan.via = (*fate).via;
+                plan.vpc = (*fate).vpc;
                 plan.renumbers = (*fate).flags & Fate::RENUMBERED != 0;
                 plan.identification = (*fate).identification;
             }
@@ -129,9 +131,12 @@ pub fn remember(key: &DatagramKey, decided: Step, plan: &mut Plan) -> bool {
         destination: plan.to.destination,
         identification: 0,
         flags: if plan.inward { Fate::INWARD } else { 0 },
+        via: plan.via,
+        vpc: plan.vpc,
+        reserved: 0,
     };
     let known = find(key);
-    if kind == FateKind::Forward && !plan.forward.is_none() {
+    if kind == FateKind::Forward && !plan.forward.is_none() && !plan.inward {
         plan.renumbers = true;
         plan.identification = identification(known, &plan.to);
         fate.identification = plan.identification;

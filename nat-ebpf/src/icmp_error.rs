@@ -5,17 +5,19 @@ use nat_common::{
     address::{Address, Port},
     drop_reason::DropReason,
     flow::Flow,
-    icmp_error::{self, Quote, Translated},
-    map_types::{Interface, SessionKey},
+    icmp_error::{self, Translated},
+    map_types::{ERROR_STAGE, SessionKey},
     parse::{IPV4_OFFSET, Ipv4Packet},
-    sessions::{self, Found},
+    policy::{self, Decision, Inside, Session},
+    sessions::Found,
     tables::Side,
 };
 
 use crate::{
+    decisions,
     forward::{Hook, NextHop, find_next_hop},
-    kernel_tables::KernelTables,
-    settings, sum,
+    kernel_tables::find_half,
+    sum,
     verdict::Verdict,
 };
 
@@ -27,7 +29,11 @@ const HEADERS: u32 = 14 + 60 + 8 + 60 + 20;
 #[derive(Clone, Copy)]
 pub struct Way {
     kind: Kind,
-    value: u32,
+    value: Address,
+    /// The VPC it comes from or goes to; 0 where none counts.
+    vpc: u16,
+    /// It must be about a session, because security groups stand there.
+    is_tracked: bool,
 }
 
 #[repr(u32)]
@@ -36,43 +42,65 @@ enum Kind {
     None,
     OutOfGateway,
     OutOfInstance,
+    Within,
     IntoGateway,
     IntoInstance,
 }
 
 impl Way {
     /// Nothing.
-    pub const NONE: Self = Self::of(Kind::None, 0);
-    /// To a NAT gateway's public IP, about a packet that left through it.
-    pub const INTO_GATEWAY: Self = Self::of(Kind::IntoGateway, 0);
+    pub const NONE: Self = Self::of(Kind::None, Address::UNSPECIFIED, 0, false);
 
     #[inline(always)]
-    const fn of(kind: Kind, value: u32) -> Self {
-        Self { kind, value }
+    const fn of(kind: Kind, value: Address, vpc: u16, is_tracked: bool) -> Self {
+        Self {
+            kind,
+            value,
+            vpc,
+            is_tracked,
+        }
     }
 
     /// From inside this VPC about a packet that came in through a NAT gateway.
     #[inline(always)]
     pub const fn out_of_gateway(vpc: u16) -> Self {
-        Self::of(Kind::OutOfGateway, vpc as u32)
+        Self::of(Kind::OutOfGateway, Address::UNSPECIFIED, vpc, false)
     }
 
     /// From inside, by an instance with this public IP.
     #[inline(always)]
-    pub const fn out_of_instance(public: Address) -> Self {
-        Self::of(Kind::OutOfInstance, public.raw())
+    pub const fn out_of_instance(public: Address, vpc: u16, is_tracked: bool) -> Self {
+        Self::of(Kind::OutOfInstance, public, vpc, is_tracked)
+    }
+
+    /// Within this VPC, untranslated; to the instance `via` if that is specified.
+    #[inline(always)]
+    pub const fn within(via: Address, vpc: u16, is_tracked: bool) -> Self {
+        Self::of(Kind::Within, via, vpc, is_tracked)
+    }
+
+    /// It goes on within the VPC.
+    #[inline(always)]
+    pub const fn is_within(&self) -> bool {
+        matches!(self.kind, Kind::Within)
+    }
+
+    /// To a public IP of a NAT gateway whose own address is `private`, about a packet that left through it.
+    #[inline(always)]
+    pub const fn into_gateway(private: Address) -> Self {
+        Self::of(Kind::IntoGateway, private, 0, false)
     }
 
     /// To the public IP of an instance with this private one.
     #[inline(always)]
-    pub const fn into_instance(private: Address) -> Self {
-        Self::of(Kind::IntoInstance, private.raw())
+    pub const fn into_instance(private: Address, vpc: u16) -> Self {
+        Self::of(Kind::IntoInstance, private, vpc, false)
     }
 }
 
 /// Translates an error the way out, then the way back, and forwards it, if this hook can; `next` tells.
 /// Both are there when it leaves to a public IP of ours (hairpin).
-#[inline(never)]
+#[inline(always)]
 pub fn forward<H: Hook>(
     hook: &mut H,
     packet: &Ipv4Packet,
@@ -90,52 +118,84 @@ pub fn forward<H: Hook>(
         destination: packet.flow.destination,
         quoted: quote.flow,
     };
+    let mut towards = to.destination;
+    let mut vpc = 0;
     match out.kind {
         Kind::OutOfGateway => {
-            let (address, port) = mapping(&quote, &to.quoted, Some(out.value as u16))?;
-            to.source = address;
-            to.quoted = to.quoted.with_destination(address, port);
+            quote.names_a_session(false)?;
+            let key = SessionKey::forward(&to.quoted.reversed(), out.vpc);
+            let found = find(Side::Inside, &key)?;
+            to.source = found.address;
+            to.quoted = to.quoted.with_destination(found.address, found.port);
         }
         Kind::OutOfInstance => {
-            let public = Address::from_raw(out.value);
             if quote.is_error() || to.quoted.destination != to.source {
                 return Err(DropReason::NoSession);
             }
-            to.source = public;
+            if out.is_tracked {
+                find(Side::Inside, &SessionKey::forward(&to.quoted.reversed(), out.vpc))?;
+            }
+            to.source = out.value;
             to.quoted = to
                 .quoted
-                .with_destination(public, to.quoted.destination_port);
+                .with_destination(out.value, to.quoted.destination_port);
+        }
+        Kind::Within => {
+            vpc = out.vpc;
+            if !out.value.is_unspecified() {
+                towards = out.value;
+            }
+            if out.is_tracked {
+                is_about_a_session(&to.quoted, vpc)?;
+            }
         }
         _ => {}
     }
-    match back.kind {
-        Kind::IntoGateway => {
+    if matches!(back.kind, Kind::IntoGateway | Kind::IntoInstance) {
+        if to.quoted.source != to.destination {
+            return Err(DropReason::NoSession);
+        }
+        let mut inside = Inside {
+            vpc: back.vpc,
+            address: back.value,
+            port: to.quoted.source_port,
+            gateway: Address::UNSPECIFIED,
+        };
+        if matches!(back.kind, Kind::IntoGateway) {
             quote.names_a_session(true)?;
-            if to.quoted.source != to.destination {
-                return Err(DropReason::NoSession);
-            }
-            let (address, port) = mapping(&quote, &to.quoted, None)?;
-            to.destination = address;
-            to.quoted = to.quoted.with_source(address, port);
+            let found = find(Side::Outside, &SessionKey::reverse(&to.quoted.reversed()))?;
+            inside.vpc = found.owner();
+            inside.gateway = back.value;
+            inside.address = found.address;
+            inside.port = found.port;
+        } else if quote.is_error() {
+            return Err(DropReason::NoSession);
         }
-        Kind::IntoInstance => {
-            let private = Address::from_raw(back.value);
-            if quote.is_error() || to.quoted.source != to.destination {
-                return Err(DropReason::NoSession);
-            }
-            to.destination = private;
-            to.quoted = to.quoted.with_source(private, to.quoted.source_port);
+        let Some(decision) =
+            decisions::inward(next.view, ERROR_STAGE, Session::default(), to.source, inside)
+        else {
+            next.verdict = Verdict::Policy;
+            return Ok(());
+        };
+        if !matches!(decision.way, policy::Way::Inside) {
+            return Err(decision.reason());
         }
-        _ => {}
+        if decision.is(Decision::TRACKED) && inside.gateway.is_unspecified() {
+            find(Side::Outside, &SessionKey::reverse(&to.quoted.reversed()))?;
+        }
+        vpc = inside.vpc;
+        to.destination = inside.address;
+        towards = inside.address;
+        to.quoted = to.quoted.with_source(inside.address, inside.port);
     }
     if packet.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
-    let side = match back.kind {
-        Kind::IntoGateway | Kind::IntoInstance => Interface::INSIDE,
-        _ => Interface::UPLINK,
-    };
-    find_next_hop(hook, &to.flow(), hook.mtu_length(packet), side, next)?;
+    let routed = to.flow().with_destination(towards, Port::NONE);
+    find_next_hop(hook, &routed, hook.mtu_length(packet), vpc, next)?;
+    if !next.view.is_whole() {
+        return Err(DropReason::Internal);
+    }
     if !matches!(next.verdict, Verdict::Forward) {
         return Ok(());
     }
@@ -152,19 +212,22 @@ fn has_right_checksum<H: Hook>(hook: &H, packet: &Ipv4Packet) -> bool {
     sum.is_some_and(|sum| sum.folded() == u16::MAX)
 }
 
-/// What the quoted packet's other end is on this NAT's other side: the session of its answers.
+/// The session of a key.
 #[inline(always)]
-fn mapping(quote: &Quote, quoted: &Flow, vpc: Option<u16>) -> Result<(Address, Port), DropReason> {
-    quote.names_a_session(vpc.is_none())?;
-    let (answers, now) = (quoted.reversed(), settings::now());
+fn find(side: Side, key: &SessionKey) -> Result<Found, DropReason> {
     let mut found = Found::NONE;
-    let (side, key) = match vpc {
-        Some(vpc) => (Side::Inside, SessionKey::forward(&answers, vpc)),
-        None => (Side::Outside, SessionKey::reverse(&answers)),
-    };
-    if sessions::find(&KernelTables, side, &key, now, &mut found) {
-        Ok((found.address, found.port))
+    if find_half(side, key, &mut found) {
+        Ok(found)
     } else {
         Err(DropReason::NoSession)
     }
+}
+
+/// The quoted packet is of a session within the VPC, whoever opened it.
+#[inline(always)]
+fn is_about_a_session(quoted: &Flow, vpc: u16) -> Result<(), DropReason> {
+    if find(Side::Inside, &SessionKey::forward(quoted, vpc)).is_ok() {
+        return Ok(());
+    }
+    find(Side::Outside, &SessionKey::answers(quoted, vpc)).map(|_| ())
 }

@@ -13,12 +13,12 @@ use nat_common::{
     map_types::{Binding, Client, ClientKey, Counter, Gateway, Session, SessionKey},
     port_search::{ATTEMPTS, Search},
     session_table::{self, Atomics, Entered, Half, LineNumber, Memory},
-    sessions,
+    sessions::{self, Found},
     tables::{Refused, Side, Tables},
     taken_ports::TakenPorts,
 };
 
-use crate::{atomics, counters, policy_maps, settings};
+use crate::{atomics, counters, policy_maps::View, settings};
 
 /// Sized by the controller when it loads the programs.
 const CAPACITY: u32 = 262_144;
@@ -137,7 +137,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn gateway(&self, number: u32) -> Option<&Gateway> {
-        policy_maps::gateway(number)
+        View::now().gateway(number)
     }
 
     #[inline(always)]
@@ -353,6 +353,12 @@ pub extern "C" fn remove_half(key: *const SessionKey) -> u32 {
     }
     // SAFETY: checked, and the verifier knows its size.
     u32::from(session_table::remove(&KernelTables, unsafe { &*key }))
+}
+
+/// As [`sessions::find`], at this moment; once, because much leads here.
+#[inline(never)]
+pub fn find_half(side: Side, key: &SessionKey, found: &mut Found) -> bool {
+    sessions::find(&KernelTables, side, key, settings::now(), found)
 }
 
 const GO_ON: i64 = 0;

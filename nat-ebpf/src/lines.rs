@@ -16,7 +16,7 @@ use nat_common::{
     tables::{Side, Tables as _},
 };
 
-use crate::{kernel_tables::KernelTables, policy_maps};
+use crate::{kernel_tables::KernelTables, policy_maps::View};
 
 /// Lines of all CPUs, those of one after those of the other. Mapped memory begins at a page, so that two
 /// lines of the map are one of the CPU's cache.
@@ -269,11 +269,15 @@ fn give_back(line: &mut Line) {
 #[inline(always)]
 pub fn session_key(line: &Line) -> Option<(Side, SessionKey)> {
     let flow = line.key.flow();
-    if line.is_inward() {
+    if line.is_inward() && !line.is_answer() {
         return Some((Side::Outside, SessionKey::reverse(&flow)));
     }
-    let interface = policy_maps::interface(line.key.interface())?;
-    Some((Side::Inside, SessionKey::forward(&flow, interface.vpc)))
+    let vpc = View::now().interface(line.key.interface())?.vpc;
+    Some(if line.is_answer() {
+        (Side::Outside, SessionKey::answers(&flow, vpc))
+    } else {
+        (Side::Inside, SessionKey::forward(&flow, vpc))
+    })
 }
 
 /// A path of this CPU, unless it is of an earlier policy.

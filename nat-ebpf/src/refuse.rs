@@ -15,7 +15,8 @@ use crate::{
     counters,
     forward::{Hook, NextHop},
     plan::Plan,
-    policy_maps, settings,
+    policy_maps::View,
+    settings,
 };
 
 /// log2 of the ticks that make about a second.
@@ -92,6 +93,8 @@ fn is_within_limit(now: Tick) -> bool {
             *made = 0;
         }
         *made += 1;
-        *made <= policy_maps::settings().map_or(0, |settings| settings.icmp_errors_per_second)
+        *made <= View::now()
+                .settings()
+                .map_or(0, |settings| settings.icmp_errors_per_second)
     }
 }

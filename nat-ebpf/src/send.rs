@@ -3,9 +3,11 @@
 use nat_common::{
     clock::Tick,
     drop_reason::DropReason,
-    flow_cache::is_plain,
-    map_types::{Interface, SessionKey, WHOLE_STAGE},
+    flow_cache::{LineKey, is_plain},
+    map_types::{Interface, SessionKey},
     parse::Ipv4Packet,
+    policy::Step,
+    tables::Side,
     translate,
 };
 
@@ -14,14 +16,14 @@ use crate::{
     forward::{self, Hook, NextHop},
     kernel_tables::reopen_if_closing,
     plan::Plan,
-    refuse, settings,
+    refuse, settings, trace,
     verdict::Verdict,
 };
 
 /// Sends on what `packet` became. Nothing is changed or counted when
 /// this hook can't send it there; `next` tells.
 #[inline(always)]
-pub fn send<H: Hook, const STAGE: u32>(
+pub fn send<H: Hook>(
     hook: &mut H,
     interface: &Interface,
     packet: &Ipv4Packet,
@@ -34,48 +36,69 @@ pub fn send<H: Hook, const STAGE: u32>(
     let length = hook.mtu_length(packet);
     // Between two addresses a pair says it to packets that take the short way: where senders have an address
     // each, a path for each of them would only be in the way of others.
-    let is_shared = plan.has_session || !is_plain(packet);
-    if is_shared && flow_cache::next_hop(hook, &plan.to, plan.inward, length, next) {
+    let is_shared = plan.via.is_unspecified() && (plan.has_session || !is_plain(packet));
+    let to = plan.to;
+    let way = LineKey::of_route(&packet.flow, &to, plan.is_answer(), flow_cache::origin(hook));
+    if is_shared && flow_cache::next_hop(&way, plan.epoch, length, next) {
         next.verdict = Verdict::Forward;
-    } else if let Err(reason) = forward::find_next_hop(hook, &plan.to, length, plan.side(), next) {
-        return match reason {
-            DropReason::TooBig => refuse::too_big(hook, plan, next),
-            other => Err(other),
-        };
-    } else if !matches!(next.verdict, Verdict::Forward) {
-        return Ok(());
-    } else if is_shared {
-        flow_cache::remember_next_hop(hook, interface.mac, &plan.to, plan.inward, next);
+    } else {
+        let (routed, vpc) = (plan.routed(), plan.vpc_of_receiver());
+        if let Err(reason) = forward::find_next_hop(hook, &routed, length, vpc, next) {
+            return match reason {
+                DropReason::TooBig => refuse::too_big(hook, plan, next),
+                other => Err(other),
+            };
+        }
+        if !matches!(next.verdict, Verdict::Forward) {
+            return Ok(());
+        }
+        if is_shared {
+            flow_cache::remember_next_hop(&way, interface.mac, next);
+        }
+    }
+    trace::note(Step::NextHop, next.interface, next.gateway.raw());
+    // What was decided so far is of one generation of the policy, or it is decided anew.
+    if !next.view.is_whole() {
+        return Err(DropReason::Internal);
     }
     let (now, flags) = (settings::now(), packet.flags);
     if flags.opens() {
         reopen(interface, packet, plan, now);
     }
-    let pending = if STAGE == WHOLE_STAGE {
+    let pending = if packet.is_whole() {
         flow_cache::take(hook, packet)
     } else {
         Pending::NONE
     };
     let packets = hook.segments() + pending.packets;
     let bytes = hook.bytes(packet) + pending.bytes;
-    plan.forward.carry(now, packets, bytes, flags);
-    plan.reverse.carry(now, packets, bytes, flags);
+    let (forward, reverse) = (
+        plan.forward.half(Side::Inside),
+        plan.reverse.half(Side::Outside),
+    );
+    forward.carry(now, packets, bytes, flags);
+    reverse.carry(now, packets, bytes, flags);
     if plan.renumbers {
         translate::renumber(hook, plan.identification).ok_or(DropReason::Malformed)?;
     }
-    translate::apply(hook, packet, &plan.to).ok_or(DropReason::Malformed)?;
-    hook.complete(next).ok_or(DropReason::Malformed)
+    translate::apply(hook, packet, &to).ok_or(DropReason::Malformed)?;
+    hook.complete(next).ok_or(DropReason::Malformed)?;
+    if packet.is_whole() {
+        let half = if plan.is_answer() { &reverse } else { &forward };
+        flow_cache::remember(hook, interface, packet, plan, half, next);
+    }
+    Ok(())
 }
 
 /// A SYN in either direction starts a session over that is closing.
 #[inline(always)]
 fn reopen(interface: &Interface, packet: &Ipv4Packet, plan: &Plan, now: Tick) {
     if !plan.forward.is_none() {
-        let key = SessionKey::forward(&packet.flow, interface.vpc);
+        let key = SessionKey::forward(&packet.flow, plan.scope(interface.vpc));
         reopen_if_closing(&raw const key, now);
     }
     if !plan.reverse.is_none() {
-        let key = SessionKey::forward(&plan.to.reversed(), plan.reverse.owner());
+        let key = SessionKey::forward(&plan.to.reversed(), plan.reverse.owner);
         reopen_if_closing(&raw const key, now);
     }
 }

@@ -10,7 +10,7 @@ use nat_common::{
     flow_cache::Moment,
 };
 
-use crate::policy_maps;
+use crate::policy_maps::View;
 
 /// Set by tests that turn the clock themselves and want the same choices every time. In the dataplane
 /// it is a constant 0, and what depends on it is no code at all.
@@ -40,7 +40,10 @@ pub fn now() -> Tick {
 /// When it is, for the flow cache.
 #[inline(always)]
 pub fn moment() -> Moment {
-    policy_maps::settings().map_or_else(Moment::default, |settings| Moment::at(now(), settings))
+    let view = View::now();
+    view.settings().map_or_else(Moment::default, |settings| {
+        Moment::at(now(), view.epoch(), settings)
+    })
 }
 
 /// A random number, to salt choices with.

@@ -48,8 +48,14 @@ pub struct Fate {
     pub identification: u16,
     /// Bits of [`Fate::INWARD`] and [`Fate::RENUMBERED`].
     pub flags: u16,
+    /// The instance that they go to although it is not their receiver, or unspecified.
+    pub via: Address,
+    /// The VPC they go to.
+    pub vpc: u16,
+    /// Zero.
+    pub reserved: u16,
 }
-const _: () = assert!(size_of::<Fate>() == 24);
+const _: () = assert!(size_of::<Fate>() == 32);
 
 impl Fate {
     /// They go inside, not to an uplink.

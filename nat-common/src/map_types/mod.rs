@@ -4,7 +4,8 @@
 //! - `session.rs`: sessions; `binding.rs`: what they share (bindings, clients)
 //! - `policy.rs`, `rules.rs`: what the controller writes
 //! - `fragment.rs`: datagrams on their way in pieces
-//! - `counter.rs`, `name.rs`: what readers need
+//! - `rules.rs`: classified security groups and ACLs
+//! - `counter.rs`, `name.rs`, `trace.rs`: what readers need
 
 mod binding;
 mod counter;
@@ -13,6 +14,7 @@ mod name;
 mod policy;
 mod rules;
 mod session;
+mod trace;
 
 pub use binding::{
     Binding, Client, ClientKey, Lease, Paired, binding_key, bound_key, permission_key,
@@ -29,6 +31,7 @@ pub use policy::{
 };
 pub use rules::{GroupKey, Judgement, PortKey, Ruleset};
 pub use session::{Holds, Mark, Passed, Session, SessionKey};
+pub use trace::{TRACED_STEPS, Trace, TracedStep};
 
 /// Names the folder the maps are pinned in.
 pub const LAYOUT_VERSION: u32 = 6;
@@ -69,6 +72,8 @@ pub mod names {
     pub const GROUP_RULES: &str = "GROUP_RULES";
     /// [`super::PortKey`] to [`super::Judgement`].
     pub const PORT_RULES: &str = "PORT_RULES";
+    /// What `nat explain` reads, as a [`super::Trace`] per CPU; not pinned.
+    pub const STEPS: &str = "STEPS";
     /// [`super::Settings`], one for each side.
     pub const SETTINGS: &str = "SETTINGS";
     /// Packets by [`crate::drop_reason::DropReason`], per CPU.
@@ -125,8 +130,10 @@ pub const FRAGMENT_STAGE: u32 = 3;
 pub const CUT_STAGE: u32 = 4;
 /// Index of its program that decides by the policy.
 pub const POLICY_STAGE: u32 = 5;
+/// Index of its program that sends on what others have decided about.
+pub const SEND_STAGE: u32 = 6;
 /// How many stages there are.
-pub const STAGES: u32 = 6;
+pub const STAGES: u32 = 7;
 
 /// Keys of forward halves in one run of the expiry program, at most.
 pub const EXPIRE_BATCH: usize = 32;
@@ -169,6 +176,7 @@ mod pod {
         PublicAddress,
         Instance,
         ApplianceKey,
+        Trace,
         Exemptions,
         Settings,
         Line,

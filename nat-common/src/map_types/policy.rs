@@ -267,40 +267,58 @@ pub enum Target {
 }
 
 impl Route {
+    /// There is none.
+    pub const NONE: Self = Self {
+        kind: u32::MAX,
+        value: 0,
+    };
+    /// As [`Route::kind`]: nowhere.
+    pub const BLACKHOLE: u32 = 0;
+    /// As [`Route::kind`]: within the VPC.
+    pub const LOCAL: u32 = 1;
+    /// As [`Route::kind`]: 1:1 by the source's public IP.
+    pub const INTERNET_GATEWAY: u32 = 2;
+    /// As [`Route::kind`]: by the gateway of the number that is [`Route::value`].
+    pub const NAT_GATEWAY: u32 = 3;
+    /// As [`Route::kind`]: to the instance with the private IP that is [`Route::value`].
+    pub const INSTANCE: u32 = 4;
+    /// As [`Route::kind`]: nowhere, because what it led to is gone.
+    pub const GONE: u32 = 5;
+
     /// A route to `target`.
     pub const fn to(target: Target) -> Self {
         let (kind, value) = match target {
-            Target::Blackhole => (0, 0),
-            Target::Local => (1, 0),
-            Target::InternetGateway => (2, 0),
-            Target::NatGateway(gateway) => (3, gateway),
-            Target::Instance(address) => (4, address.raw()),
-            Target::Gone => (5, 0),
+            Target::Blackhole => (Self::BLACKHOLE, 0),
+            Target::Local => (Self::LOCAL, 0),
+            Target::InternetGateway => (Self::INTERNET_GATEWAY, 0),
+            Target::NatGateway(gateway) => (Self::NAT_GATEWAY, gateway),
+            Target::Instance(address) => (Self::INSTANCE, address.raw()),
+            Target::Gone => (Self::GONE, 0),
         };
         Self { kind, value }
     }
 
-    /// What kind of target it has, and what that needs, as numbers.
+    /// What kind of target it has, as a number: of a [`Target`] that is passed on, part would be
+    /// uninitialised.
     #[inline(always)]
     pub const fn kind(&self) -> u32 {
         self.kind
     }
 
-    /// See [`Route::kind`].
+    /// What its target needs.
     #[inline(always)]
     pub const fn value(&self) -> u32 {
         self.value
     }
 
     /// Its target; what no controller writes is a blackhole.
-    #[inline(always)]
     pub const fn target(&self) -> Target {
         match self.kind {
-            1 => Target::Local,
-            2 => Target::InternetGateway,
-            3 => Target::NatGateway(self.value),
-            4 => Target::Instance(Address::from_raw(self.value)),
-            5 => Target::Gone,
+            Self::LOCAL => Target::Local,
+            Self::INTERNET_GATEWAY => Target::InternetGateway,
+            Self::NAT_GATEWAY => Target::NatGateway(self.value),
+            Self::INSTANCE => Target::Instance(Address::from_raw(self.value)),
+            Self::GONE => Target::Gone,
             _ => Target::Blackhole,
         }
     }
@@ -482,6 +500,8 @@ impl Settings {
     pub const ONE_TO_ONE: u32 = 1;
     /// Some VPC has packets to route within it.
     pub const LOCAL: u32 = 1 << 2;
+    /// Some instance has security groups.
+    pub const TRACKS: u32 = 1 << 3;
     /// The log names the remote ends that hosts inside write to (RFC 6888 REQ-12).
     pub const LOG_DESTINATIONS: u32 = 1 << 1;
 

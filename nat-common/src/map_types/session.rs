@@ -27,6 +27,11 @@ const _: () = assert!(size_of::<SessionKey>() == 16);
 unsafe impl Wire for SessionKey {}
 
 impl SessionKey {
+    /// Nobody's.
+    pub const NONE: Self = Self {
+        addresses: 0,
+        rest: 0,
+    };
     /// Of the answers to a flow within the VPC, which are in the VPC, too.
     pub const ANSWERS: u16 = 1 << 15;
     /// Of a flow on its way to an instance that a route leads to. It may come back from there on its way

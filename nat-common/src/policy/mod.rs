@@ -21,10 +21,9 @@ use crate::{
     address::{Address, Port},
     drop_reason::DropReason,
     flow::{Flow, protocol},
-    map_types::{Gateway, Instance, Interface, PublicAddress, Ruleset, Subnet, Target},
+    map_types::{Gateway, Instance, Interface, PublicAddress, Route, Ruleset, Subnet},
     parse::Ipv4Packet,
     reply::Answer,
-    rules::Rules,
     wire::Mac,
 };
 
@@ -42,7 +41,7 @@ pub enum Leads {
 }
 
 /// One generation of the policy, and what is known beside it.
-pub trait Policy: Rules {
+pub trait Policy {
     /// The subnet of a source behind an interface.
     fn subnet_behind(&self, interface: u32, source: Address) -> Option<Subnet>;
     /// The subnet of an address in a VPC.
@@ -51,8 +50,8 @@ pub trait Policy: Rules {
     fn instance(&self, vpc: u16, address: Address) -> Option<Instance>;
     /// The private IP of the appliance behind an interface that has this MAC address.
     fn appliance(&self, interface: u32, mac: Mac) -> Option<Address>;
-    /// The target of a route table's longest match.
-    fn route(&self, table: u32, destination: Address) -> Option<Target>;
+    /// A route table's longest match, or [`Route::NONE`].
+    fn route(&self, table: u32, destination: Address) -> Route;
     /// The NAT gateway of this number.
     fn gateway(&self, number: u32) -> Option<&Gateway>;
     /// What a public IP of ours is for.
@@ -62,6 +61,8 @@ pub trait Policy: Rules {
 
     /// Somebody inside has the public address and port that a flow is addressed to.
     fn is_bound(&self, flow: &Flow) -> bool;
+    /// A session carries this flow by an instance that a route leads to.
+    fn is_carried_via(&self, flow: &Flow, vpc: u16) -> bool;
     /// Where the host would send packets of a flow.
     fn leads(&self, flow: &Flow) -> Leads;
     /// The destination of a flow, in a subnet, is the host's own address there.
@@ -141,6 +142,7 @@ impl What {
 }
 
 /// What is known of a packet when the policy is asked.
+#[derive(Clone, Copy)]
 pub struct Question<'a> {
     /// The packet.
     pub packet: &'a Ipv4Packet,
@@ -230,11 +232,10 @@ impl Decision {
         self.flags & flag != 0
     }
 
-    /// Why the packet is dropped.
-    pub fn reason(&self) -> Option<DropReason> {
-        let reason = DropReason::ALL.get(self.value as usize);
-        (self.way == Way::Drop).then_some(())?;
-        reason.copied()
+    /// Why the packet is dropped, where [`Way::Drop`] is its way.
+    #[inline(always)]
+    pub const fn reason(&self) -> DropReason {
+        DropReason::of_number(self.value)
     }
 
     #[inline(always)]

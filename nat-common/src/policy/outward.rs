@@ -1,7 +1,7 @@
 //! Packets from inside: where the route leads, and whether ACLs and groups let them go there.
 
 use super::{
-    Decision, Leads, Policy, Question, Sender, Step, Way, lacks_ports, may_enter, may_leave,
+    Decision, Leads, Policy, Question, Sender, Session, Step, Way, lacks_ports, may_enter, may_leave,
     may_open, sender, translatable,
 };
 use crate::{
@@ -9,7 +9,6 @@ use crate::{
     drop_reason::DropReason,
     map_types::{
         Gateway, Instance, Interface, PublicAddress, PublicUse, Route, Ruleset, Subnet, TRACKER,
-        Target,
     },
     parse::Transport,
     reply::Answer,
@@ -34,73 +33,82 @@ fn decide<P: Policy>(policy: &P, question: &Question<'_>) -> Result<Decision, Dr
         question.mac,
         flow.source,
     )?;
-    let mut target = policy.route(sender.subnet.route_table, flow.destination);
-    let route = Route::to(target.unwrap_or(Target::Blackhole));
+    let route = policy.route(sender.subnet.route_table, flow.destination);
     policy.note(Step::Route, route.kind(), route.value());
+    let (mut kind, mut value) = (route.kind(), route.value());
     let public = policy.public_address(flow.destination);
-    if matches!(target, Some(Target::Local)) {
+    if kind == Route::LOCAL {
         // NAT loopback: an address of the host within the VPC can be a gateway's too, and have forwards.
         match public {
             Some(public) if public.is_shared() && policy.is_bound(flow) => {
-                target = Some(Target::NatGateway(public.owner()));
+                kind = Route::NAT_GATEWAY;
+                value = public.owner();
             }
             _ => return local(policy, question, &sender),
         }
     }
-    if let Some(early) = to_public(policy, question, target, public)? {
+    let early = to_public(policy, question, kind, public)?;
+    if !matches!(early.way, Way::Undecided) {
         return Ok(early);
     }
-    match target {
-        None => Err(DropReason::NoRoute),
-        Some(Target::Blackhole | Target::Gone) => Err(DropReason::Blackhole),
-        Some(Target::Local) => Ok(Decision::to(Way::Pass, 0)),
-        Some(Target::InternetGateway) => one_to_one(policy, question, &sender),
-        Some(Target::NatGateway(number)) => gateway(policy, question, &sender, number),
-        Some(Target::Instance(address)) => instance(policy, question, &sender, address),
+    match kind {
+        Route::INTERNET_GATEWAY => one_to_one(policy, question, &sender),
+        Route::NAT_GATEWAY => gateway(policy, question, &sender, value),
+        Route::INSTANCE => instance(policy, question, &sender, Address::from_raw(value)),
+        _ => Err(nowhere(kind)),
     }
 }
 
-/// What a public IP of ours, or the host, makes of a packet before its route counts: `None` when the
-/// route does.
+/// Why a route that leads nowhere does not.
+#[inline(always)]
+const fn nowhere(kind: u32) -> DropReason {
+    match kind {
+        Route::BLACKHOLE | Route::GONE => DropReason::Blackhole,
+        _ => DropReason::NoRoute,
+    }
+}
+
+/// What a public IP of ours, or the host, makes of a packet before its route counts;
+/// [`Way::Undecided`] when the route does.
 #[inline(always)]
 fn to_public<P: Policy>(
     policy: &P,
     question: &Question<'_>,
-    target: Option<Target>,
+    route: u32,
     public: Option<PublicAddress>,
-) -> Result<Option<Decision>, DropReason> {
+) -> Result<Decision, DropReason> {
+    const UNDECIDED: Decision = Decision::to(Way::Undecided, 0);
+    const PASS: Decision = Decision::to(Way::Pass, 0);
     let (packet, flow) = (question.packet, &question.packet.flow);
     let Some(public) = public else {
         if question.session.is_there {
-            return Ok(None);
+            return Ok(UNDECIDED);
         }
         return match policy.leads(flow) {
-            Leads::ToHost => Ok(Some(Decision::to(Way::Pass, 0))),
+            Leads::ToHost => Ok(PASS),
             Leads::Forbidden => Err(DropReason::NoNextHop),
-            Leads::Out | Leads::Elsewhere => Ok(None),
+            Leads::Out | Leads::Elsewhere => Ok(UNDECIDED),
         };
     };
     if matches!(public.purpose(), PublicUse::Elastic(_)) {
-        return Ok(None);
+        return Ok(UNDECIDED);
     }
     if lacks_ports(packet) {
-        return Ok(Some(Decision::to(Way::Wait, 0)));
+        return Ok(Decision::to(Way::Wait, 0));
     }
     if packet.is_error() {
-        let is_by_gateway = matches!(target, Some(Target::NatGateway(_)));
-        return Ok(
-            (public.is_shared() && !is_by_gateway).then_some(Decision::to(Way::Pass, 0))
-        );
+        let is_the_hosts = public.is_shared() && route != Route::NAT_GATEWAY;
+        return Ok(if is_the_hosts { PASS } else { UNDECIDED });
     }
     if question.session.is_there || policy.is_bound(flow) {
-        return Ok(None);
+        return Ok(UNDECIDED);
     }
     if public.is_shared() {
-        return Ok(Some(Decision::to(Way::Pass, 0).with(Decision::BY_FLOW)));
+        return Ok(PASS.with(Decision::BY_FLOW));
     }
     // With endpoint-independent mapping somebody may come later: hole punching works (RFC 4787 REQ-9).
     match policy.gateway(public.owner()) {
-        Some(gateway) if gateway.is(Gateway::ENDPOINT_INDEPENDENT) => Ok(None),
+        Some(gateway) if gateway.is(Gateway::ENDPOINT_INDEPENDENT) => Ok(UNDECIDED),
         _ => Err(DropReason::NoSession),
     }
 }
@@ -231,7 +239,11 @@ fn local<P: Policy>(
         enter(policy, question, sender, &subnet)?;
     }
     goes_on(question, TRACKER, question.session.address)?;
-    ask_groups(policy, question, sender, &receiver)?;
+    // The answers that an appliance brings back.
+    let is_answer = sender.address != flow.source && policy.is_carried_via(flow, vpc);
+    if !is_answer {
+        ask_groups(policy, question, sender, &receiver)?;
+    }
     Ok(Decision::to(Way::Local, subnet.interface).with(flags))
 }
 
@@ -338,12 +350,10 @@ fn through_subnet_of<P: Policy>(
         return Ok(());
     };
     enter(policy, question, sender, &subnet)?;
-    match policy.route(subnet.route_table, flow.destination) {
-        None => return Err(DropReason::NoRoute),
-        Some(Target::Blackhole | Target::Gone) => return Err(DropReason::Blackhole),
-        Some(Target::InternetGateway) => {}
-        Some(_) if gateway.is(Gateway::IS_PUBLIC) => return Err(DropReason::NoRoute),
-        Some(_) => {}
+    match policy.route(subnet.route_table, flow.destination).kind() {
+        Route::INTERNET_GATEWAY => {}
+        Route::LOCAL | Route::NAT_GATEWAY | Route::INSTANCE if !gateway.is(Gateway::IS_PUBLIC) => {}
+        other => return Err(nowhere(other)),
     }
     if may_leave(policy, &subnet, flow.destination, question.what) {
         Ok(())
@@ -380,7 +390,15 @@ fn instance<P: Policy>(
         return Err(DropReason::SourceDestCheck);
     }
     enter(policy, question, sender, &subnet)?;
-    goes_on(question, TRACKER, question.session.address)?;
-    ask_groups(policy, question, sender, &receiver)?;
+    // A session of the same flow is that of its second way, from the instance on.
+    let is_new = flags & Decision::TRACKED != 0
+        && !policy.is_carried_via(&question.packet.flow, vpc);
+    if is_new {
+        let afresh = Question {
+            session: Session::default(),
+            ..*question
+        };
+        ask_groups(policy, &afresh, sender, &receiver)?;
+    }
     Ok(Decision::to(Way::Instance, address.raw()).with(flags))
 }

@@ -1,0 +1,164 @@
+//! The policy program: answers what the other programs ask in `decisions.rs`. What it says is decided by
+//! `nat_common::policy`, on the policy maps, the session table, and what the host knows of routes.
+
+use nat_common::{
+    address::{Address, Port},
+    flow::Flow,
+    map_types::{Gateway, Instance, Interface, PublicAddress, Route, SessionKey, Subnet, bound_key},
+    parse,
+    policy::{self, Leads, Policy, Question, Step, What},
+    sessions::Found,
+    shared,
+    tables::Side,
+    wire::{EthernetHeader, Mac},
+};
+
+use crate::{
+    decisions::{self, About},
+    forward::{self, Hook},
+    kernel_tables::{KernelTables, find_half},
+    policy_maps::View,
+    rule_maps, trace,
+};
+
+/// Answers what waits for an answer; the stage that asked, if it is known.
+#[inline(always)]
+pub fn run<H: Hook>(hook: &H) -> Option<u32> {
+    let view = View::now();
+    let ingress = hook.ingress();
+    let interface = view.interface(ingress)?;
+    let packet = parse::ipv4(hook).ok()?;
+    let mac = hook.load::<EthernetHeader>(0)?.source();
+    // Type and code of an ICMP message; of others it does not count.
+    let icmp = if packet.is_later_fragment() {
+        0
+    } else {
+        hook.load::<u16>(packet.transport_offset)
+            .map_or(0, u16::from_be)
+    };
+    let what = What::of(&packet, icmp);
+    let asked = Asked { hook, view };
+    let mut stage = None;
+    if let Some(slot) = decisions::question(About::Outward) {
+        let question = ask(&packet, what, interface, ingress, mac, slot.session);
+        slot.answer(view, policy::outward(&asked, &question));
+        stage = Some(slot.stage);
+    }
+    if let Some(slot) = decisions::question(About::Inward) {
+        let question = ask(&packet, what, interface, ingress, mac, slot.session);
+        let inside = slot.inside;
+        slot.answer(view, policy::inward(&asked, &question, slot.remote, &inside));
+        stage = Some(slot.stage);
+    }
+    stage
+}
+
+#[inline(always)]
+const fn ask<'a>(
+    packet: &'a parse::Ipv4Packet,
+    what: What,
+    interface: &'a Interface,
+    ingress: u32,
+    mac: Mac,
+    session: policy::Session,
+) -> Question<'a> {
+    Question {
+        packet,
+        what,
+        interface,
+        ingress,
+        mac,
+        session,
+    }
+}
+
+/// The policy, and what this hook knows beside it.
+struct Asked<'a, H> {
+    hook: &'a H,
+    view: View,
+}
+
+impl<H: Hook> Policy for Asked<'_, H> {
+    #[inline(always)]
+    fn subnet_behind(&self, interface: u32, source: Address) -> Option<Subnet> {
+        self.view.subnet_behind(interface, source)
+    }
+
+    #[inline(always)]
+    fn subnet_of(&self, vpc: u16, address: Address) -> Option<Subnet> {
+        self.view.subnet_of(vpc, address)
+    }
+
+    #[inline(always)]
+    fn instance(&self, vpc: u16, address: Address) -> Option<Instance> {
+        self.view.instance(vpc, address)
+    }
+
+    #[inline(always)]
+    fn appliance(&self, interface: u32, mac: Mac) -> Option<Address> {
+        self.view.appliance(interface, mac)
+    }
+
+    #[inline(always)]
+    fn route(&self, table: u32, destination: Address) -> Route {
+        self.view.route(table, destination)
+    }
+
+    #[inline(always)]
+    fn gateway(&self, number: u32) -> Option<&Gateway> {
+        self.view.gateway(number)
+    }
+
+    #[inline(always)]
+    fn public_address(&self, address: Address) -> Option<PublicAddress> {
+        self.view.public_address(address)
+    }
+
+    #[inline(always)]
+    fn is_exempt(&self, gateway: u32, remote: Address, protocol: u8, port: Option<Port>) -> bool {
+        self.view.is_exempt(gateway, remote, protocol, port)
+    }
+
+    #[inline(always)]
+    fn is_bound(&self, flow: &Flow) -> bool {
+        shared::live(&KernelTables, &bound_key(flow)).is_some()
+    }
+
+    #[inline(always)]
+    fn is_carried_via(&self, flow: &Flow, vpc: u16) -> bool {
+        let scope = vpc | SessionKey::VIA_INSTANCE;
+        let mut found = Found::NONE;
+        let key = SessionKey::forward(flow, scope);
+        let answers = SessionKey::answers(flow, scope);
+        find_half(Side::Inside, &key, &mut found) || find_half(Side::Outside, &answers, &mut found)
+    }
+
+    #[inline(always)]
+    fn leads(&self, flow: &Flow) -> Leads {
+        forward::leads(self.hook, self.view, flow)
+    }
+
+    #[inline(always)]
+    fn is_the_hosts(&self, flow: &Flow, subnet: &Subnet) -> bool {
+        forward::is_the_hosts(self.hook, flow, subnet.interface)
+    }
+
+    #[inline(always)]
+    fn acl_allows(&self, ruleset: u32, remote: Address, what: What) -> bool {
+        let judgement = rule_maps::of_acl(self.view, ruleset, remote, what);
+        self.note(Step::Acl, ruleset, judgement.0);
+        judgement.allows()
+    }
+
+    #[inline(always)]
+    fn groups_allow(&self, ruleset: u32, remote: Address, remote_set: u32, what: What) -> bool {
+        let judgement = rule_maps::of_groups(self.view, ruleset, remote, remote_set, what);
+        self.note(Step::Groups, ruleset, judgement.0);
+        judgement.allows()
+    }
+
+    #[inline(always)]
+    fn note(&self, step: Step, value: u32, detail: u32) {
+        trace::note(step, value, detail);
+    }
+}
