@@ -17,7 +17,7 @@ use nat_common::{
 use crate::{
     decisions, flow_cache,
     forward::Hook,
-    kernel_tables::{KernelTables, find_half},
+    kernel_tables::{KernelTables, find_half, is_bound},
     plan::{Plan, Step},
     policy_maps::View,
     settings, ticket,
@@ -58,7 +58,7 @@ pub fn translate_destination<H: Hook>(
                     match to_gateway(view, packet, public.owner(), is_found, may_open, plan) {
                         // The host's own; from inside, if nobody there has the port either.
                         Err(DropReason::NoSession)
-                            if public.is_shared() && !(from_inside && is_bound(&plan.to)) =>
+                            if public.is_shared() && !(from_inside && is_somebodys(&plan.to)) =>
                         {
                             Ok(Step::Pass)
                         }
@@ -72,8 +72,9 @@ pub fn translate_destination<H: Hook>(
 
 /// Somebody inside has the public address and port that a flow is addressed to.
 #[inline(always)]
-fn is_bound(flow: &Flow) -> bool {
-    shared::live(&KernelTables, &bound_key(flow)).is_some()
+fn is_somebodys(flow: &Flow) -> bool {
+    let key = bound_key(flow);
+    is_bound(&raw const key) != 0
 }
 
 /// A sender that claims to be inside, or that nobody can be, is not let in to an instance.

@@ -7,16 +7,13 @@ use nat_common::{
     map_types::{Gateway, Instance, Interface, PublicAddress, Route, SessionKey, Subnet, bound_key},
     parse,
     policy::{self, Leads, Policy, Question, Step, What},
-    sessions::Found,
-    shared,
-    tables::Side,
     wire::{EthernetHeader, Mac},
 };
 
 use crate::{
     decisions::{self, About},
     forward::{self, Hook},
-    kernel_tables::{KernelTables, find_half},
+    kernel_tables::{is_bound, is_in_use},
     policy_maps::View,
     rule_maps, trace,
 };
@@ -38,19 +35,17 @@ pub fn run<H: Hook>(hook: &H) -> Option<u32> {
     };
     let what = What::of(&packet, icmp);
     let asked = Asked { hook, view };
-    let mut stage = None;
+    // One at a time: the verifier follows every way through the second behind every way through the first.
     if let Some(slot) = decisions::question(About::Outward) {
         let question = ask(&packet, what, interface, ingress, mac, slot.session);
         slot.answer(view, policy::outward(&asked, &question));
-        stage = Some(slot.stage);
+        return Some(slot.stage);
     }
-    if let Some(slot) = decisions::question(About::Inward) {
-        let question = ask(&packet, what, interface, ingress, mac, slot.session);
-        let inside = slot.inside;
-        slot.answer(view, policy::inward(&asked, &question, slot.remote, &inside));
-        stage = Some(slot.stage);
-    }
-    stage
+    let slot = decisions::question(About::Inward)?;
+    let question = ask(&packet, what, interface, ingress, mac, slot.session);
+    let inside = slot.inside;
+    slot.answer(view, policy::inward(&asked, &question, slot.remote, &inside));
+    Some(slot.stage)
 }
 
 #[inline(always)]
@@ -121,16 +116,18 @@ impl<H: Hook> Policy for Asked<'_, H> {
 
     #[inline(always)]
     fn is_bound(&self, flow: &Flow) -> bool {
-        shared::live(&KernelTables, &bound_key(flow)).is_some()
+        let key = bound_key(flow);
+        is_bound(&raw const key) != 0
     }
 
     #[inline(always)]
     fn is_carried_via(&self, flow: &Flow, vpc: u16) -> bool {
         let scope = vpc | SessionKey::VIA_INSTANCE;
-        let mut found = Found::NONE;
-        let key = SessionKey::forward(flow, scope);
-        let answers = SessionKey::answers(flow, scope);
-        find_half(Side::Inside, &key, &mut found) || find_half(Side::Outside, &answers, &mut found)
+        let (key, answers) = (
+            SessionKey::forward(flow, scope),
+            SessionKey::answers(flow, scope),
+        );
+        is_in_use(&raw const key) != 0 || is_in_use(&raw const answers) != 0
     }
 
     #[inline(always)]

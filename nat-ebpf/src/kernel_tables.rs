@@ -14,6 +14,7 @@ use nat_common::{
     port_search::{ATTEMPTS, Search},
     session_table::{self, Atomics, Entered, Half, LineNumber, Memory},
     sessions::{self, Found},
+    shared,
     tables::{Refused, Side, Tables},
     taken_ports::TakenPorts,
 };
@@ -359,6 +360,35 @@ pub extern "C" fn remove_half(key: *const SessionKey) -> u32 {
 #[inline(never)]
 pub fn find_half(side: Side, key: &SessionKey, found: &mut Found) -> bool {
     sessions::find(&KernelTables, side, key, settings::now(), found)
+}
+
+/// A live session has this half; 1 for true.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn is_in_use(key: *const SessionKey) -> u32 {
+    if key.is_null() {
+        return 0;
+    }
+    // SAFETY: checked, and the verifier knows its size.
+    let key = unsafe { *key };
+    let side = if key.is_forward() {
+        Side::Inside
+    } else {
+        Side::Outside
+    };
+    u32::from(find_half(side, &key, &mut { Found::NONE }))
+}
+
+/// Somebody inside has the public address and port of this [`nat_common::map_types::bound_key`]; 1 for true.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn is_bound(key: *const SessionKey) -> u32 {
+    if key.is_null() {
+        return 0;
+    }
+    // SAFETY: checked, and the verifier knows its size.
+    let key = unsafe { *key };
+    u32::from(shared::live(&KernelTables, &key).is_some())
 }
 
 const GO_ON: i64 = 0;
