@@ -9,7 +9,7 @@ use super::gateways::NatGatewayDraft;
 use super::place::{List, Place, Read};
 use super::types::{
     Attach, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME,
-    Instance, Node, Route, RouteTable, Subnet, Target, Vpc,
+    Destination, Instance, Node, Route, RouteTable, Subnet, Target, Vpc,
 };
 
 pub struct Draft {
@@ -195,6 +195,9 @@ impl VpcDraft {
                 .into_iter()
                 .map(InstanceDraft::build)
                 .collect::<Option<_>>()?,
+            prefix_lists: Vec::new(),
+            security_groups: Vec::new(),
+            network_acls: Vec::new(),
         })
     }
 }
@@ -207,6 +210,7 @@ impl SubnetDraft {
             zone: self.zone.optional()?,
             interface: self.interface.required()?,
             route_table: self.route_table.optional()?,
+            network_acl: None,
         })
     }
 }
@@ -228,7 +232,7 @@ impl RouteTableDraft {
 impl RouteDraft {
     fn build(self) -> Option<Route> {
         Some(Route {
-            destination: self.destination.required()?,
+            destination: Destination::Cidr(self.destination.required()?),
             target: self.target.required()?,
         })
     }
@@ -241,6 +245,9 @@ impl InstanceDraft {
             subnet: self.subnet.required()?,
             private_ip: self.private_ip.required()?,
             public_ip: self.public_ip.optional()?,
+            security_groups: Vec::new(),
+            source_dest_check: true,
+            mac: None,
         })
     }
 }

@@ -12,6 +12,7 @@
 mod addresses;
 mod draft;
 mod error;
+mod filtering;
 mod gateways;
 mod parse;
 mod place;
@@ -34,10 +35,11 @@ pub use error::{ConfigError, ConfigErrors};
 pub use gateways::types::DEFAULT_PORT_REST;
 pub use gateways::{Clash, clashes, client_count, most_forwarded_ports, rules_by_prefix};
 pub use types::{
-    AddressPorts, Attach, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS,
-    DEFAULT_NODE_NAME, Filtering, Forward, Instance, Ipv4Net, NatGateway, NoTranslate, Node,
-    OnExhaustion, PassRule, PortRange, Profile, Protocol, Route, RouteTable, Subnet, Target,
-    Timeouts, Vpc,
+    AclRule, AddressPorts, Attach, Config, DEFAULT_ACL, DEFAULT_ICMP_ERRORS_PER_SECOND,
+    DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME, Destination, Filtering, Forward, GroupRule, Instance,
+    Ipv4Net, NatGateway, NetworkAcl, NoTranslate, Node, OnExhaustion, PassRule, PortRange, Ports,
+    PrefixList, Profile, Protocol, Remote, Route, RouteTable, RuleProtocol, SecurityGroup, Subnet,
+    Target, Timeouts, Vpc,
 };
 
 use place::{Place, Report};

@@ -157,6 +157,8 @@ fn default_gateway(table: &RouteTableDraft) -> Option<&str> {
         .filter_map(|route| route.target.value())
         .find_map(|target| match target {
             Target::NatGateway(name) => Some(name.as_str()),
-            Target::Local | Target::InternetGateway | Target::Blackhole => None,
+            Target::Local | Target::InternetGateway | Target::Instance(_) | Target::Blackhole => {
+                None
+            }
         })
 }

@@ -174,6 +174,10 @@ fn check_promises(config: &Config) -> Result<(), TestCaseError> {
             match &route.target {
                 Target::NatGateway(name) => prop_assert!(gateway(name)),
                 Target::InternetGateway => prop_assert!(vpc.internet_gateway),
+                Target::Instance(name) => {
+                    let mut instances = vpc.instances.iter();
+                    prop_assert!(instances.any(|one| one.name == *name && !one.source_dest_check));
+                }
                 Target::Local | Target::Blackhole => {}
             }
         }
