@@ -6,17 +6,22 @@
 //! checked where it is used. docs/configuration.md is the reference of all keys.
 //!
 //! `reader` walks the spanned TOML (`place` keeps lines and mistakes), `values` converts single values,
-//! `parse` makes a draft in which every value knows its place, `validate` and `addresses` check the
-//! draft as a whole. What is about NAT gateways alone is in `gateways`.
+//! `parse` makes a draft in which every value knows its place; `validate` and its neighbours check the
+//! draft as a whole, with an `index` of its names. What is about NAT gateways alone is in `gateways`,
+//! about security groups, network ACLs and prefix lists in `filtering`.
 
 mod addresses;
 mod draft;
 mod error;
 mod filtering;
 mod gateways;
+mod index;
+mod instances;
+mod nets;
 mod parse;
 mod place;
 mod reader;
+mod routes;
 mod suggest;
 mod types;
 mod validate;
@@ -112,10 +117,7 @@ pub fn parse(source_name: &str, text: &str) -> Result<Config, ConfigErrors> {
     };
     if document.as_table().is_empty() {
         report.error(
-            &Place {
-                offset: 0,
-                key: "node, vpc".to_owned(),
-            },
+            &Place::nowhere(0).child("node, vpc"),
             "the configuration is empty",
             "a smallest one has [node] with uplink = [\"eth0\"] and a [[vpc]] with a name and \
              cidrs; docs/configuration.md shows a whole one",

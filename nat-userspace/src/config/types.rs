@@ -1,6 +1,7 @@
 //! The configuration as plain data. [`super::parse`] is what makes a checked one.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::net::Ipv4Addr;
 
 pub use ipnet::Ipv4Net;
@@ -202,6 +203,16 @@ pub enum Destination {
     Cidr(Ipv4Net),
     /// Each entry of the prefix list of this name, in the same VPC.
     PrefixList(String),
+}
+
+/// As it is written in the file.
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cidr(prefix) => write!(f, "{prefix}"),
+            Self::PrefixList(name) => write!(f, "prefix-list:{name}"),
+        }
+    }
 }
 
 /// Where a route leads.
