@@ -1,30 +1,102 @@
 //! Values that know where in the file they stand, and the mistakes found there.
 
-use super::error::{ConfigError, ConfigErrors};
+use std::fmt;
+use std::rc::Rc;
 
-/// Where something stands in the file.
+use super::error::{ConfigError, ConfigErrors};
+use super::suggest::{closest, quoted};
+
+/// How many names may be compared for all suggestions together: what is wrong ten thousand times over
+/// should not take minutes to say.
+const MAX_COMPARISONS: usize = 200_000;
+
+/// Where something stands in the file. Every value has one and few are ever shown, so it is cheap to
+/// make and written out only when asked for.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// Byte offset in the text.
     pub offset: usize,
-    /// Path of the key.
-    pub key: String,
+    table: Path,
+    key: Key,
+}
+
+/// The way to a table: `None` is the document's root.
+pub type Path = Option<Rc<Step>>;
+
+/// A table on the way to a key.
+#[derive(Debug)]
+pub struct Step {
+    table: Path,
+    key: Key,
+}
+
+/// A key in its table.
+#[derive(Debug, Clone)]
+pub enum Key {
+    /// No key, such as the start of the file.
+    Nothing,
+    /// As it is written in TOML.
+    Plain(&'static str),
+    /// The same, of keys that nobody knows.
+    Foreign(Box<str>),
+    /// An element of a list, by its number.
+    Element(&'static str, usize),
+    /// An element of a list, by its name.
+    Named(&'static str, Box<str>),
 }
 
 impl Place {
-    /// A place that is not a key's.
-    pub fn nowhere(offset: usize) -> Self {
+    /// A key of a table.
+    pub fn new(offset: usize, table: &Path, key: Key) -> Self {
         Self {
             offset,
-            key: String::new(),
+            table: table.clone(),
+            key,
         }
     }
 
-    /// A key beside or below this place that is not in the file.
-    pub fn child(&self, key: &str) -> Self {
-        Self {
-            offset: self.offset,
-            key: join(&self.key, key),
+    /// A place that is not a key's.
+    pub fn nowhere(offset: usize) -> Self {
+        Self::new(offset, &None, Key::Nothing)
+    }
+
+    /// The way to the keys of the table that is here.
+    pub fn path(&self) -> Path {
+        match self.key {
+            Key::Nothing => None,
+            _ => Some(Rc::new(Step {
+                table: self.table.clone(),
+                key: self.key.clone(),
+            })),
+        }
+    }
+
+    /// A key of the table at this place that is not in the file.
+    pub fn child(&self, key: &'static str) -> Self {
+        Self::new(self.offset, &self.path(), Key::Plain(key))
+    }
+
+    /// The path of the key, as people are shown it.
+    pub fn shown(&self) -> String {
+        let mut steps = vec![&self.key];
+        let mut table = &self.table;
+        while let Some(step) = table {
+            steps.push(&step.key);
+            table = &step.table;
+        }
+        let keys: Vec<String> = steps.into_iter().rev().map(Key::to_string).collect();
+        keys.join(" / ")
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Plain(key) => f.write_str(key),
+            Self::Foreign(key) => f.write_str(key),
+            Self::Element(key, index) => write!(f, "{key}[{index}]"),
+            Self::Named(key, name) => write!(f, "{key} {}", quoted(name)),
         }
     }
 }
@@ -118,6 +190,7 @@ pub struct Report<'a> {
     text: &'a str,
     line_starts: Vec<usize>,
     errors: Vec<ConfigError>,
+    comparisons_left: usize,
 }
 
 impl<'a> Report<'a> {
@@ -130,7 +203,14 @@ impl<'a> Report<'a> {
             text,
             line_starts,
             errors: Vec::new(),
+            comparisons_left: MAX_COMPARISONS,
         }
+    }
+
+    /// The candidate that was probably meant by `word`, if there is one and looking is still worth it.
+    pub fn closest<'n>(&mut self, word: &str, candidates: &[&'n str]) -> Option<&'n str> {
+        self.comparisons_left = self.comparisons_left.checked_sub(candidates.len())?;
+        closest(word, candidates.iter().copied())
     }
 
     pub fn error(&mut self, place: &Place, message: impl Into<String>, remedy: impl Into<String>) {
@@ -141,7 +221,7 @@ impl<'a> Report<'a> {
             file: self.file.to_owned(),
             line,
             column: before.chars().count() + 1,
-            key: place.key.clone(),
+            key: place.shown(),
             message: message.into(),
             remedy: remedy.into(),
         });
@@ -163,14 +243,5 @@ impl<'a> Report<'a> {
         let mut errors = std::mem::take(&mut self.errors);
         errors.sort_by_key(|error| (error.line, error.column));
         ConfigErrors(errors)
-    }
-}
-
-/// Appends a key to the path of its table.
-pub fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path} / {key}")
     }
 }
