@@ -482,7 +482,7 @@ mod tests {
             prop_assert!(key.place(1 << lines) < 1 << lines);
             prop_assert_eq!(key.place(1 << lines) % WAYS, 0);
             prop_assert_ne!(key, LineKey::of_flow(&flow, Origin::new(interface, !is_tc)));
-            for other in [LineKey::of_pair(&flow, origin), LineKey::of_route(&flow, false, origin)] {
+            for other in [LineKey::of_pair(&flow, origin), LineKey::of_route(&flow, &flow, false, origin)] {
                 prop_assert_ne!(key, other);
             }
         }

@@ -62,6 +62,11 @@ pub fn send<H: Hook>(
         return Err(DropReason::Internal);
     }
     let (now, flags) = (settings::now(), packet.flags);
+    // Before a session starts over, which is another one by its time then.
+    let (forward, reverse) = (
+        plan.forward.half(Side::Inside),
+        plan.reverse.half(Side::Outside),
+    );
     if flags.opens() {
         reopen(interface, packet, plan, now);
     }
@@ -72,10 +77,6 @@ pub fn send<H: Hook>(
     };
     let packets = hook.segments() + pending.packets;
     let bytes = hook.bytes(packet) + pending.bytes;
-    let (forward, reverse) = (
-        plan.forward.half(Side::Inside),
-        plan.reverse.half(Side::Outside),
-    );
     forward.carry(now, packets, bytes, flags);
     reverse.carry(now, packets, bytes, flags);
     if plan.renumbers {

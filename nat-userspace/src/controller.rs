@@ -27,13 +27,14 @@ use crate::{
     config::{Attach, Config},
     error::{Error, Result},
     expiry::{self, Sweeper},
+    generation,
     host::{self, HostInterface},
     loader::{self, LoadOptions},
     overlap,
     pace::{LOOK, Pace},
     pins::Pins,
     policy::{self, Facts, Numbering, Tables},
-    reconcile,
+    reconcile::Policy,
     sessions::Names,
     stale,
 };
@@ -47,6 +48,8 @@ pub struct Controller {
     /// What was decided at the start.
     fixed: Fixed,
     options: LoadOptions,
+    policy: Policy,
+    numbering: Numbering,
 }
 
 /// What a running controller can't change.
@@ -103,8 +106,10 @@ pub fn start(config: &Config, pins: &Pins, options: LoadOptions) -> Result<Contr
     let lock = pins.lock()?;
     let mut footprint = Footprint::default();
     match bring_up(config, pins, &interfaces, options, &mut footprint) {
-        Ok(ebpf) => Ok(Controller {
+        Ok((ebpf, policy, numbering)) => Ok(Controller {
             ebpf,
+            policy,
+            numbering,
             pins: pins.clone(),
             attached: footprint.attached,
             lock,
@@ -161,9 +166,9 @@ fn bring_up(
     interfaces: &[HostInterface],
     options: LoadOptions,
     footprint: &mut Footprint,
-) -> Result<Ebpf> {
+) -> Result<(Ebpf, Policy, Numbering)> {
     let mut ebpf = loader::load(pins, config.node.max_sessions, options)?;
-    let existing = reconcile::existing(&ebpf)?;
+    let mut policy = Policy::open(&ebpf)?;
     let before = flags_before(pins)?;
     let was = |index: u32, flag: u32| before.get(&index).copied().unwrap_or(0) & flag;
     let Footprint {
@@ -176,7 +181,9 @@ fn bring_up(
             forwarding_set.insert(interface.name.clone());
         }
     }
-    let mut numbering = Numbering::new(existing.names.iter().copied());
+    let names: Vec<(NameKey, Name)> = policy.names().iter().map(|(key, name)| (*key, *name)).collect();
+    let mut numbering = Numbering::new(names.iter().copied());
+    let window_shift_before = policy.window_shift();
     let mut compile = |attached: &[Attached], secrets: &BTreeMap<u32, [u64; 2]>| {
         policy::compile(
             config,
@@ -187,43 +194,40 @@ fn bring_up(
                 secrets,
                 random: &mut host::random,
                 to_the_tick: options.test_clock,
-                window_shift_before: existing.window_shift,
+                window_shift_before,
             },
         )
     };
     let planned = attach::plan(interfaces, config.node.attach);
-    let planned_tables = compile(&planned, &existing.secrets)?;
-    release_others(&existing.names, &before, &planned)?;
-    // Before it, so that forwards find the ports free that these hold; behind it, for those that were
-    // made meanwhile.
-    end_stale(&mut ebpf, pins, &planned_tables)?;
-    rewrite(&mut ebpf, &planned_tables)?;
+    let planned_tables = compile(&planned, &policy.secrets())?;
+    release_others(&names, &before, &planned)?;
+    change(&mut ebpf, pins, &mut policy, &planned_tables)?;
     attach::attach_all(&mut ebpf, pins, interfaces, config.node.attach, attached)?;
     for each in attached.iter_mut() {
         // A qdisc that was made for an earlier controller is still ours.
         each.flags |= was(each.interface.index, Interface::CLSACT_OURS);
     }
-    let secrets = planned_tables
-        .gateways
-        .iter()
-        .map(|(number, gateway)| (*number, gateway.secret))
-        .collect();
-    let tables = compile(attached, &secrets)?;
-    rewrite(&mut ebpf, &tables)?;
-    end_stale(&mut ebpf, pins, &tables)?;
-    reconcile::next_epoch(&mut ebpf)?;
+    let tables = compile(attached, &policy.secrets())?;
+    change(&mut ebpf, pins, &mut policy, &tables)?;
     for interface in forwarding_set.iter() {
         host::set_forwarding(interface, true)?;
     }
-    Ok(ebpf)
+    Ok((ebpf, policy, numbering))
 }
 
-/// Writes the tables, and makes void what the flow cache remembers of earlier ones, also when only a
-/// part could be written. Before it too: a controller may be killed at any time.
-fn rewrite(ebpf: &mut Ebpf, tables: &Tables) -> Result<()> {
-    reconcile::next_epoch(ebpf)?;
-    let written = reconcile::write(ebpf, tables);
-    reconcile::next_epoch(ebpf).and(written)
+/// Makes `tables` the policy, and ends the sessions that can't go on under it. Before it, so that forwards
+/// find the ports free that these hold; behind it, for those that were made meanwhile.
+fn change(ebpf: &mut Ebpf, pins: &Pins, policy: &mut Policy, tables: &Tables) -> Result<()> {
+    let may_end = policy.may_end_sessions(tables);
+    if may_end {
+        end_stale(ebpf, pins, tables)?;
+    }
+    policy.level(ebpf)?;
+    policy.apply(ebpf, tables)?;
+    if may_end {
+        end_stale(ebpf, pins, tables)?;
+    }
+    Ok(())
 }
 
 /// Ends the sessions that can't go on under this policy.
@@ -267,11 +271,11 @@ fn release(interface: &str, flags: u32) -> Result<()> {
 }
 
 fn flags_before(pins: &Pins) -> Result<BTreeMap<u32, u32>> {
-    let map = pins.hash_map::<u32, Interface>(names::INTERFACES)?;
-    map.iter()
-        .map(|entry| entry.map(|(index, interface)| (index, interface.flags)))
-        .collect::<Result<_, _>>()
-        .map_err(Error::map(names::INTERFACES))
+    let interfaces = generation::interfaces(pins)?;
+    Ok(interfaces
+        .into_iter()
+        .map(|(index, interface)| (index, interface.flags))
+        .collect())
 }
 
 impl Controller {
@@ -311,24 +315,28 @@ impl Controller {
             })
             .map(|each| each.name.clone())
             .collect();
-        let existing = reconcile::existing(&self.ebpf)?;
-        let mut numbering = Numbering::new(existing.names.iter().copied());
         let tables = policy::compile(
             config,
-            &mut numbering,
+            &mut self.numbering,
             Facts {
                 attached: &self.attached,
                 forwarding_set: &forwarding_set,
-                secrets: &existing.secrets,
+                secrets: &self.policy.secrets(),
                 random: &mut host::random,
                 to_the_tick: self.options.test_clock,
-                window_shift_before: existing.window_shift,
+                window_shift_before: self.policy.window_shift(),
             },
         )?;
-        // Before and behind it, as at a start.
-        end_stale(&mut self.ebpf, &self.pins, &tables)?;
-        rewrite(&mut self.ebpf, &tables)?;
-        end_stale(&mut self.ebpf, &self.pins, &tables)
+        change(&mut self.ebpf, &self.pins, &mut self.policy, &tables)
+    }
+
+    /// Makes void whatever packets remember of the policy.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn renew(&mut self) -> Result<()> {
+        self.policy.renew(&mut self.ebpf)
     }
 
     /// Prints the line that says what is attached where.
@@ -387,6 +395,9 @@ impl Controller {
                     if !self.is_ours() {
                         log::warn!("the dataplane was taken down; nothing is left to do");
                         return Ok(());
+                    }
+                    if let Err(error) = self.policy.level(&mut self.ebpf) {
+                        log::error!("policy: {error}");
                     }
                     if let Err(error) = self.sweep(&mut sweeper, &mut pace) {
                         log::error!("expiry: {error}");

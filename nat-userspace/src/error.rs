@@ -46,6 +46,12 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// A table of the policy has no room.
+    #[error("the configuration has more entries than the table {name} holds; the policy before it holds on: write fewer routes, rules or instances")]
+    MapFull {
+        /// The map.
+        name: &'static str,
+    },
     /// Another controller is there.
     #[error("another controller is running on {}; stop it first (SIGTERM leaves the dataplane running)", .0.display())]
     AlreadyRunning(PathBuf),

@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod error;
 pub mod expiry;
 pub mod flow_cache;
+pub mod generation;
 pub mod host;
 pub mod leftovers;
 pub mod loader;

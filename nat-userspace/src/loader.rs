@@ -11,7 +11,10 @@ use aya::{
 use aya_obj::{EbpfSectionKind, Object};
 use nat_common::{
     flow_cache::PATHS,
-    map_types::{CLAIM_STAGE, CUT_STAGE, ERROR_STAGE, FRAGMENT_STAGE, WHOLE_STAGE, names},
+    map_types::{
+        CLAIM_STAGE, CUT_STAGE, ERROR_STAGE, FRAGMENT_STAGE, POLICY_STAGE, SEND_STAGE, WHOLE_STAGE,
+        names,
+    },
     session_table::{SLOTS, buckets_for},
 };
 
@@ -37,11 +40,13 @@ pub const END_PROGRAM: &str = "nat_end";
 pub const WAKE_PROGRAM: &str = "nat_wake";
 
 /// The stages of both hooks with the programs' names behind the hook's own.
-const STAGE_PROGRAMS: [(u32, &str); 4] = [
+const STAGE_PROGRAMS: [(u32, &str); 6] = [
     (WHOLE_STAGE, "_whole"),
     (CLAIM_STAGE, "_claim"),
     (ERROR_STAGE, "_error"),
     (FRAGMENT_STAGE, "_fragment"),
+    (POLICY_STAGE, "_policy"),
+    (SEND_STAGE, "_send"),
 ];
 /// The stage that only TC has.
 const CUT_PROGRAM: &str = "nat_tc_cut";

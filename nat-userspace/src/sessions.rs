@@ -9,7 +9,7 @@ use nat_common::{
     flow::protocol,
     lifecycle,
     map_types::{Name, NameKey, Session, SessionKey, names},
-    sessions::outside_flow,
+    sessions::{is_tracker, reverse_key},
     tcp_state,
 };
 use serde::Serialize;
@@ -101,6 +101,9 @@ impl Names {
     }
 }
 
+/// In the place of a NAT gateway's name, of sessions that security groups keep track of.
+pub const NO_GATEWAY: &str = "-";
+
 /// All sessions, in the order of the table.
 ///
 /// # Errors
@@ -121,7 +124,7 @@ pub fn read(pins: &Pins) -> Result<Vec<SessionRecord>> {
     let records = sessions
         .into_iter()
         .map(|(key, session)| {
-            let reverse_key = SessionKey::reverse(&outside_flow(&key, &session));
+            let reverse_key = reverse_key(&key, &session);
             let answer = table.get(&reverse_key).unwrap_or_default();
             let (out, back) = (pending.forward(&key), pending.reverse(&reverse_key));
             let session = session.settled(out.packets, out.bytes);
@@ -157,7 +160,11 @@ fn record(
         destination_port: flow.destination_port.get(),
         translated: ip(forward.mapped_address()),
         translated_port: forward.mapped_port().get(),
-        gateway: names.gateway(u32::from(forward.owner())),
+        gateway: if is_tracker(forward.owner()) {
+            NO_GATEWAY.to_owned()
+        } else {
+            names.gateway(u32::from(forward.owner()))
+        },
         state,
         age_seconds: duration(elapsed(now, forward.created())).as_secs(),
         idle_seconds: duration(lifecycle::idle(now, forward, reverse)).as_secs(),

@@ -15,7 +15,9 @@ use nat_common::{
     clock::{Tick, tick},
     icmp_error::{self, Translated},
     lifecycle::State,
-    map_types::{Binding, Client, ClientKey, Gateway, HeldFrame, Mark, SessionKey, names},
+    map_types::{
+        Binding, Client, ClientKey, Gateway, HeldFrame, MAX_GATEWAYS, Mark, SessionKey, names,
+    },
     parse, translate,
 };
 use nat_tests::{
@@ -33,7 +35,6 @@ use nat_userspace::{
     leftovers::Leftovers,
     loader::{self, LoadOptions},
     pins::Pins,
-    reconcile,
     session_table::SessionTable,
     sessions::{self, SessionRecord},
     status,
@@ -336,7 +337,7 @@ impl Bench {
     fn fix_secrets(&mut self) {
         let count = self.config.gateways.len() as u32;
         let mut gateways = self.map::<Array<_, Gateway>>(names::GATEWAYS);
-        for number in 0..count {
+        for number in (0..count).flat_map(|number| [number, MAX_GATEWAYS + number]) {
             let gateway = gateways.get(&number, 0).unwrap();
             let secret = [1, 2];
             gateways
@@ -364,10 +365,10 @@ impl Bench {
             self.clear::<ClientKey, Client>(names::CLIENTS, |_| true);
             self.clear::<[u8; 16], u32>("EXHAUSTED", |_| true);
             self.clear::<[u8; 16], [u8; 64]>("TAKEN_PORTS", |_| true);
-            reconcile::next_epoch(self.controller.programs())?;
-            self.clear::<[u8; 16], [u8; 24]>("FRAGMENTS", |_| true);
-            let mut ticket = self.map::<PerCpuArray<_, [u8; 36]>>("TICKET");
-            let empty = vec![[0; 36]; nr_cpus().map_err(|(_, error)| error)?];
+            self.controller.renew()?;
+            self.clear::<[u8; 16], [u8; 32]>("FRAGMENTS", |_| true);
+            let mut ticket = self.map::<PerCpuArray<_, [u8; 40]>>("TICKET");
+            let empty = vec![[0; 40]; nr_cpus().map_err(|(_, error)| error)?];
             ticket.set(0, PerCpuValues::try_from(empty)?, 0)?;
             let mut held = self.map::<Array<_, [u8; size_of::<HeldFrame>()]>>("HELD");
             for index in 0..held.len() {
@@ -640,7 +641,7 @@ impl Bench {
     /// Makes the flow cache void, as a new policy does.
     pub fn void_lines(&mut self) {
         let edge = self.edge.clone();
-        edge.run(|| Ok(reconcile::next_epoch(self.controller.programs())?))
+        edge.run(|| Ok(self.controller.renew()?))
             .unwrap();
     }
 

@@ -155,6 +155,15 @@ impl Interface {
         }
     }
 
+    /// Sets some of its flags, or clears them.
+    pub const fn set(&mut self, flags: u32, on: bool) {
+        self.flags = if on {
+            self.flags | flags
+        } else {
+            self.flags & !flags
+        };
+    }
+
     /// The source lies in its one prefix.
     #[inline(always)]
     pub const fn covers(&self, source: Address) -> bool {

@@ -79,6 +79,12 @@ impl PortKey {
         }
     }
 
+    /// The same of another class.
+    #[must_use]
+    pub const fn of_class(self, class: u32) -> Self {
+        Self { class, ..self }
+    }
+
     /// What stands for the port of an ICMP message.
     #[inline(always)]
     pub const fn icmp(kind: u8, code: u8) -> u16 {

@@ -47,9 +47,13 @@ fn decide<P: Policy>(policy: &P, question: &Question<'_>) -> Result<Decision, Dr
             _ => return local(policy, question, &sender),
         }
     }
-    let early = to_public(policy, question, kind, public)?;
-    if !matches!(early.way, Way::Undecided) {
-        return Ok(early);
+    // Who has a public IP of his own is not asked who is there at another one: `inward.rs` sees.
+    let is_direct = kind == Route::INTERNET_GATEWAY && !sender.instance.public.is_unspecified();
+    if !is_direct || public.is_none() {
+        let early = to_public(policy, question, kind, public)?;
+        if !matches!(early.way, Way::Undecided) {
+            return Ok(early);
+        }
     }
     match kind {
         Route::INTERNET_GATEWAY => one_to_one(policy, question, &sender),
@@ -305,7 +309,7 @@ fn gateway<P: Policy>(
         return Ok(Decision::to(Way::Wait, 0));
     }
     translatable(packet)?;
-    through_subnet_of(policy, question, sender, gateway)?;
+    through_subnet_of(policy, question, sender, number, gateway)?;
     if packet.is_error() {
         return Ok(decision);
     }
@@ -342,6 +346,7 @@ fn through_subnet_of<P: Policy>(
     policy: &P,
     question: &Question<'_>,
     sender: &Sender,
+    number: u32,
     gateway: &Gateway,
 ) -> Result<(), DropReason> {
     let flow = &question.packet.flow;
@@ -350,8 +355,11 @@ fn through_subnet_of<P: Policy>(
         return Ok(());
     };
     enter(policy, question, sender, &subnet)?;
-    match policy.route(subnet.route_table, flow.destination).kind() {
+    let route = policy.route(subnet.route_table, flow.destination);
+    match route.kind() {
         Route::INTERNET_GATEWAY => {}
+        // Or it is in the subnet that it serves: a host with one arm.
+        Route::NAT_GATEWAY if route.value() == number => {}
         Route::LOCAL | Route::NAT_GATEWAY | Route::INSTANCE if !gateway.is(Gateway::IS_PUBLIC) => {}
         other => return Err(nowhere(other)),
     }

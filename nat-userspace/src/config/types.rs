@@ -216,7 +216,7 @@ impl fmt::Display for Destination {
 }
 
 /// Where a route leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// Inside the VPC.
     Local,

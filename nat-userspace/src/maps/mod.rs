@@ -14,15 +14,16 @@ use aya::{
 use nat_common::{
     drop_reason::DropReason,
     flow_cache::{Line, Path},
-    map_types::{Counter, Gateway, Name, ScopedAddress, Settings, Subnet, names},
+    map_types::{Counter, Gateway, Judgement, Name, PortKey, ScopedAddress, Settings, names},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::values::{
-    address, binding, binding_key, bound_key, client, client_key, elastic, exemptions,
-    exemptions_scope, gateway, interface, line, name_key, path, private_address, public_address,
-    route, session, session_key, settings,
+    address, appliance_key, binding, binding_key, bound_key, client, client_key, exemptions,
+    exemptions_scope, gateway, generation, group_key, instance, instance_key, interface,
+    interface_key, judgement, line, name_key, path, port_key, public_address, public_key, route,
+    route_scope, ruleset_scope, session, session_key, settings, subnet, subnet_scope,
 };
 use crate::{
     bpf_batch,
@@ -105,23 +106,18 @@ pub fn dump(pins: &Pins, name: &str) -> Result<Vec<Value>> {
         names::BINDINGS => hash(pins, name, binding_key, binding),
         names::BOUND => hash(pins, name, bound_key, binding),
         names::CLIENTS => hash(pins, name, client_key, client),
-        names::INTERFACES => hash(
-            pins,
-            name,
-            |index: &u32| json!(index),
-            |_, value| interface(value),
-        ),
+        names::GENERATION => array(pins, name, |word: &u64| Some(generation(word))),
+        names::INTERFACES => hash(pins, name, interface_key, |_, value| interface(value)),
         names::NAMES => hash(pins, name, name_key, |_, name: &Name| json!(name.as_str())),
-        names::PUBLIC_ADDRESSES => hash(pins, name, address, |_, value| public_address(value)),
-        names::ELASTIC => hash(pins, name, private_address, |_, value| elastic(value)),
-        names::SUBNETS => prefixes(
-            pins,
-            name,
-            |index| json!({ "interface": index }),
-            |subnet: &Subnet| json!({ "route_table": subnet.route_table }),
-        ),
-        names::ROUTES => prefixes(pins, name, |table| json!({ "route_table": table }), route),
+        names::PUBLIC_ADDRESSES => hash(pins, name, public_key, |_, value| public_address(value)),
+        names::INSTANCES => hash(pins, name, instance_key, |_, value| instance(value)),
+        names::APPLIANCES => hash(pins, name, appliance_key, |_, value| address(value)),
+        names::SUBNETS => prefixes(pins, name, subnet_scope, subnet),
+        names::ROUTES => prefixes(pins, name, route_scope, route),
         names::EXEMPTIONS => prefixes(pins, name, exemptions_scope, exemptions),
+        names::RULESETS => prefixes(pins, name, ruleset_scope, |class: &u32| json!(class)),
+        names::GROUP_RULES => hash(pins, name, group_key, |_, class: &u32| json!(class)),
+        names::PORT_RULES => port_rules(pins, name),
         names::GATEWAYS => array(pins, name, |each: &Gateway| {
             (each.address_count > 0).then(|| gateway(each))
         }),
@@ -178,6 +174,20 @@ fn prefixes<V: Pod>(
             let mut fields = scope_of(key.data().scope);
             fields["prefix"] = json!(format!("{}/{bits}", key.data().address));
             Ok(entry(fields, value_of(&value)))
+        })
+        .collect()
+}
+
+fn port_rules(pins: &Pins, name: &str) -> Result<Vec<Value>> {
+    let map = LpmTrie::<_, PortKey, Judgement>::try_from(Map::LpmTrie(pins.open(name)?))
+        .map_err(Error::map(name))?;
+    map.iter()
+        .map(|item| {
+            let (key, value) = item.map_err(Error::map(name))?;
+            Ok(entry(
+                port_key(key.prefix_len(), &key.data()),
+                judgement(&value),
+            ))
         })
         .collect()
 }

@@ -1,3 +1,4 @@
+use std::net::Ipv4Addr;
 use std::collections::{BTreeMap, BTreeSet};
 
 use nat_common::{
