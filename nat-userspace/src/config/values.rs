@@ -223,7 +223,7 @@ pub fn target(value: &Value) -> Result<Target, Complaint> {
         _ => {}
     }
     let (word, name) = text.split_once(':').unwrap_or((text, ""));
-    let allowed = format!("allowed: {}", listed(ALLOWED));
+    let allowed = || format!("allowed: {}", listed(ALLOWED));
     match word {
         "nat-gateway" | "instance" if name.is_empty() => Err(Complaint::invalid(
             match word {
@@ -236,7 +236,7 @@ pub fn target(value: &Value) -> Result<Target, Complaint> {
         "instance" => Ok(Target::Instance(name.to_owned())),
         "endpoint" => Err(Complaint::invalid(
             "targets of the kind \"endpoint:\" are not supported in this version",
-            allowed,
+            allowed(),
         )),
         _ => {
             let near = closest(
@@ -245,8 +245,8 @@ pub fn target(value: &Value) -> Result<Target, Complaint> {
             );
             let form = near.and_then(|near| ALLOWED.iter().find(|form| form.starts_with(near)));
             let remedy = match form {
-                Some(form) => format!("did you mean \"{form}\"? {allowed}"),
-                None => allowed,
+                Some(form) => format!("did you mean \"{form}\"? {}", allowed()),
+                None => allowed(),
             };
             Err(Complaint::invalid(
                 format!("{} is not a route target", quoted(text)),
