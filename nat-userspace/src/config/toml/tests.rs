@@ -144,6 +144,8 @@ fn what_is_no_toml_is_refused() {
         "[a]\n[[a]]",
         "a = []\n[[a]]",
         "[a.b]\n[a]\nb.c = 1",
+        "[a.b]\n[a]\nb.c.d = 1",
+        "[a.b.c]\n[a]\nb.d = 1\n[a.b]",
         "[a]\nb = 1\n[a.b]",
         "a = 99999999999999999999",
         "a = 1e999",
