@@ -189,7 +189,8 @@ pub struct Report<'a> {
     file: &'a str,
     text: &'a str,
     line_starts: Vec<usize>,
-    errors: Vec<ConfigError>,
+    /// Each with its offset; columns are counted at the end.
+    errors: Vec<(usize, ConfigError)>,
     comparisons_left: usize,
 }
 
@@ -214,17 +215,15 @@ impl<'a> Report<'a> {
     }
 
     pub fn error(&mut self, place: &Place, message: impl Into<String>, remedy: impl Into<String>) {
-        let line = self.line_of(place);
-        let start = self.line_starts[line - 1];
-        let before = self.text.get(start..place.offset).unwrap_or_default();
-        self.errors.push(ConfigError {
+        let error = ConfigError {
             file: self.file.to_owned(),
-            line,
-            column: before.chars().count() + 1,
+            line: self.line_of(place),
+            column: 0,
             key: place.shown(),
             message: message.into(),
             remedy: remedy.into(),
-        });
+        };
+        self.errors.push((place.offset, error));
     }
 
     /// The line of a place, from 1.
@@ -241,7 +240,21 @@ impl<'a> Report<'a> {
     /// The errors in the order of the file; the report starts afresh.
     pub fn finish(&mut self) -> ConfigErrors {
         let mut errors = std::mem::take(&mut self.errors);
-        errors.sort_by_key(|error| (error.line, error.column));
-        ConfigErrors(errors)
+        errors.sort_by_key(|(offset, _)| *offset);
+        // Of many errors on one long line, each is counted from the one before it.
+        let (mut line, mut counted, mut column) = (0, 0, 1);
+        let errors = errors.into_iter().map(|(offset, mut error)| {
+            if error.line != line {
+                line = error.line;
+                counted = self.line_starts[line - 1];
+                column = 1;
+            }
+            let between = self.text.get(counted..offset).unwrap_or_default();
+            column += between.chars().count();
+            counted = offset;
+            error.column = column;
+            error
+        });
+        ConfigErrors(errors.collect())
     }
 }

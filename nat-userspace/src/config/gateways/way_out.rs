@@ -2,18 +2,28 @@
 
 use std::collections::{HashMap, HashSet};
 
+use ipnet::Ipv4Net;
+
 use super::draft::NatGatewayDraft;
-use crate::config::draft::{RouteDraft, RouteTableDraft, VpcDraft};
+use crate::config::draft::{RouteTableDraft, VpcDraft};
 use crate::config::index::{Index, Routing};
-use crate::config::place::Report;
+use crate::config::place::{Located, Report};
 use crate::config::suggest::quoted;
 use crate::config::types::{Destination, Target};
 
 pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
-    // Many gateways may share a table with many routes, so each table is read once.
+    // Many gateways may share a table with many routes, and many routes a list with many entries, so
+    // each is read once.
+    let is_default = |prefix: &Located<Ipv4Net>| prefix.value.prefix_len() == 0;
+    let default_lists: HashSet<&str> = index
+        .prefix_lists
+        .iter()
+        .filter(|(_, list)| list.entries.items.iter().any(is_default))
+        .map(|(name, _)| name)
+        .collect();
     let tables = vpc.route_tables.iter();
     let ways: Ways<'_> = tables
-        .map(|table| (std::ptr::from_ref(table), Way::of(table, index)))
+        .map(|table| (std::ptr::from_ref(table), Way::of(table, &default_lists)))
         .collect();
     for gateway in &vpc.nat_gateways {
         way_out(vpc, gateway, index, &ways, report);
@@ -33,7 +43,7 @@ struct Way<'a> {
 }
 
 impl<'a> Way<'a> {
-    fn of(table: &'a RouteTableDraft, index: &Index<'_>) -> Self {
+    fn of(table: &'a RouteTableDraft, default_lists: &HashSet<&str>) -> Self {
         let mut gateways = HashMap::new();
         for route in &table.routes {
             if let Some(Target::NatGateway(name)) = route.target.value() {
@@ -44,7 +54,7 @@ impl<'a> Way<'a> {
         Self {
             may_reach_internet: may_reach_internet(table),
             gateways,
-            default_gateway: default_gateway(table, index),
+            default_gateway: default_gateway(table, default_lists),
         }
     }
 }
@@ -176,22 +186,23 @@ fn table_of<'a>(gateway: &NatGatewayDraft, index: &Index<'a>) -> Option<&'a Rout
 }
 
 /// A CIDR that is written comes before the same one in a prefix list.
-fn default_gateway<'a>(table: &'a RouteTableDraft, index: &Index<'_>) -> Option<&'a str> {
-    let is_written = |destination: &&Destination| matches!(destination, Destination::Cidr(_));
-    let is_default = |destination: &Destination| {
-        let mut prefixes = index.prefixes(destination);
-        prefixes.any(|prefix| prefix.prefix_len() == 0)
+fn default_gateway<'a>(
+    table: &'a RouteTableDraft,
+    default_lists: &HashSet<&str>,
+) -> Option<&'a str> {
+    let written = |destination: &Destination| match destination {
+        Destination::Cidr(prefix) => prefix.prefix_len() == 0,
+        Destination::PrefixList(_) => false,
     };
-    let routes = || {
-        let destination = |route: &'a RouteDraft| Some((route.destination.value()?, route));
-        table.routes.iter().filter_map(destination)
+    let listed = |destination: &Destination| match destination {
+        Destination::Cidr(_) => false,
+        Destination::PrefixList(name) => default_lists.contains(name.as_str()),
     };
-    let written = routes().filter(|(destination, _)| is_written(destination));
-    let listed = routes().filter(|(destination, _)| !is_written(destination));
-    let (_, route) = written
-        .chain(listed)
-        .find(|(destination, _)| is_default(destination))?;
-    match route.target.value()? {
+    let first = |is_default: &dyn Fn(&Destination) -> bool| {
+        let mut routes = table.routes.iter();
+        routes.find(|route| route.destination.value().is_some_and(is_default))
+    };
+    match first(&written).or_else(|| first(&listed))?.target.value()? {
         Target::NatGateway(name) => Some(name),
         Target::Local | Target::InternetGateway | Target::Instance(_) | Target::Blackhole => None,
     }
