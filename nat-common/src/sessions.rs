@@ -325,17 +325,18 @@ pub fn outside_flow(key: &SessionKey, forward: &Session) -> Flow {
         .reversed()
 }
 
-/// Starts a session over when a SYN meets one that is closing (RFC 9293, 3.6.1).
+/// Starts a session over when a SYN meets one that is closing (RFC 9293, 3.6.1). True when its forward
+/// half is made now by that.
 #[inline(always)]
-pub fn reopen_if_closing<T: Tables>(tables: &T, key: &SessionKey, now: Tick) {
+pub fn reopen_if_closing<T: Tables>(tables: &T, key: &SessionKey, now: Tick) -> bool {
     let Some(forward) = tables.half(Side::Inside, key) else {
-        return;
+        return false;
     };
     // SAFETY: as in `find`.
     let copy = unsafe { *forward };
     let reverse_key = reverse_key(key, &copy);
     let Some(reverse) = tables.half(Side::Outside, &reverse_key) else {
-        return;
+        return false;
     };
     // SAFETY: as in `Found::carry`.
     unsafe {
@@ -343,12 +344,14 @@ pub fn reopen_if_closing<T: Tables>(tables: &T, key: &SessionKey, now: Tick) {
         let is_in_use = old.key_and_state() == key.mark(State::Live)
             || old.key_and_state() == key.mark(State::Dying);
         // Not of one that is being removed: whoever does relies on its mark.
-        if is_in_use && reopens(state(copy.tcp_seen(), (*reverse).tcp_seen())) {
-            let new = Mark::new(key.mark(State::Live), now);
-            tables.compare_and_swap(&raw mut (*forward).mark, old.0, new.0);
-            (*forward).forget_flags();
-            (*reverse).forget_flags();
+        if !is_in_use || !reopens(state(copy.tcp_seen(), (*reverse).tcp_seen())) {
+            return false;
         }
+        let new = Mark::new(key.mark(State::Live), now);
+        let is_new = tables.compare_and_swap(&raw mut (*forward).mark, old.0, new.0);
+        (*forward).forget_flags();
+        (*reverse).forget_flags();
+        is_new
     }
 }
 

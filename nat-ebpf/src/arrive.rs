@@ -9,9 +9,7 @@ use nat_common::{
     map_types::{Interface, PublicAddress, PublicUse, SessionKey, Settings, TRACKER, bound_key},
     parse::{Ipv4Packet, Transport},
     policy::{Decision, Inside, Session, Way},
-    sessions::Found,
     shared,
-    tables::Side,
 };
 
 use crate::{
@@ -46,7 +44,7 @@ pub fn translate_destination<H: Hook>(
             let may_be_found = !awaits_ports
                 && (matches!(purpose, PublicUse::NatGateway) || view.has_setting(Settings::TRACKS));
             let is_found = may_be_found && find(hook, plan);
-            if is_found && !from_inside && plan.has_passed {
+            if is_found && !from_inside && plan.reverse.has_passed != 0 {
                 return Ok(take_session(plan));
             }
             match purpose {
@@ -87,14 +85,9 @@ pub fn may_come_from_outside(view: View, interface: &Interface, flow: &Flow) -> 
 /// The session of a packet to a public IP.
 #[inline(always)]
 fn find<H: Hook>(hook: &H, plan: &mut Plan) -> bool {
-    let mut found = Found::NONE;
     let key = SessionKey::reverse(&plan.to);
-    let is_found = find_half(Side::Outside, &key, &mut found);
-    if is_found {
-        plan.reverse.set(&key, &found);
-        plan.has_passed = found.has_passed(plan.epoch, flow_cache::origin(hook));
-    }
-    is_found
+    let (epoch, origin) = (plan.epoch, flow_cache::origin(hook).raw());
+    find_half(&raw const key, &raw mut plan.reverse, epoch, origin) != 0
 }
 
 /// The packet becomes what its session says.

@@ -4,6 +4,7 @@
 //! the long way.
 
 use nat_common::{
+    address::{Address, Port},
     flow::Flow,
     flow_cache::{Direction, Line, LineKey, Moment, Origin, Path, has_lines, is_plain},
     map_types::{Interface, SessionKey, Settings},
@@ -15,7 +16,7 @@ use nat_common::{
 
 use crate::{
     forward::{Hook, NextHop},
-    kernel_tables::KernelTables,
+    kernel_tables::{CARRIED_ONE, KernelTables, REFRESHES, pass_half},
     leave::{is_from_subnet, sender},
     lines::{self, Lines},
     plan::Plan,
@@ -208,7 +209,11 @@ fn by_session<H: Hook>(
     let segments = hook.segments();
     found.carry(now.now, segments, hook.bytes(packet), packet.flags);
     lines.count(segments);
-    write(lines, &LineKey::of_flow(flow, origin), &found, direction);
+    if matches!(direction, Direction::Inward) && !found.refreshes() {
+        direction = Direction::InwardOnly;
+    }
+    let becomes = (found.address, found.port);
+    write(lines, &LineKey::of_flow(flow, origin), becomes, direction);
     Some(Outgoing { to, path })
 }
 
@@ -278,14 +283,14 @@ fn settle(key: &LineKey, ends: u32) -> u64 {
     packets << 32 | bytes
 }
 
-/// Remembers what became of a packet that was just sent on; the half that carried it, if one did.
+/// Remembers what became of a packet that was just sent on; `carried` is what the half said that carried it.
 #[inline(always)]
 pub fn remember<H: Hook>(
     hook: &H,
     interface: &Interface,
     packet: &Ipv4Packet,
     plan: &Plan,
-    half: &Found,
+    carried: u32,
     next: &NextHop,
 ) {
     let (flow, origin) = (&packet.flow, origin(hook));
@@ -317,27 +322,44 @@ pub fn remember<H: Hook>(
         }
         return;
     }
-    half.pass(now.epoch, origin);
+    let half = if plan.is_answer() {
+        &plan.reverse
+    } else {
+        &plan.forward
+    };
+    if carried == 0 {
+        return;
+    }
+    let key = half.key;
+    pass_half(&raw const key, u32::from(half.made), now.epoch, origin.raw());
     // With the second packet: flows of one packet do not crowd out the others. And the first answer may
     // leave its session less time than has passed.
-    if !is_plain(packet) || half.has_carried_one() {
+    if !is_plain(packet) || carried & CARRIED_ONE != 0 {
         return;
     }
     let direction = if !plan.is_answer() {
         Direction::Outward
     } else if plan.to == *flow {
         Direction::Answer
-    } else {
+    } else if carried & REFRESHES != 0 {
         Direction::Inward
+    } else {
+        Direction::InwardOnly
     };
+    let becomes = (half.address, half.port);
     if let Some(mut lines) = Lines::at(&now) {
-        write(&mut lines, &LineKey::of_flow(flow, origin), half, direction);
+        write(&mut lines, &LineKey::of_flow(flow, origin), becomes, direction);
     }
 }
 
 /// Writes what becomes of the packets of a half into a line, if there is one for them.
 #[inline(always)]
-fn write(lines: &mut Lines, key: &LineKey, half: &Found, direction: Direction) {
+fn write(
+    lines: &mut Lines,
+    key: &LineKey,
+    (address, port): (Address, Port),
+    direction: Direction,
+) {
     if lines.are_overrun() {
         return;
     }
@@ -346,13 +368,9 @@ fn write(lines: &mut Lines, key: &LineKey, half: &Found, direction: Direction) {
     };
     line.key = *key;
     line.generation = lines.age().generation;
-    line.address = half.address;
-    line.port = half.port;
-    line.turn(if matches!(direction, Direction::Inward) && !half.refreshes() {
-        Direction::InwardOnly
-    } else {
-        direction
-    });
+    line.address = address;
+    line.port = port;
+    line.turn(direction);
     line.look(lines.age());
     lines.busy();
 }

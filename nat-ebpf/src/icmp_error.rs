@@ -9,14 +9,13 @@ use nat_common::{
     map_types::{ERROR_STAGE, SessionKey},
     parse::{IPV4_OFFSET, Ipv4Packet},
     policy::{self, Decision, Inside, Session},
-    sessions::Found,
-    tables::Side,
 };
 
 use crate::{
     decisions,
     forward::{Hook, NextHop, find_next_hop},
-    kernel_tables::find_half,
+    kernel_tables::{find_half, is_in_use},
+    plan::{self, Carrier},
     sum,
     verdict::Verdict,
 };
@@ -124,7 +123,7 @@ pub fn forward<H: Hook>(
         Kind::OutOfGateway => {
             quote.names_a_session(false)?;
             let key = SessionKey::forward(&to.quoted.reversed(), out.vpc);
-            let found = find(Side::Inside, &key)?;
+            let found = find(&key)?;
             to.source = found.address;
             to.quoted = to.quoted.with_destination(found.address, found.port);
         }
@@ -133,7 +132,7 @@ pub fn forward<H: Hook>(
                 return Err(DropReason::NoSession);
             }
             if out.is_tracked {
-                find(Side::Inside, &SessionKey::forward(&to.quoted.reversed(), out.vpc))?;
+                find(&SessionKey::forward(&to.quoted.reversed(), out.vpc))?;
             }
             to.source = out.value;
             to.quoted = to
@@ -163,8 +162,8 @@ pub fn forward<H: Hook>(
         };
         if matches!(back.kind, Kind::IntoGateway) {
             quote.names_a_session(true)?;
-            let found = find(Side::Outside, &SessionKey::reverse(&to.quoted.reversed()))?;
-            inside.vpc = found.owner();
+            let found = find(&SessionKey::reverse(&to.quoted.reversed()))?;
+            inside.vpc = found.owner;
             inside.gateway = back.value;
             inside.address = found.address;
             inside.port = found.port;
@@ -181,7 +180,7 @@ pub fn forward<H: Hook>(
             return Err(decision.reason());
         }
         if decision.is(Decision::TRACKED) && inside.gateway.is_unspecified() {
-            find(Side::Outside, &SessionKey::reverse(&to.quoted.reversed()))?;
+            find(&SessionKey::reverse(&to.quoted.reversed()))?;
         }
         vpc = inside.vpc;
         to.destination = inside.address;
@@ -212,12 +211,12 @@ fn has_right_checksum<H: Hook>(hook: &H, packet: &Ipv4Packet) -> bool {
     sum.is_some_and(|sum| sum.folded() == u16::MAX)
 }
 
-/// The session of a key.
+/// The half of a key, if it is in use. In the plan, because there is no room for it on the stack.
 #[inline(always)]
-fn find(side: Side, key: &SessionKey) -> Result<Found, DropReason> {
-    let mut found = Found::NONE;
-    if find_half(side, key, &mut found) {
-        Ok(found)
+fn find(key: &SessionKey) -> Result<&'static Carrier, DropReason> {
+    let plan = plan::last().ok_or(DropReason::Internal)?;
+    if find_half(&raw const *key, &raw mut plan.forward, 0, 0) != 0 {
+        Ok(&plan.forward)
     } else {
         Err(DropReason::NoSession)
     }
@@ -226,8 +225,13 @@ fn find(side: Side, key: &SessionKey) -> Result<Found, DropReason> {
 /// The quoted packet is of a session within the VPC, whoever opened it.
 #[inline(always)]
 fn is_about_a_session(quoted: &Flow, vpc: u16) -> Result<(), DropReason> {
-    if find(Side::Inside, &SessionKey::forward(quoted, vpc)).is_ok() {
-        return Ok(());
+    let (key, answers) = (
+        SessionKey::forward(quoted, vpc),
+        SessionKey::answers(quoted, vpc),
+    );
+    if is_in_use(&raw const key) != 0 || is_in_use(&raw const answers) != 0 {
+        Ok(())
+    } else {
+        Err(DropReason::NoSession)
     }
-    find(Side::Outside, &SessionKey::answers(quoted, vpc)).map(|_| ())
 }

@@ -10,8 +10,6 @@ use nat_common::{
     parse::Ipv4Packet,
     policy::{Decision, Session, Way},
     reply::Answer,
-    sessions::Found,
-    tables::Side,
     wire::EthernetHeader,
 };
 
@@ -64,7 +62,7 @@ pub fn translate_source<H: Hook>(
     let mut session = Session::default();
     if !(packet.is_later_fragment() && protocol::is_translated(flow.protocol)) {
         session = find(hook, interface, flow, interface.vpc, plan);
-        if plan.has_passed {
+        if plan.has_passed() {
             return Ok(take_session(flow, plan));
         }
     }
@@ -105,22 +103,19 @@ fn find<H: Hook>(
     scope: u16,
     plan: &mut Plan,
 ) -> Session {
-    let origin = flow_cache::origin(hook);
-    let mut found = Found::NONE;
+    let (epoch, origin) = (plan.epoch, flow_cache::origin(hook).raw());
     let key = SessionKey::forward(flow, scope);
-    if find_half(Side::Inside, &key, &mut found) {
-        plan.forward.set(&key, &found);
-        plan.has_passed = found.has_passed(plan.epoch, origin);
+    if find_half(&raw const key, &raw mut plan.forward, epoch, origin) != 0 {
         return Session {
             is_there: true,
-            gateway: found.owner(),
-            address: found.address,
+            gateway: plan.forward.owner,
+            address: plan.forward.address,
         };
     }
     let key = SessionKey::answers(flow, scope);
-    if interface.is(Interface::TRACKS) && find_half(Side::Outside, &key, &mut found) {
-        plan.reverse.set(&key, &found);
-        plan.has_passed = found.has_passed(plan.epoch, origin);
+    if interface.is(Interface::TRACKS)
+        && find_half(&raw const key, &raw mut plan.reverse, epoch, origin) != 0
+    {
         return Session {
             is_there: true,
             gateway: TRACKER as u16,

@@ -3,14 +3,15 @@
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 use nat_common::{
     address::{Address, Port},
+    clock::Tick,
     flow::Flow,
     map_types::SessionKey,
     reply::Answer,
-    sessions::{self, Found},
-    tables::Side,
+    sessions::Found,
+    wire::TcpFlags,
 };
 
-use crate::kernel_tables::KernelTables;
+use crate::kernel_tables;
 
 /// Where a stage leaves a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,21 +40,28 @@ pub enum Step {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Carrier {
-    key: SessionKey,
+    /// Its key.
+    pub key: SessionKey,
     /// Address its packets get.
     pub address: Address,
     /// Port its packets get.
     pub port: Port,
-    made: u16,
+    /// The last bits of when it was made.
+    pub made: u16,
     /// The NAT gateway's number (forward half), or the scope of the forward half's key (reverse half).
     pub owner: u16,
-    is_there: u16,
+    /// It is there.
+    pub is_there: u16,
+    /// Its packets went this way before, in this generation of the policy.
+    pub has_passed: u16,
+    reserved: u16,
 }
 
 impl Carrier {
     /// One that was just found.
     #[inline(always)]
     pub fn set(&mut self, key: &SessionKey, found: &Found) {
+        self.reserved = 0;
         self.key = *key;
         self.address = found.address;
         self.port = found.port;
@@ -68,14 +76,15 @@ impl Carrier {
         self.is_there == 0
     }
 
-    /// The half itself, if it is there still.
+    /// Accounts for packets that it carries; bits of [`kernel_tables::CARRIED`] and the others.
     #[inline(always)]
-    pub fn half(&self, side: Side) -> Found {
+    pub fn carry(&self, now: Tick, packets: u64, bytes: u64, flags: TcpFlags) -> u32 {
         if self.is_none() {
-            return Found::NONE;
+            return 0;
         }
         let key = self.key;
-        sessions::find_again(&KernelTables, side, &key, self.made)
+        let made_and_flags = u32::from(self.made) | u32::from(flags.bits()) << 16;
+        kernel_tables::carry_half(&raw const key, made_and_flags, packets, bytes, now)
     }
 }
 
@@ -104,8 +113,6 @@ pub struct Plan {
     pub renumbers: bool,
     /// One of the two halves is there.
     pub has_session: bool,
-    /// That half's packets went this way before, under this policy.
-    pub has_passed: bool,
     /// It goes to a host inside, not to an uplink.
     pub inward: bool,
     /// Every fragment finds its own way: no session and no port decides.
@@ -136,7 +143,6 @@ pub fn begin(flow: &Flow, epoch: u32, stage: u32) -> Option<&'static mut Plan> {
     plan.identification = 0;
     plan.renumbers = false;
     plan.has_session = false;
-    plan.has_passed = false;
     plan.inward = false;
     plan.is_stateless = true;
     Some(plan)
@@ -147,7 +153,15 @@ impl Plan {
     #[inline(always)]
     pub const fn forget_sessions(&mut self) {
         self.forward.is_there = 0;
+        self.forward.has_passed = 0;
         self.reverse.is_there = 0;
+        self.reverse.has_passed = 0;
+    }
+
+    /// Its packets went this way before, in this generation of the policy.
+    #[inline(always)]
+    pub const fn has_passed(&self) -> bool {
+        self.forward.has_passed | self.reverse.has_passed != 0
     }
 
     /// A reverse half carries it.
@@ -160,16 +174,6 @@ impl Plan {
     #[inline(always)]
     pub const fn vpc_of_receiver(&self) -> u16 {
         if self.inward { self.vpc } else { 0 }
-    }
-
-    /// What the forward half's key says besides the flow.
-    #[inline(always)]
-    pub const fn scope(&self, vpc: u16) -> u16 {
-        if self.via.is_unspecified() {
-            vpc
-        } else {
-            vpc | SessionKey::VIA_INSTANCE
-        }
     }
 
     /// The flow by which its next hop is found.

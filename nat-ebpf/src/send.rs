@@ -7,7 +7,6 @@ use nat_common::{
     map_types::{Interface, SessionKey},
     parse::Ipv4Packet,
     policy::Step,
-    tables::Side,
     translate,
 };
 
@@ -62,13 +61,8 @@ pub fn send<H: Hook>(
         return Err(DropReason::Internal);
     }
     let (now, flags) = (settings::now(), packet.flags);
-    // Before a session starts over, which is another one by its time then.
-    let (forward, reverse) = (
-        plan.forward.half(Side::Inside),
-        plan.reverse.half(Side::Outside),
-    );
     if flags.opens() {
-        reopen(interface, packet, plan, now);
+        reopen(plan, now);
     }
     let pending = if packet.is_whole() {
         flow_cache::take(hook, packet)
@@ -77,26 +71,30 @@ pub fn send<H: Hook>(
     };
     let packets = hook.segments() + pending.packets;
     let bytes = hook.bytes(packet) + pending.bytes;
-    forward.carry(now, packets, bytes, flags);
-    reverse.carry(now, packets, bytes, flags);
+    let mut carried = plan.forward.carry(now, packets, bytes, flags);
+    if plan.is_answer() {
+        carried = plan.reverse.carry(now, packets, bytes, flags);
+    }
     if plan.renumbers {
         translate::renumber(hook, plan.identification).ok_or(DropReason::Malformed)?;
     }
     translate::apply(hook, packet, &to).ok_or(DropReason::Malformed)?;
     hook.complete(next).ok_or(DropReason::Malformed)?;
     if packet.is_whole() {
-        let half = if plan.is_answer() { &reverse } else { &forward };
-        flow_cache::remember(hook, interface, packet, plan, half, next);
+        flow_cache::remember(hook, interface, packet, plan, carried, next);
     }
     Ok(())
 }
 
-/// A SYN in either direction starts a session over that is closing.
+/// A SYN in either direction starts a session over that is closing. Its forward half is another one's then,
+/// by its time.
 #[inline(always)]
-fn reopen(interface: &Interface, packet: &Ipv4Packet, plan: &Plan, now: Tick) {
+fn reopen(plan: &mut Plan, now: Tick) {
     if !plan.forward.is_none() {
-        let key = SessionKey::forward(&packet.flow, plan.scope(interface.vpc));
-        reopen_if_closing(&raw const key, now);
+        let key = plan.forward.key;
+        if reopen_if_closing(&raw const key, now) != 0 {
+            plan.forward.made = now as u16;
+        }
     }
     if !plan.reverse.is_none() {
         let key = SessionKey::forward(&plan.to.reversed(), plan.reverse.owner);
