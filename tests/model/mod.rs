@@ -94,6 +94,8 @@ use rewrite::{Change, End};
 use sessions::{PublicPort, Sessions};
 
 #[cfg(test)]
+mod acl_tests;
+#[cfg(test)]
 mod filtering_tests;
 #[cfg(test)]
 mod fragment_tests;
@@ -117,6 +119,8 @@ mod time_tests;
 mod traffic_tests;
 #[cfg(test)]
 mod verdict_tests;
+#[cfg(test)]
+mod vpc_tests;
 
 /// Where a packet comes in or goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
