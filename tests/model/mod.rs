@@ -96,9 +96,13 @@ use sessions::{PublicPort, Sessions};
 #[cfg(test)]
 mod acl_tests;
 #[cfg(test)]
+mod change_tests;
+#[cfg(test)]
 mod filtering_tests;
 #[cfg(test)]
 mod fragment_tests;
+#[cfg(test)]
+mod group_tests;
 #[cfg(test)]
 mod hairpin_tests;
 #[cfg(test)]
@@ -115,6 +119,8 @@ mod steps_tests;
 mod tests;
 #[cfg(test)]
 mod time_tests;
+#[cfg(test)]
+mod tracking_tests;
 #[cfg(test)]
 mod traffic_tests;
 #[cfg(test)]
