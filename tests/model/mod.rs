@@ -127,6 +127,8 @@ mod traffic_tests;
 mod verdict_tests;
 #[cfg(test)]
 mod vpc_tests;
+#[cfg(test)]
+mod vpc_traffic_tests;
 
 /// Where a packet comes in or goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
