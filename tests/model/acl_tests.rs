@@ -36,6 +36,16 @@ fn only(peer: Ipv4Addr, packets: Packets) -> Vec<AclRule> {
     }]
 }
 
+/// With [`PRIVATE_A`]'s port 53 behind the same one.
+fn dns() -> Forward {
+    Forward {
+        protocol: protocol::UDP,
+        public_ip: NAT_PUBLIC,
+        ports: 53..=53,
+        to: at(PRIVATE_A, 53),
+    }
+}
+
 /// Whether a packet goes anywhere, else it is dropped for an ACL.
 #[track_caller]
 fn goes(nat: &Model, ingress: Side, packet: &PacketBuilder) -> bool {
@@ -160,6 +170,10 @@ fn a_nat_gateway_in_the_client_s_subnet_has_no_boundary_between() {
     nat.config.subnets[PRIVATE].routes.push(exit);
     nat.config.subnets[2].routes = vec![route("0.0.0.0/0", Target::NatGateway(0))];
     nat.config.vpcs[0].network_acls[0].ingress = only(SERVER, Packets::ALL);
+    let mut own = nat.clone();
+    own.config.gateways[0].forwards = vec![dns()];
+    let asked = udp(SERVER, NAT_PUBLIC);
+    assert!(goes(&own, Side::Uplink, &asked), "in, and not out again");
     let packet = by_appliance(udp(APPLIANCE, SERVER));
     let reason = dropped(&mut nat.clone(), MIDDLE_SUBNET, &packet);
     assert_eq!(reason, Refused, "from another subnet");
@@ -215,12 +229,7 @@ fn an_answer_meets_the_acls_of_the_nat_gateway_s_and_the_client_s_subnets() {
 fn a_forward_meets_the_same_acls_and_leaves_the_host_what_is_its_own() {
     let mut nat = with_acl(PUBLIC, vec![], all());
     nat.config.gateways[0].shared_with_host = true;
-    nat.config.gateways[0].forwards = vec![Forward {
-        protocol: protocol::UDP,
-        public_ip: NAT_PUBLIC,
-        ports: 53..=53,
-        to: at(PRIVATE_A, 53),
-    }];
+    nat.config.gateways[0].forwards = vec![dns()];
     assert!(!goes(&nat, Side::Uplink, &udp(SERVER, NAT_PUBLIC)));
     let host = PacketBuilder::udp(at(SERVER, 53), at(NAT_PUBLIC, 54));
     passes(&mut nat, Side::Uplink, &host.build());

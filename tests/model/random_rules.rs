@@ -77,7 +77,7 @@ pub(super) fn random_acl(random: &mut Random) -> NetworkAcl {
         if random.one_in(4) {
             let usual = [
                 Packets::to_ports(protocol::TCP, 80..=65_535),
-                Packets::to_ports(protocol::UDP, 0..=50_000),
+                Packets::to_ports(protocol::UDP, 1..=50_000),
                 Packets::of(protocol::ICMP),
             ];
             let allowed = (200..).zip(usual);

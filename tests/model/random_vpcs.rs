@@ -69,10 +69,23 @@ pub(super) fn changed(random: &mut Random, config: &ModelConfig) -> ModelConfig 
             config.instances[instance].groups = random_groups(random, groups);
         }
         _ => {
-            let routes = config.subnets[subnet].routes.len();
-            let route = random.below(routes);
             let target = random_target(random, &config, subnet);
-            config.subnets[subnet].routes[route].target = target;
+            let mut gateways = config.gateways.iter();
+            let has_gateway = gateways.any(|gateway| gateway.subnet == subnet);
+            let routes = &mut config.subnets[subnet].routes;
+            let index = random.below(routes.len());
+            let route = &mut routes[index];
+            let is_way_out = route.destination == Cidr::EVERYWHERE.into();
+            let is_detour = config.vpcs[vpc].cidrs.iter().any(|cidr| {
+                matches!(route.destination, Destination::Cidr(inside) if cidr.covers(&inside))
+            });
+            route.target = match target {
+                // Whoever is inside is not reached by the outside.
+                Target::InternetGateway | Target::NatGateway(_) if is_detour => Target::Blackhole,
+                // A NAT gateway needs the way out of its subnet.
+                _ if is_way_out && has_gateway => route.target,
+                target => target,
+            };
         }
     }
     config
@@ -82,11 +95,13 @@ fn random_choice(random: &mut Random, count: usize) -> Option<usize> {
     random.one_in(2).then(|| random.below(count))
 }
 
-/// Whether a NAT gateway may serve a subnet.
-fn serves(config: &ModelConfig, gateway: usize, subnet: usize) -> bool {
-    let subnet = &config.subnets[subnet];
-    let clients = config.gateways[gateway].deterministic;
-    config.vpc_of_gateway(gateway) == subnet.vpc
+/// Whether a NAT gateway may serve a subnet, which is not its own.
+fn serves(config: &ModelConfig, number: usize, subnet: usize) -> bool {
+    let gateway = &config.gateways[number];
+    let is_own = gateway.subnet == subnet;
+    let (subnet, clients) = (&config.subnets[subnet], gateway.deterministic);
+    !is_own
+        && config.vpc_of_gateway(number) == subnet.vpc
         && clients.is_none_or(|clients| clients.covers(&subnet.cidr))
 }
 
@@ -208,7 +223,8 @@ fn random_routes(
     };
     let nowhere = Cidr::new(Ipv4Addr::new(192, 0, 2, 0), 24);
     let mut routes = vec![route(nowhere, Target::Blackhole)];
-    if !random.one_in(12) {
+    // A NAT gateway needs the way out of its subnet.
+    if subnet == first || !random.one_in(8) {
         routes.push(route(Cidr::EVERYWHERE, usual));
     }
     for list in 0..LISTS {

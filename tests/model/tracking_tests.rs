@@ -75,9 +75,11 @@ fn a_one_to_one_flow_of_a_filtered_instance_has_a_session() {
         PUBLIC_SUBNET,
         &udp(WEB_PRIVATE, OTHER_SERVER).build(),
     );
-    assert!(goes(&nat, Side::Uplink, &stranger));
+    let answer = stranger.build();
+    forwarded(&mut nat, Side::Uplink, &answer, PUBLIC_SUBNET);
     let session = nat.sessions()[0];
-    assert_eq!(session.public, at(WEB_PUBLIC, 5000));
+    let packets = [session.forward.packets, session.reverse.packets];
+    assert_eq!((session.public, packets), (at(WEB_PUBLIC, 5000), [1, 1]));
     assert_eq!(session.mapping, Mapping::OneToOne);
     // From outside, where egress is closed.
     nat.config.vpcs[0].security_groups[0].egress = Some(vec![]);
