@@ -162,6 +162,20 @@ fn a_nat_gateway_s_subnet_has_its_acl_asked_on_the_way_out() {
 }
 
 #[test]
+fn what_a_nat_gateway_does_not_translate_does_not_pass_its_subnet() {
+    let mut nat = with_acl(PUBLIC, vec![], vec![]);
+    nat.config.gateways[0].no_translate = vec![NoTranslate {
+        destination: Cidr::new(SERVER, 32),
+        protocol: None,
+        ports: None,
+    }];
+    passes(&mut nat, PRIVATE_SUBNET, &udp(PRIVATE_A, SERVER).build());
+    let gre = PacketBuilder::ip(PRIVATE_A, OTHER_SERVER, protocol::GRE);
+    let reason = dropped(&mut nat, PRIVATE_SUBNET, &gre.build());
+    assert_eq!(reason, DropReason::UnsupportedProtocol);
+}
+
+#[test]
 fn a_nat_gateway_in_the_client_s_subnet_has_no_boundary_between() {
     let mut nat = with_acl(PRIVATE, all(), only(SERVER, Packets::ALL));
     nat.config.gateways[0].subnet = PRIVATE;

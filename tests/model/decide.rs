@@ -134,7 +134,7 @@ impl Model {
         let stays_inside = matches!(target, Some(Target::Local | Target::Instance(_)));
         let session = self.session_from_inside(packet, sender);
         if !stays_inside && self.config.gateway_of_public(ip.dst).is_some() {
-            let elastic = self.config.public_of(sender.vpc, ip.src);
+            let elastic = self.config.public_of_sender(sender);
             let translated = match elastic.filter(|_| target == Some(Target::InternetGateway)) {
                 Some(public) => Some(SocketAddrV4::new(public, remote_port(ip))),
                 None => session.map(|session| session.public),
@@ -197,8 +197,8 @@ impl Model {
         sender: &Sender,
         choice: &mut Choice<'_>,
     ) -> Result<Way, Stop> {
-        let via = self.via(packet.ip, sender)?;
         let session = self.session_from_inside(packet, sender);
+        let via = self.via(packet.ip, sender, session.is_none())?;
         if session.is_some_and(|session| session.via != via) {
             return Err(Stop::drop(DropReason::PolicyChanged));
         }
@@ -271,7 +271,7 @@ impl Model {
         session: Option<Session>,
     ) -> Result<Way, Stop> {
         let ip = packet.ip;
-        let public = self.config.public_of(sender.vpc, ip.src);
+        let public = self.config.public_of_sender(sender);
         let public = public.ok_or(Stop::drop(DropReason::NoPublicIp))?;
         let change = Change {
             end: End::Source,

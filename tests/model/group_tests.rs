@@ -245,6 +245,16 @@ fn an_appliance_is_asked_in_place_of_whom_it_sends_for() {
     let mut nat = filtered(DB, closed());
     given(&mut nat, MIDDLE_SUBNET, &by_appliance(from_db()));
     assert!(nat.sessions().is_empty());
+    // To a receiver, too.
+    let by_group = vec![rule(Packets::ALL, Peer::SecurityGroup(1))];
+    let groups = vec![group(by_group, None), group(vec![], None)];
+    let mut nat = filtered(WEB, groups);
+    nat.config.instances[DB].groups = vec![1];
+    assert!(goes(&nat, PRIVATE_SUBNET, &from_db()));
+    let packet = by_appliance(from_db());
+    assert_eq!(dropped(&mut nat, MIDDLE_SUBNET, &packet), Refused);
+    nat.config.instances[1].groups = vec![1];
+    given(&mut nat, MIDDLE_SUBNET, &packet);
 }
 
 #[test]

@@ -97,10 +97,12 @@ impl Model {
         let flow = &session.flow;
         let no_session = Stop::drop(DropReason::NoSession);
         let gateway = session.gateway().ok_or(no_session)?;
-        // What an appliance has sent for others comes back to it.
-        let address = match flow.appliance {
+        let inside = *flow.inside.ip();
+        // What an appliance has sent for those behind it comes back to it.
+        let is_here = self.config.subnet_of(flow.vpc, inside).is_some();
+        let address = match flow.appliance.filter(|_| !is_here) {
             Some(appliance) => self.config.instances[appliance].private,
-            None => *flow.inside.ip(),
+            None => inside,
         };
         self.enter_client(ip, gateway, address, flow.inside)
     }

@@ -14,8 +14,9 @@ use Toward::{Egress, Ingress};
 pub(super) const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
 impl Model {
-    /// Where a packet from inside is led, if routes and ACLs let it go.
-    pub(super) fn via(&self, ip: &Ipv4, sender: &Sender) -> Result<Via, Stop> {
+    /// Where a packet from inside is led, if routes and ACLs let it go. What is `new` has
+    /// no session.
+    pub(super) fn via(&self, ip: &Ipv4, sender: &Sender, new: bool) -> Result<Via, Stop> {
         let target = self.lead(sender.subnet, ip.dst)?;
         let subnet = &self.config.subnets[sender.subnet];
         let stays = target == Target::Local && subnet.cidr.contains(ip.dst);
@@ -30,6 +31,10 @@ impl Model {
                 Ok(Via::Local)
             }
             Target::Instance(number) => {
+                // What it sends would come back to it for ever.
+                if sender.instance == Some(number) {
+                    return Err(Stop::drop(DropReason::Blackhole));
+                }
                 let instance = &self.config.instances[number];
                 if instance.source_dest_check {
                     return Err(Stop::drop(DropReason::SourceDestCheck));
@@ -38,11 +43,14 @@ impl Model {
                 Ok(Via::Instance(number))
             }
             Target::InternetGateway => {
-                let public = self.config.public_of(sender.vpc, ip.src);
+                let public = self.config.public_of_sender(sender);
                 public.ok_or(Stop::drop(DropReason::NoPublicIp))?;
                 Ok(Via::InternetGateway)
             }
             Target::NatGateway(number) => {
+                if new {
+                    self.is_taken_by(number, ip)?;
+                }
                 self.out_of_gateway(ip, sender, number)?;
                 Ok(Via::NatGateway(number))
             }
@@ -122,7 +130,7 @@ impl Model {
     }
 
     /// Asks the groups of both ends about a new flow; who is at an end is an instance here,
-    /// or none.
+    /// or none. To a receiver, who sends for others has its own groups.
     pub(super) fn groups(
         &self,
         ip: &Ipv4,
@@ -130,10 +138,16 @@ impl Model {
         sender: Option<usize>,
         receiver: Option<usize>,
     ) -> Result<(), Stop> {
-        let allow = |end: Option<usize>, toward, remote| {
-            end.is_none_or(|end| self.config.groups_allow(end, toward, asked, remote))
-        };
-        if allow(sender, Egress, ip.dst) && allow(receiver, Ingress, ip.src) {
+        let lets_out = sender.is_none_or(|sender| {
+            let vpc = self.config.vpc_of_instance(sender);
+            let remote = (ip.dst, self.config.instance_of(vpc, ip.dst));
+            self.config.groups_allow(sender, Egress, asked, remote)
+        });
+        let lets_in = receiver.is_none_or(|receiver| {
+            let remote = (ip.src, sender);
+            self.config.groups_allow(receiver, Ingress, asked, remote)
+        });
+        if lets_out && lets_in {
             Ok(())
         } else {
             Err(Stop::drop(DropReason::SecurityGroup))

@@ -201,13 +201,13 @@ impl AclRule {
 
 impl ModelConfig {
     /// Whether the groups of an instance let it talk to `remote`, or hear from it; one
-    /// without groups always may.
+    /// without groups always may. The other end has an address, and may be an instance.
     pub(super) fn groups_allow(
         &self,
         instance: usize,
         toward: Toward,
         asked: &Asked,
-        remote: Ipv4Addr,
+        remote: (Ipv4Addr, Option<usize>),
     ) -> bool {
         let vpc = self.vpc_of_instance(instance);
         let instance = &self.instances[instance];
@@ -219,21 +219,26 @@ impl ModelConfig {
             }
         });
         let allows =
-            |rule: &GroupRule| rule.packets.include(asked) && self.is_peer(vpc, &rule.peer, remote);
+            |rule: &GroupRule| rule.packets.include(asked) && self.is_peer(vpc, rule.peer, remote);
         !instance.is_filtered()
             || groups.any(|rules| rules.is_none_or(|rules| rules.iter().any(allows)))
     }
 
-    fn is_peer(&self, vpc: usize, peer: &Peer, address: Ipv4Addr) -> bool {
+    fn is_peer(
+        &self,
+        vpc: usize,
+        peer: Peer,
+        (address, instance): (Ipv4Addr, Option<usize>),
+    ) -> bool {
         match peer {
             Peer::Cidr(cidr) => cidr.contains(address),
             Peer::PrefixList(list) => {
-                let mut list = self.vpcs[vpc].prefix_lists[*list].iter();
+                let mut list = self.vpcs[vpc].prefix_lists[list].iter();
                 list.any(|prefix| prefix.contains(address))
             }
-            Peer::SecurityGroup(group) => self
-                .instance_of(vpc, address)
-                .is_some_and(|instance| self.instances[instance].groups.contains(group)),
+            Peer::SecurityGroup(group) => {
+                instance.is_some_and(|instance| self.instances[instance].groups.contains(&group))
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Sender {
     pub subnet: usize,
     /// Whose groups apply.
     pub instance: Option<usize>,
-    /// The same, when it sends what is not from its own address.
+    /// The same, when it sends what is not from its own address, as if for others.
     pub appliance: Option<usize>,
 }
 

@@ -62,30 +62,17 @@ impl Model {
         choice: &mut Choice<'_>,
     ) -> Result<Way, Stop> {
         let (now, ip) = (packet.now, packet.ip);
-        if is_later_fragment(ip) && is_translated_protocol(ip) {
-            match self.later_fragment(packet) {
-                Err(Stop::Early) => {}
-                known => return known,
-            }
+        let settings = &self.config.gateways[gateway];
+        if is_later_fragment(ip) {
+            return Err(Stop::Follow);
         }
         self.sender_groups(ip, sender)?;
-        let settings = &self.config.gateways[gateway];
-        if is_left_untranslated(settings, ip) {
-            return Err(Stop::Pass);
-        }
-        if !is_translated_protocol(ip) {
-            return Err(Stop::drop(DropReason::UnsupportedProtocol));
-        }
-        if is_later_fragment(ip) {
-            return self.later_fragment(packet);
-        }
         if let Some(icmp) = error_in(ip) {
             let leg = self.error_from_inside(now, sender, icmp)?;
             return self.onward(packet, leg);
         }
-        let flow = flow_from_inside(ip, sender).filter(|_| !is_echo_reply(ip));
-        let Some(flow) = flow else {
-            return Err(Stop::drop(unsupported_icmp(ip)));
+        let Some(flow) = flow_from_inside(ip, sender) else {
+            return Err(Stop::drop(DropReason::UnsupportedIcmp));
         };
         if ip.ttl <= 1 {
             return Err(Stop::ttl_expired());
@@ -104,6 +91,27 @@ impl Model {
         self.onward(packet, Leg::outward(&session))
     }
 
+    /// Whether a NAT gateway translates what has no session; some it leaves to the host.
+    pub(super) fn is_taken_by(&self, gateway: usize, ip: &Ipv4) -> Result<(), Stop> {
+        if is_left_untranslated(&self.config.gateways[gateway], ip) {
+            return Err(Stop::Pass);
+        }
+        if !is_translated_protocol(ip) {
+            return Err(Stop::drop(DropReason::UnsupportedProtocol));
+        }
+        match &ip.transport {
+            Transport::Icmp(_) if error_in(ip).is_some() => Ok(()),
+            // Of an error in fragments one part may be quoted here and the other there.
+            Transport::Icmp(icmp) if is_error(icmp.icmp_type) => {
+                Err(Stop::drop(DropReason::Fragment))
+            }
+            Transport::Icmp(icmp) if icmp.icmp_type != icmp_type::ECHO_REQUEST => {
+                Err(Stop::drop(DropReason::UnsupportedIcmp))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Asks the groups of a sender about a new flow; errors are none.
     fn sender_groups(&self, ip: &Ipv4, sender: &Sender) -> Result<(), Stop> {
         let is_filtered = |sender: usize| self.config.instances[sender].is_filtered();
@@ -112,9 +120,6 @@ impl Model {
         if sender.is_none() || is_error || is_of_metadata(ip) {
             return Ok(());
         }
-        if is_later_fragment(ip) && is_translated_protocol(ip) {
-            return Err(Stop::Follow);
-        }
         self.groups(ip, &Asked::of(ip), sender, None)
     }
 }
@@ -122,15 +127,6 @@ impl Model {
 /// Whether a packet answers a ping.
 pub(super) fn is_echo_reply(ip: &Ipv4) -> bool {
     matches!(&ip.transport, Transport::Icmp(icmp) if icmp.icmp_type == icmp_type::ECHO_REPLY)
-}
-
-/// Why ICMP that opens nothing is dropped: of an error in fragments one part may
-/// be quoted here and the other there.
-fn unsupported_icmp(ip: &Ipv4) -> DropReason {
-    match &ip.transport {
-        Transport::Icmp(icmp) if is_error(icmp.icmp_type) => DropReason::Fragment,
-        _ => DropReason::UnsupportedIcmp,
-    }
 }
 
 /// Whether a rule of the gateway lets a packet to this destination pass as it is.

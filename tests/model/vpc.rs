@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use super::rules::{NetworkAcl, SecurityGroup};
+use super::sender::Sender;
 use super::{Cidr, ModelConfig, Side};
 use crate::packets::Mac;
 
@@ -211,6 +212,12 @@ impl ModelConfig {
     /// The public IP of a private address.
     pub(super) fn public_of(&self, vpc: usize, private: Ipv4Addr) -> Option<Ipv4Addr> {
         self.instances[self.instance_of(vpc, private)?].public
+    }
+
+    /// The public IP of a sender: nobody has another's.
+    pub(super) fn public_of_sender(&self, sender: &Sender) -> Option<Ipv4Addr> {
+        let own = sender.instance.filter(|_| sender.appliance.is_none())?;
+        self.instances[own].public
     }
 
     /// The target of a subnet's route table for `destination`: of the longest prefix;

@@ -167,11 +167,16 @@ fn a_strict_vpc_drops_who_is_no_instance() {
 fn an_appliance_sends_from_any_address_by_its_mac() {
     let mut nat = Model::new(picture());
     let neighbour = Ipv4Addr::new(10, 20, 3, 77);
-    for source in [FOREIGN, PRIVATE_A, WEB_PRIVATE, neighbour, APPLIANCE] {
+    for (source, back) in [
+        (FOREIGN, (MIDDLE_SUBNET, APPLIANCE)),
+        (APPLIANCE, (MIDDLE_SUBNET, APPLIANCE)),
+        (neighbour, (MIDDLE_SUBNET, neighbour)),
+        (PRIVATE_A, (PRIVATE_SUBNET, PRIVATE_A)),
+        (WEB_PRIVATE, (PUBLIC_SUBNET, WEB_PRIVATE)),
+    ] {
         let packet = by_appliance(udp(source, SERVER));
         let out = sent(&mut nat, MIDDLE_SUBNET, &packet);
         assert_eq!(out.src, NAT_PUBLIC, "the routes of its subnet");
-        // The answer comes back to it.
         let answer = PacketBuilder::udp(out.destination(), out.source()).build();
         let Output::Forward {
             egress, next_hop, ..
@@ -179,7 +184,7 @@ fn an_appliance_sends_from_any_address_by_its_mac() {
         else {
             panic!("no answer")
         };
-        assert_eq!((egress, next_hop), (MIDDLE_SUBNET, Some(APPLIANCE)));
+        assert_eq!((egress, next_hop), (back.0, Some(back.1)));
     }
     let nobody = [
         Ipv4Addr::UNSPECIFIED,
@@ -212,6 +217,27 @@ fn the_same_flow_from_an_appliance_is_another_one() {
         assert_eq!(out.source(), at(NAT_PUBLIC, 5000));
     }
     assert_eq!(nat.sessions().len(), 1);
+}
+
+#[test]
+fn nobody_sends_by_another_s_public_ip() {
+    let mut config = picture();
+    config.subnets[2].routes = vec![route("0.0.0.0/0", Target::InternetGateway)];
+    let mut nat = Model::new(config);
+    let packet = by_appliance(udp(WEB_PRIVATE, SERVER));
+    let reason = dropped(&mut nat, MIDDLE_SUBNET, &packet);
+    assert_eq!(reason, DropReason::NoPublicIp);
+}
+
+#[test]
+fn an_appliance_is_not_led_to_itself() {
+    let mut config = picture();
+    config.subnets[2].routes = vec![route("0.0.0.0/0", Target::Instance(1))];
+    let mut nat = Model::new(config);
+    let reason = dropped(&mut nat, MIDDLE_SUBNET, &by_appliance(udp(FOREIGN, SERVER)));
+    assert_eq!(reason, DropReason::Blackhole);
+    let neighbour = udp(Ipv4Addr::new(10, 20, 3, 77), SERVER).build();
+    given(&mut nat, MIDDLE_SUBNET, &neighbour);
 }
 
 #[test]
