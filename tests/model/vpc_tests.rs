@@ -223,10 +223,16 @@ fn the_same_flow_from_an_appliance_is_another_one() {
 fn nobody_sends_by_another_s_public_ip() {
     let mut config = picture();
     config.subnets[2].routes = vec![route("0.0.0.0/0", Target::InternetGateway)];
+    let own = Ipv4Addr::new(198, 51, 100, 21);
+    config.instances[1].public = Some(own);
     let mut nat = Model::new(config);
-    let packet = by_appliance(udp(WEB_PRIVATE, SERVER));
-    let reason = dropped(&mut nat, MIDDLE_SUBNET, &packet);
-    assert_eq!(reason, DropReason::NoPublicIp);
+    for source in [WEB_PRIVATE, FOREIGN] {
+        let packet = by_appliance(udp(source, SERVER));
+        let reason = dropped(&mut nat, MIDDLE_SUBNET, &packet);
+        assert_eq!(reason, DropReason::NoPublicIp);
+    }
+    let packet = by_appliance(udp(APPLIANCE, SERVER));
+    assert_eq!(sent(&mut nat, MIDDLE_SUBNET, &packet).src, own);
 }
 
 #[test]
