@@ -158,6 +158,7 @@ impl Outcome {
             },
             Self::Forward(frame) => Actual::Forward {
                 egress: None,
+                next_hop: None,
                 frame,
             },
             Self::Reply(frame) => Actual::Reply(frame),
@@ -703,7 +704,7 @@ impl Bench {
 }
 
 fn forward_key(flow: &Flow) -> SessionKey {
-    const FIRST_VPC: u16 = 1;
+    let vpc = flow.vpc as u16 + 1;
     let flow = nat_common::flow::Flow {
         source: Address::from(*flow.inside.ip()),
         destination: Address::from(*flow.remote.ip()),
@@ -711,7 +712,7 @@ fn forward_key(flow: &Flow) -> SessionKey {
         destination_port: Port::new(flow.remote.port()),
         protocol: flow.protocol,
     };
-    SessionKey::forward(&flow, FIRST_VPC)
+    SessionKey::forward(&flow, vpc)
 }
 
 fn test_run(

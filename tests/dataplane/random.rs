@@ -183,6 +183,7 @@ impl Judge {
                 return self.packet(bench, *ingress, frame);
             }
             Step::Packet(..) => {}
+            Step::Apply(_) => return Err("the bench has one configuration".into()),
         }
         Ok(None)
     }

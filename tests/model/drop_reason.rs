@@ -52,6 +52,16 @@ drop_reasons! {
     ClientQuota = "client_quota",
     /// Every port of the gateway is in use towards this destination.
     PortExhausted = "port_exhausted",
+    /// No security group allows the flow.
+    SecurityGroup = "security_group",
+    /// A subnet's ACL refuses the packet.
+    NetworkAcl = "network_acl",
+    /// The source is no instance of a strict VPC.
+    UnlistedSource = "unlisted_source",
+    /// The policy now leads the packets of a session elsewhere.
+    PolicyChanged = "policy_changed",
+    /// Routed to an instance that gets only what is addressed to it.
+    SourceDestCheck = "source_dest_check",
 }
 
 impl DropReason {
