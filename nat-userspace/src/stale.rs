@@ -3,8 +3,9 @@
 //! forward's now, end: their answers would go to nobody, or to somebody else.
 
 use nat_common::{
-    map_types::{Holds, Session, SessionKey, binding_key, bound_key},
-    sessions::outside_flow,
+    address::Address,
+    map_types::{Holds, ScopedAddress, Session, SessionKey, binding_key, bound_key},
+    sessions::{is_tracker, outside_flow},
 };
 
 use crate::{error::Result, pins::Pins, policy::Tables, session_table::SessionTable};
@@ -29,12 +30,13 @@ pub fn misfits(pins: &Pins, policy: &Tables) -> Result<Vec<SessionKey>> {
 fn fits(policy: &Tables, key: &SessionKey, session: &Session) -> bool {
     let public = (session.mapped_address(), session.mapped_port());
     let (outward, number) = (key.flow(), session.owner());
+    if is_tracker(number) {
+        return public.0 == outward.source || has_public_ip(policy, key, public.0);
+    }
     let Some(gateway) = policy.gateways.get(&u32::from(number)) else {
         return false;
     };
-    let count = (gateway.address_count as usize).min(gateway.addresses.len());
-    let addresses = gateway.addresses.get(..count).unwrap_or_default();
-    if !addresses.contains(&public.0) {
+    if !gateway.serves(public.0) {
         return false;
     }
     // A forward's public port serves its inside port alone.
@@ -49,12 +51,21 @@ fn fits(policy: &Tables, key: &SessionKey, session: &Session) -> bool {
         || binding.is_none_or(|binding| (binding.address, binding.port) == public)
 }
 
+/// The instance that sends a flow still has the public IP of its session.
+fn has_public_ip(policy: &Tables, key: &SessionKey, public: Address) -> bool {
+    let instance = policy.instances.get(&ScopedAddress {
+        scope: u32::from(key.vpc()),
+        address: key.flow().source,
+    });
+    instance.is_some_and(|instance| instance.public == public)
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
 
     use nat_common::{
-        address::{Address, Port},
+        address::Port,
         flow::{Flow, protocol},
         map_types::{Binding, Gateway},
     };
