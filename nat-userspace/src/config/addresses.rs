@@ -61,12 +61,12 @@ fn vpc_cidrs(draft: &Draft, report: &mut Report<'_>) {
         }
     }
     for (earlier, later) in overlaps(blocks) {
-        let line = report.line_of(&earlier.net.place);
+        let position = report.position(&earlier.net.place);
         if earlier.vpc == later.vpc {
             report.error(
                 &later.net.place,
                 format!(
-                    "{} overlaps {} (line {line})",
+                    "{} overlaps {} ({position})",
                     later.net.value, earlier.net.value
                 ),
                 "remove one of them or make them apart",
@@ -75,7 +75,7 @@ fn vpc_cidrs(draft: &Draft, report: &mut Report<'_>) {
             report.error(
                 &later.net.place,
                 format!(
-                    "{} overlaps {} of VPC {} (line {line})",
+                    "{} overlaps {} of VPC {} ({position})",
                     later.net.value,
                     earlier.net.value,
                     quoted(earlier.title)
@@ -143,11 +143,11 @@ fn subnet_cidrs(vpc: &VpcDraft, report: &mut Report<'_>) {
         title: "",
     });
     for (earlier, later) in overlaps(blocks.collect()) {
-        let line = report.line_of(&earlier.net.place);
+        let position = report.position(&earlier.net.place);
         report.error(
             &later.net.place,
             format!(
-                "{} overlaps {}, the subnet on line {line}",
+                "{} overlaps {}, the subnet on {position}",
                 later.net.value, earlier.net.value
             ),
             "make the two subnets apart",

@@ -12,6 +12,21 @@ pub struct Place {
 }
 
 impl Place {
+    /// The offset of everything that came by the API and so stands in no file.
+    pub const API: usize = usize::MAX;
+
+    /// The place of an object that came by the API; `key` names it.
+    pub fn api(key: String) -> Self {
+        Self {
+            offset: Self::API,
+            key,
+        }
+    }
+
+    pub fn is_api(&self) -> bool {
+        self.offset == Self::API
+    }
+
     /// A place that is not a key's.
     pub fn nowhere(offset: usize) -> Self {
         Self {
@@ -134,24 +149,43 @@ impl<'a> Report<'a> {
     }
 
     pub fn error(&mut self, place: &Place, message: impl Into<String>, remedy: impl Into<String>) {
-        let line = self.line_of(place);
-        let start = self.line_starts[line - 1];
-        let before = self.text.get(start..place.offset).unwrap_or_default();
+        let (file, line, column) = if place.is_api() {
+            ("API", 0, 0)
+        } else {
+            let line = self.line_of(place);
+            let start = self.line_starts[line - 1];
+            let before = self.text.get(start..place.offset).unwrap_or_default();
+            (self.file, line, before.chars().count() + 1)
+        };
         self.errors.push(ConfigError {
-            file: self.file.to_owned(),
+            file: file.to_owned(),
             line,
-            column: before.chars().count() + 1,
+            column,
             key: place.key.clone(),
             message: message.into(),
             remedy: remedy.into(),
         });
     }
 
-    /// The line of a place, from 1.
+    /// A place in a sentence about another one: `line 7`, or the key of what came by the API.
+    pub fn position(&self, place: &Place) -> String {
+        if place.is_api() {
+            format!("{} (API)", place.key)
+        } else {
+            format!("line {}", self.line_of(place))
+        }
+    }
+
+    /// The line of a place in the file, from 1.
     pub fn line_of(&self, place: &Place) -> usize {
         self.line_starts
             .partition_point(|start| *start <= place.offset)
             .max(1)
+    }
+
+    /// Takes over what another report has found.
+    pub fn append(&mut self, other: &mut Report<'_>) {
+        self.errors.append(&mut other.errors);
     }
 
     pub fn has_errors(&self) -> bool {

@@ -57,6 +57,14 @@ impl<'d> Section<'d> {
         }
     }
 
+    /// A table that came by the API.
+    pub fn object(table: &'d Table, place: Place) -> Self {
+        Self {
+            place,
+            ..Self::root(table)
+        }
+    }
+
     /// Reads a key that may be left out.
     pub fn optional<T>(
         &mut self,

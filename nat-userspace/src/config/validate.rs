@@ -19,6 +19,16 @@ const MAX_ROUTES: usize = 500;
 
 /// Reports every mistake that shows only when parts are held against each other.
 pub fn check(draft: &Draft, report: &mut Report<'_>) {
+    check_again(draft, report, |_, _| true);
+}
+
+/// The same after a change to a draft that held none. Whether the routes of a table are looked at
+/// again is for `touched` to say: there may be many of them, and most changes concern none.
+pub fn check_again(
+    draft: &Draft,
+    report: &mut Report<'_>,
+    touched: impl Fn(&VpcDraft, &RouteTableDraft) -> bool,
+) {
     uplinks(draft, report);
     limits(draft, report);
     unique_names("VPC", draft.vpcs.iter().map(|vpc| &vpc.name), report);
@@ -36,7 +46,7 @@ pub fn check(draft: &Draft, report: &mut Report<'_>) {
 
         subnet_references(vpc, &index, report);
         main_tables(vpc, report);
-        for table in &vpc.route_tables {
+        for table in vpc.route_tables.iter().filter(|table| touched(vpc, table)) {
             routes(vpc, table, &index, report);
         }
         for instance in &vpc.instances {
@@ -125,10 +135,10 @@ pub fn unique<'a, T: Eq + Hash + 'a>(
     let mut seen: HashMap<&T, &Place> = HashMap::new();
     for Located { value, place } in values {
         if let Some(first) = seen.get(value) {
-            let line = report.line_of(first);
+            let position = report.position(first);
             report.error(
                 place,
-                format!("{} is already on line {line}", show(value)),
+                format!("{} is already on {position}", show(value)),
                 remedy,
             );
         } else {
@@ -151,11 +161,11 @@ fn interfaces(draft: &Draft, report: &mut Report<'_>) {
                     .entry(&interface.value)
                     .or_insert((number, vpc, &interface.place));
             if owner != number {
-                let line = report.line_of(first);
+                let position = report.position(first);
                 report.error(
                     &interface.place,
                     format!(
-                        "interface {} already belongs to VPC {} (line {line})",
+                        "interface {} already belongs to VPC {} ({position})",
                         quoted(&interface.value),
                         quoted(owning.title()),
                     ),
@@ -229,11 +239,11 @@ fn main_tables(vpc: &VpcDraft, report: &mut Report<'_>) {
     let Some(first) = mains.next() else {
         return;
     };
-    let line = report.line_of(&first.place);
+    let position = report.position(&first.place);
     for second in mains {
         report.error(
             &second.place,
-            format!("the VPC already has a main route table (line {line})"),
+            format!("the VPC already has a main route table ({position})"),
             "leave main = true on one table only",
         );
     }
@@ -273,6 +283,7 @@ fn routes(vpc: &VpcDraft, table: &RouteTableDraft, index: &Index<'_>, report: &m
             local_route(vpc, destination, target, report);
         }
         match &target.value {
+            gone if vpc.gone.contains(gone) => {}
             Target::InternetGateway if !vpc.may_have_internet_gateway() => report.error(
                 &target.place,
                 "the VPC has no internet gateway",
