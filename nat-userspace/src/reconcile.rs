@@ -62,6 +62,15 @@ pub fn existing(ebpf: &Ebpf) -> Result<Existing> {
     })
 }
 
+/// How often the policy was changed.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn generation(ebpf: &Ebpf) -> Result<u64> {
+    settings_there(ebpf).map(|settings| settings.epoch.into())
+}
+
 fn settings_there(ebpf: &Ebpf) -> Result<Settings> {
     let name = names::SETTINGS;
     let settings = ebpf.map(name).ok_or_else(|| missing(name))?;
