@@ -232,7 +232,11 @@ impl Arguments {
         }))
     }
 
-    fn desired(&self) -> Result<Desired, Failure> {
+    fn desired(&self, pins: &Pins) -> Result<Desired, Failure> {
+        // Who has the dataplane has the store, too, but this is what to say.
+        if pins.is_locked() {
+            return Err(Error::AlreadyRunning(pins.root().to_owned()).into());
+        }
         let source = self.source()?;
         let path = self.store.as_deref().unwrap_or(Path::new(DEFAULT_STORE));
         match Desired::open(Store::open(path)?, source) {
@@ -283,7 +287,7 @@ pub fn run(pins: &Pins, socket: &Path, arguments: &Arguments) -> Outcome {
     unsafe { signal(Signal::SIGHUP, SigHandler::SigIgn) }
         .map_err(|errno| Error::io("ignoring SIGHUP")(errno.into()))?;
     let with_api = match arguments.has_api() {
-        true => Some(arguments.desired()?),
+        true => Some(arguments.desired(pins)?),
         false => None,
     };
     let without_api = match &with_api {

@@ -23,7 +23,7 @@ mod validate;
 mod values;
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::fs::File;
 use std::io::Read as _;

@@ -7,8 +7,6 @@
 
 mod answer;
 pub mod store;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeSet;
 

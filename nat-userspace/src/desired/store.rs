@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions},
+    io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
@@ -70,9 +71,17 @@ impl Store {
     /// [`Error::Store`]: it is damaged, of another version, or in use. It is left as it is.
     pub fn open(path: &Path) -> Result<Self> {
         let is_new = !path.exists();
-        if let (true, Some(folder)) = (is_new, path.parent()) {
-            fs::create_dir_all(folder)
-                .map_err(Error::io(format!("making {}", folder.display())))?;
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let unusable = |error: io::Error| Error::Store {
+            path: path.to_owned(),
+            what: format!("cannot be opened: {error}"),
+            remedy: "name another one with --store, or do without the API with --no-api",
+        };
+        if is_new {
+            fs::create_dir_all(folder).map_err(unusable)?;
         }
         let file = OpenOptions::new()
             .read(true)
@@ -81,7 +90,7 @@ impl Store {
             .truncate(false)
             .mode(0o600)
             .open(path)
-            .map_err(Error::io(format!("opening the store {}", path.display())))?;
+            .map_err(unusable)?;
         let database = FileBackend::new(file)
             .and_then(|file| Database::builder().create_with_backend(file))
             .map_err(|error| of_database(path, error))?;
@@ -92,13 +101,9 @@ impl Store {
         if is_new {
             store.write(&Delta::default())?;
             // The file's name is on the disk, too.
-            let folder = path
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
-            let folder = folder.unwrap_or(Path::new("."));
             File::open(folder)
                 .and_then(|folder| folder.sync_all())
-                .map_err(Error::io(format!("syncing {}", folder.display())))?;
+                .map_err(unusable)?;
         }
         Ok(store)
     }
@@ -335,7 +340,7 @@ mod tests {
             store
                 .write(&delta(number, &key(number), Some("{}")))
                 .expect("written");
-            let mut out = std::io::stdout().lock();
+            let mut out = io::stdout().lock();
             writeln!(out, "\nacknowledged {number}").expect("said");
             out.flush().expect("said");
         }
