@@ -105,7 +105,7 @@ impl Endpoint {
                 "put": put("Make or replace an object of the API", json!({
                     "anyOf": Kind::ALL.map(schema_of),
                 })),
-                "delete": delete("Delete an object of the API; routes to a NAT gateway that is deleted become blackholes"),
+                "delete": delete("Delete an object of the API; routes to a NAT gateway or an instance that is deleted become blackholes"),
             }),
             Self::Apply => {
                 let errors = ["400", "409", "412", "413", "422", "500"];
@@ -279,6 +279,7 @@ fn schema(kind: Kind) -> Json {
                 ("zone", "string"),
                 ("interface", "string"),
                 ("route_table", "string"),
+                ("network_acl", "string"),
             ],
             &["cidr", "interface"],
         ),
@@ -303,11 +304,18 @@ fn schema(kind: Kind) -> Json {
             ],
             &["subnet", "private_ip"],
         ),
+        Kind::PrefixList => (&[("entries", "array")], &["entries"]),
+        Kind::SecurityGroup | Kind::NetworkAcl => {
+            (&[("ingress", "array"), ("egress", "array")], &[])
+        }
         Kind::Instance => (
             &[
                 ("subnet", "string"),
                 ("private_ip", "string"),
                 ("public_ip", "string"),
+                ("security_groups", "array"),
+                ("source_dest_check", "boolean"),
+                ("mac", "string"),
             ],
             &["subnet", "private_ip"],
         ),

@@ -95,13 +95,15 @@ impl Server {
             name: "file.toml".to_owned(),
             text: text.to_owned(),
         });
-        let store = Store::open(&self.folder.path().join("state.redb")).expect("a store");
-        let mut desired = Desired::open(store, source).expect("valid");
-        desired.confirm().expect("written");
-        let mut dataplane = Remembering(Arc::clone(&self.memory));
+        let store = self.folder.path().join("state.redb");
+        let memory = Arc::clone(&self.memory);
         let listener = Listener::bind(&self.socket()).expect("a socket");
         let (stop, mut stopped) = oneshot::channel();
-        let work = async move {
+        let work = async move || {
+            let store = Store::open(&store).expect("a store");
+            let mut desired = Desired::open(store, source).expect("valid");
+            desired.confirm().expect("written");
+            let mut dataplane = Remembering(memory);
             let (orders, mut received) = mpsc::channel(1);
             let _serving = listener.serve(orders).expect("serving");
             loop {
@@ -111,11 +113,12 @@ impl Server {
                 }
             }
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let runtime = runtime.expect("a runtime");
-        let thread = thread::spawn(move || runtime.block_on(work));
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.expect("a runtime").block_on(work());
+        });
         self.running = Some((stop, thread));
     }
 

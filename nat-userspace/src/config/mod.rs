@@ -6,17 +6,23 @@
 //! checked where it is used. docs/configuration.md is the reference of all keys.
 //!
 //! `reader` walks the spanned TOML (`place` keeps lines and mistakes), `values` converts single values,
-//! `parse` makes a draft in which every value knows its place, `validate` and `addresses` check the
-//! draft as a whole. What is about NAT gateways alone is in `gateways`.
+//! `parse` makes a draft in which every value knows its place; `validate` and its neighbours check the
+//! draft as a whole, with an `index` of its names. What is about NAT gateways alone is in `gateways`,
+//! about security groups, network ACLs and prefix lists in `filtering`.
 
 mod addresses;
 mod draft;
 mod error;
+mod filtering;
 mod gateways;
+mod index;
+mod instances;
+mod nets;
 pub mod objects;
 mod parse;
 mod place;
 mod reader;
+mod routes;
 mod suggest;
 mod types;
 mod validate;
@@ -35,10 +41,11 @@ pub use error::{ConfigError, ConfigErrors};
 pub use gateways::types::DEFAULT_PORT_REST;
 pub use gateways::{Clash, clashes, client_count, most_forwarded_ports, rules_by_prefix};
 pub use types::{
-    AddressPorts, Attach, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS,
-    DEFAULT_NODE_NAME, Filtering, Forward, Instance, Ipv4Net, NatGateway, NoTranslate, Node,
-    OnExhaustion, PassRule, PortRange, Profile, Protocol, Route, RouteTable, Subnet, Target,
-    Timeouts, Vpc,
+    AclRule, AddressPorts, Attach, Config, DEFAULT_ACL, DEFAULT_ICMP_ERRORS_PER_SECOND,
+    DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME, Destination, Filtering, Forward, GroupRule, Instance,
+    Ipv4Net, NatGateway, NetworkAcl, NoTranslate, Node, OnExhaustion, PassRule, PortRange, Ports,
+    PrefixList, Profile, Protocol, Remote, Route, RouteTable, RuleProtocol, SecurityGroup, Subnet,
+    Target, Timeouts, Vpc,
 };
 
 use place::{Place, Report};
@@ -131,10 +138,7 @@ fn document<'t>(text: &'t str, report: &mut Report<'_>) -> Result<Document<&'t s
     };
     if document.as_table().is_empty() {
         report.error(
-            &Place {
-                offset: 0,
-                key: "node, vpc".to_owned(),
-            },
+            &Place::nowhere(0).child("node, vpc"),
             "the configuration is empty",
             "a smallest one has [node] with uplink = [\"eth0\"] and a [[vpc]] with a name and \
              cidrs; docs/configuration.md shows a whole one",

@@ -6,6 +6,7 @@ use toml_edit::Table;
 use super::draft::{
     Draft, InstanceDraft, NodeDraft, RouteDraft, RouteTableDraft, SubnetDraft, VpcDraft,
 };
+use super::filtering::{network_acl, prefix_list, security_group};
 use super::gateways::nat_gateway;
 use super::place::{Place, Read, Report};
 use super::reader::{Field, Section, field};
@@ -13,6 +14,7 @@ use super::values;
 
 const NAME: Field = field("name", "a string", "name = \"main\"");
 pub const SUBNET_NAME: Field = field("subnet", "a string", "subnet = \"public-a\"");
+pub const MAC: Field = field("mac", "a string", "mac = \"02:00:00:00:00:0a\"");
 pub const PRIVATE_IP: Field = field("private_ip", "a string", "private_ip = \"10.20.1.100\"");
 
 /// Reads the whole document; mistakes go to `report`.
@@ -90,6 +92,13 @@ pub fn vpc(section: &mut Section<'_>, report: &mut Report<'_>) -> VpcDraft {
     const ROUTE_TABLE: Field = field("route_table", "an array of tables", "[[vpc.route_table]]");
     const NAT_GATEWAY: Field = field("nat_gateway", "an array of tables", "[[vpc.nat_gateway]]");
     const INSTANCE: Field = field("instance", "an array of tables", "[[vpc.instance]]");
+    const PREFIX_LIST: Field = field("prefix_list", "an array of tables", "[[vpc.prefix_list]]");
+    const SECURITY_GROUP: Field = field(
+        "security_group",
+        "an array of tables",
+        "[[vpc.security_group]]",
+    );
+    const NETWORK_ACL: Field = field("network_acl", "an array of tables", "[[vpc.network_acl]]");
 
     VpcDraft {
         name: required_name(section, report),
@@ -100,6 +109,9 @@ pub fn vpc(section: &mut Section<'_>, report: &mut Report<'_>) -> VpcDraft {
         route_tables: section.each(report, &ROUTE_TABLE, route_table),
         nat_gateways: section.each(report, &NAT_GATEWAY, nat_gateway),
         instances: section.each(report, &INSTANCE, instance),
+        prefix_lists: section.each(report, &PREFIX_LIST, prefix_list),
+        security_groups: section.each(report, &SECURITY_GROUP, security_group),
+        network_acls: section.each(report, &NETWORK_ACL, network_acl),
         gone: Vec::new(),
     }
 }
@@ -109,6 +121,7 @@ pub fn subnet(section: &mut Section<'_>, report: &mut Report<'_>) -> SubnetDraft
     const ZONE: Field = field("zone", "a string", "zone = \"a\"");
     const INTERFACE: Field = field("interface", "a string", "interface = \"br-public\"");
     const ROUTE_TABLE: Field = field("route_table", "a string", "route_table = \"public\"");
+    const NETWORK_ACL: Field = field("network_acl", "a string", "network_acl = \"public\"");
 
     let draft = SubnetDraft {
         place: section.place.clone(),
@@ -117,6 +130,7 @@ pub fn subnet(section: &mut Section<'_>, report: &mut Report<'_>) -> SubnetDraft
         zone: section.optional(report, &ZONE, values::owned_text),
         interface: section.required(report, &INTERFACE, values::interface),
         route_table: section.optional(report, &ROUTE_TABLE, values::owned_text),
+        network_acl: section.optional(report, &NETWORK_ACL, values::owned_text),
     };
     values::check_name(draft.zone.given(), report);
     draft
@@ -159,12 +173,26 @@ pub fn route(section: &mut Section<'_>, report: &mut Report<'_>) -> RouteDraft {
 
 pub fn instance(section: &mut Section<'_>, report: &mut Report<'_>) -> InstanceDraft {
     const PUBLIC_IP: Field = field("public_ip", "a string", "public_ip = \"198.51.100.20\"");
+    const SECURITY_GROUPS: Field = field(
+        "security_groups",
+        "an array of strings",
+        "security_groups = [\"web\"]",
+    );
+    const SOURCE_DEST_CHECK: Field = field(
+        "source_dest_check",
+        "true or false",
+        "source_dest_check = false",
+    );
 
     InstanceDraft {
+        place: section.place.clone(),
         name: required_name(section, report),
         subnet: section.required(report, &SUBNET_NAME, values::owned_text),
         private_ip: section.required(report, &PRIVATE_IP, values::address),
         public_ip: section.optional(report, &PUBLIC_IP, values::address),
+        security_groups: section.list(report, &SECURITY_GROUPS, values::owned_text),
+        source_dest_check: section.optional(report, &SOURCE_DEST_CHECK, values::boolean),
+        mac: section.optional(report, &MAC, values::mac),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use toml_edit::{Item, Table, TableLike, Value};
 
-use super::place::{List, Located, Place, Read, Report, join};
+use super::place::{Key, List, Located, Path, Place, Read, Report};
 use super::{suggest, values};
 
 /// Why a value was not accepted.
@@ -43,26 +43,29 @@ pub const fn field(key: &'static str, expects: &'static str, example: &'static s
 pub struct Section<'d> {
     table: &'d dyn TableLike,
     pub place: Place,
+    /// Of its keys.
+    path: Path,
     known: Vec<&'static str>,
     replaced: Vec<&'static str>,
 }
 
 impl<'d> Section<'d> {
     pub fn root(table: &'d Table) -> Self {
+        Self::new(table, Place::nowhere(0))
+    }
+
+    pub fn new(table: &'d dyn TableLike, place: Place) -> Self {
         Self {
             table,
-            place: Place::nowhere(0),
+            path: place.path(),
+            place,
             known: Vec::new(),
             replaced: Vec::new(),
         }
     }
 
-    /// A table that came by the API.
-    pub fn object(table: &'d Table, place: Place) -> Self {
-        Self {
-            place,
-            ..Self::root(table)
-        }
+    pub fn has(&self, field: &Field) -> bool {
+        self.table.contains_key(field.key)
     }
 
     /// Reads a key that may be left out.
@@ -104,7 +107,7 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// Reads an array of strings that may be left out.
+    /// Reads an array of values that may be left out.
     pub fn list<T>(
         &mut self,
         report: &mut Report<'_>,
@@ -129,10 +132,8 @@ impl<'d> Section<'d> {
             return list;
         };
         for (index, element) in array.iter().enumerate() {
-            let place = Place {
-                offset: element.span().map_or(place.offset, |span| span.start),
-                key: format!("{}[{index}]", place.key),
-            };
+            let offset = element.span().map_or(place.offset, |span| span.start);
+            let place = self.element(field, index, offset);
             match convert(element) {
                 Ok(value) => list.items.push(Located { value, place }),
                 Err(complaint) => {
@@ -146,7 +147,7 @@ impl<'d> Section<'d> {
         list
     }
 
-    /// Reads an array of strings that must be there; it may be empty.
+    /// Reads an array of values that must be there; it may be empty.
     pub fn required_list<T>(
         &mut self,
         report: &mut Report<'_>,
@@ -165,12 +166,7 @@ impl<'d> Section<'d> {
     pub fn section(&mut self, report: &mut Report<'_>, field: &Field) -> Option<Section<'d>> {
         let (item, place) = self.take(field.key)?;
         match item.as_table_like() {
-            Some(table) => Some(Section {
-                table,
-                place,
-                known: Vec::new(),
-                replaced: Vec::new(),
-            }),
+            Some(table) => Some(Section::new(table, place)),
             None => {
                 refuse(
                     report,
@@ -196,19 +192,12 @@ impl<'d> Section<'d> {
         let mut open = |table: &'d dyn TableLike, offset: Option<usize>| {
             let index = sections.len();
             let name = table.get("name").and_then(Item::as_str);
-            let own = match name {
-                Some(name) if values::is_name(name) => format!("{} \"{name}\"", field.key),
-                _ => format!("{}[{index}]", field.key),
+            let key = match name {
+                Some(name) if values::is_name(name) => Key::Named(field.key, name.into()),
+                _ => Key::Element(field.key, index),
             };
-            sections.push(Section {
-                table,
-                place: Place {
-                    offset: offset.unwrap_or(place.offset),
-                    key: join(&self.place.key, &own),
-                },
-                known: Vec::new(),
-                replaced: Vec::new(),
-            });
+            let place = Place::new(offset.unwrap_or(place.offset), &self.path, key);
+            sections.push(Section::new(table, place));
         };
         match item {
             Item::ArrayOfTables(tables) => {
@@ -224,10 +213,7 @@ impl<'d> Section<'d> {
                         continue;
                     }
                     complete = false;
-                    let place = Place {
-                        offset: offset.unwrap_or(place.offset),
-                        key: format!("{}[{index}]", place.key),
-                    };
+                    let place = self.element(field, index, offset.unwrap_or(place.offset));
                     let found = values::type_name(element);
                     refuse_found(
                         report,
@@ -286,31 +272,31 @@ impl<'d> Section<'d> {
     /// Refuses a key that others stand for now; `remedy` names them.
     pub fn replaced(&mut self, report: &mut Report<'_>, key: &'static str, remedy: &str) {
         self.replaced.push(key);
-        if let Some(item) = self.table.get(key) {
-            report.error(&self.place_of(key, item), "replaced by other keys", remedy);
+        if let Some((spelt, item)) = self.table.get_key_value(key) {
+            let place = self.place_of(spelt, item, Key::Plain(key));
+            report.error(&place, "replaced by other keys", remedy);
         }
     }
 
     /// Reports the keys nobody asked for.
     pub fn finish(self, report: &mut Report<'_>) {
-        for (key, item) in self.table.iter() {
+        for (key, _) in self.table.iter() {
             if self.known.contains(&key) || self.replaced.contains(&key) {
                 continue;
             }
-            let place = self.place_of(key, item);
+            let Some((spelt, item)) = self.table.get_key_value(key) else {
+                continue;
+            };
+            let written = suggest::key(key);
+            let shown = Key::Foreign(written.as_str().into());
+            let place = self.place_of(spelt, item, shown);
             if is_planned(key) {
-                let key = suggest::key(key);
-                let remedy = if key.starts_with("security_group") || key.starts_with("network_acl")
-                {
-                    format!("remove {key}, and mind that nothing is filtered yet")
-                } else {
-                    format!("remove {key}")
-                };
+                let remedy = format!("remove {written}");
                 report.error(&place, "not supported in this version", remedy);
                 continue;
             }
             let known = self.known.join(", ");
-            let remedy = match suggest::closest(key, self.known.iter().copied()) {
+            let remedy = match report.closest(key, &self.known) {
                 Some(near) => format!("did you mean {near}? known keys here: {known}"),
                 None => format!("remove it; known keys here: {known}"),
             };
@@ -320,21 +306,19 @@ impl<'d> Section<'d> {
 
     fn take(&mut self, key: &'static str) -> Option<(&'d Item, Place)> {
         self.known.push(key);
-        let item = self.table.get(key)?;
-        Some((item, self.place_of(key, item)))
+        let (spelt, item) = self.table.get_key_value(key)?;
+        Some((item, self.place_of(spelt, item, Key::Plain(key))))
     }
 
-    fn place_of(&self, key: &str, item: &Item) -> Place {
-        let key_span = self
-            .table
-            .get_key_value(key)
-            .and_then(|(key, _)| key.span());
-        Place {
-            offset: key_span
-                .or_else(|| item.span())
-                .map_or(self.place.offset, |span| span.start),
-            key: join(&self.place.key, &suggest::key(key)),
-        }
+    fn place_of(&self, spelt: &toml_edit::Key, item: &Item, key: Key) -> Place {
+        let span = spelt.span().or_else(|| item.span());
+        let offset = span.map_or(self.place.offset, |span| span.start);
+        Place::new(offset, &self.path, key)
+    }
+
+    /// An element of a list that is a key of this table.
+    fn element(&self, field: &Field, index: usize, offset: usize) -> Place {
+        Place::new(offset, &self.path, Key::Element(field.key, index))
     }
 
     fn missing(&self, report: &mut Report<'_>, field: &Field) {
@@ -346,19 +330,10 @@ impl<'d> Section<'d> {
     }
 }
 
-/// Words of the design that are not built yet. They are refused by name: a security setting that
-/// is silently ignored would leave open what its author believes closed.
+/// Words of the design that are not built yet. They are refused by name, so that nobody takes them for
+/// misspelt.
 fn is_planned(key: &str) -> bool {
-    const PLANNED: [&str; 7] = [
-        "security_group",
-        "security_groups",
-        "network_acl",
-        "network_acls",
-        "source_dest_check",
-        "prefix_list",
-        "prefix_lists",
-    ];
-    PLANNED.contains(&key) || key.starts_with("endpoint")
+    key.starts_with("endpoint")
 }
 
 fn refuse(

@@ -1,21 +1,19 @@
-//! Checks the draft as a whole: names, references, interfaces, routes, limits. Addresses are
-//! checked in `addresses`, NAT gateways in `gateways`.
+//! Checks the draft as a whole: names, references, interfaces, limits. Addresses are checked in
+//! `addresses`, routes in `routes`, instances in `instances`, NAT gateways in `gateways`, security
+//! groups and network ACLs in `filtering`.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use ipnet::Ipv4Net;
-
-use super::draft::{Draft, Index, InstanceDraft, RouteTableDraft, VpcDraft};
+use super::draft::{Draft, RouteTableDraft, VpcDraft};
+use super::index::{Index, Parts};
 use super::place::{Located, Place, Read, Report};
-use super::suggest::{closest, listed, quoted};
-use super::types::Target;
-use super::{addresses, gateways};
+use super::suggest::{listed, quoted};
+use super::{addresses, filtering, gateways, instances, routes};
 
 const MAX_SUBNETS: usize = 65_535;
 const MAX_NAT_GATEWAYS: usize = 4_096;
 const MAX_ROUTE_TABLES: usize = 256;
-const MAX_ROUTES: usize = 500;
 
 /// Reports every mistake that shows only when parts are held against each other.
 pub fn check(draft: &Draft, report: &mut Report<'_>) {
@@ -46,12 +44,9 @@ pub fn check_again(
 
         subnet_references(vpc, &index, report);
         main_tables(vpc, report);
-        for table in vpc.route_tables.iter().filter(|table| touched(vpc, table)) {
-            routes(vpc, table, &index, report);
-        }
-        for instance in &vpc.instances {
-            self::instance(vpc, instance, &index, report);
-        }
+        routes::check(vpc, &index, report, |table| touched(vpc, table));
+        instances::check(vpc, &index, report);
+        filtering::check(vpc, &index, report);
         gateways::check(vpc, &index, report);
     }
     addresses::check(draft, report);
@@ -91,10 +86,6 @@ fn limits(draft: &Draft, report: &mut Report<'_>) {
     for vpc in &draft.vpcs {
         let places = vpc.route_tables.iter().map(|table| &table.place);
         limit("route tables in a VPC", MAX_ROUTE_TABLES, places, report);
-        for table in &vpc.route_tables {
-            let places = table.routes.iter().map(|route| &route.place);
-            limit("routes in a table", MAX_ROUTES, places, report);
-        }
     }
 }
 
@@ -115,7 +106,7 @@ pub fn limit<'a>(
     }
 }
 
-fn unique_names<'a>(
+pub fn unique_names<'a>(
     kind: &str,
     names: impl Iterator<Item = &'a Read<String>>,
     report: &mut Report<'_>,
@@ -177,54 +168,40 @@ fn interfaces(draft: &Draft, report: &mut Report<'_>) {
 }
 
 fn subnet_references(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
-    for name in vpc
-        .subnets
-        .iter()
-        .filter_map(|subnet| subnet.route_table.given())
-    {
-        if !index.route_tables.contains_key(name.value.as_str()) {
-            let known = names(vpc.route_tables.iter().map(|table| &table.name));
-            dangling("route table", name, &name.value, &known, report);
-        }
+    let tables = vpc.subnets.iter().map(|subnet| &subnet.route_table);
+    for Located { value, place } in tables.filter_map(Read::given) {
+        dangling("route table", place, value, &index.route_tables, report);
     }
 }
 
 /// Reports a reference to a subnet that is not there.
-pub fn subnet_reference(
-    vpc: &VpcDraft,
-    name: &Read<String>,
-    index: &Index<'_>,
-    report: &mut Report<'_>,
-) {
-    if let Some(name) = name.given()
-        && !index.subnets.contains_key(name.value.as_str())
-    {
-        let known = names(vpc.subnets.iter().map(|subnet| &subnet.name));
-        dangling("subnet", name, &name.value, &known, report);
+pub fn subnet_reference(name: &Read<String>, index: &Index<'_>, report: &mut Report<'_>) {
+    if let Some(Located { value, place }) = name.given() {
+        dangling("subnet", place, value, &index.subnets, report);
     }
 }
 
-fn names<'a>(names: impl Iterator<Item = &'a Read<String>>) -> Vec<&'a str> {
-    names.filter_map(Read::value).map(String::as_str).collect()
-}
-
-fn dangling<T>(
+/// Reports `name`, given at `place`, when no part of the VPC has it.
+pub fn dangling<T>(
     kind: &str,
-    reference: &Located<T>,
+    place: &Place,
     name: &str,
-    known: &[&str],
+    parts: &Parts<'_, T>,
     report: &mut Report<'_>,
 ) {
-    let existing = listed(known.iter().copied());
-    let remedy = if known.is_empty() {
+    if parts.get(name).is_some() {
+        return;
+    }
+    let existing = listed(parts.names.iter().copied());
+    let remedy = if parts.names.is_empty() {
         format!("define the {kind} first: this VPC has none")
-    } else if let Some(near) = closest(name, known.iter().copied()) {
+    } else if let Some(near) = report.closest(name, &parts.names) {
         format!("did you mean {}? this VPC has: {existing}", quoted(near))
     } else {
         format!("define it or name one this VPC has: {existing}")
     };
     report.error(
-        &reference.place,
+        place,
         format!("there is no {kind} {}", quoted(name)),
         remedy,
     );
@@ -245,98 +222,6 @@ fn main_tables(vpc: &VpcDraft, report: &mut Report<'_>) {
             &second.place,
             format!("the VPC already has a main route table ({position})"),
             "leave main = true on one table only",
-        );
-    }
-}
-
-fn routes(vpc: &VpcDraft, table: &RouteTableDraft, index: &Index<'_>, report: &mut Report<'_>) {
-    // AWS keeps this block for services of the host.
-    const RESERVED: Ipv4Net = Ipv4Net::new_assert(std::net::Ipv4Addr::new(169, 254, 168, 0), 22);
-
-    let destinations = || {
-        table
-            .routes
-            .iter()
-            .filter_map(|route| route.destination.given())
-    };
-    unique(
-        destinations(),
-        |net| format!("a route to {net}"),
-        "keep one route per destination in a table",
-        report,
-    );
-    for destination in destinations().filter(|net| RESERVED.contains(&net.value)) {
-        report.error(
-            &destination.place,
-            format!(
-                "{} lies in {RESERVED}, which is reserved",
-                destination.value
-            ),
-            "remove the route",
-        );
-    }
-    for route in &table.routes {
-        let Some(target) = route.target.given() else {
-            continue;
-        };
-        if let Some(destination) = route.destination.given() {
-            local_route(vpc, destination, target, report);
-        }
-        match &target.value {
-            gone if vpc.gone.contains(gone) => {}
-            Target::InternetGateway if !vpc.may_have_internet_gateway() => report.error(
-                &target.place,
-                "the VPC has no internet gateway",
-                "set internet_gateway = true on the VPC, or remove the route",
-            ),
-            Target::NatGateway(name) if !index.nat_gateways.contains_key(name.as_str()) => {
-                let known = names(vpc.nat_gateways.iter().map(|gateway| &gateway.name));
-                dangling("NAT gateway", target, name, &known, report);
-            }
-            _ => {}
-        }
-    }
-}
-
-fn local_route(
-    vpc: &VpcDraft,
-    destination: &Located<Ipv4Net>,
-    target: &Located<Target>,
-    report: &mut Report<'_>,
-) {
-    let mut cidrs = vpc.cidrs.items.iter().map(|cidr| cidr.value);
-    let inside = cidrs.find(|cidr| cidr.contains(&destination.value));
-    match (inside, &target.value) {
-        (Some(_), Target::Local) => {}
-        (Some(cidr), _) => report.error(
-            &destination.place,
-            format!(
-                "{} lies in {cidr}, the VPC's own, which is always local",
-                destination.value
-            ),
-            "remove the route: this version supports no other target inside a VPC",
-        ),
-        (None, Target::Local) if vpc.cidrs.complete => report.error(
-            &target.place,
-            format!(
-                "{} lies in no CIDR of the VPC, so it is not local",
-                destination.value
-            ),
-            "remove the route or choose another target",
-        ),
-        (None, _) => {}
-    }
-}
-
-fn instance(vpc: &VpcDraft, instance: &InstanceDraft, index: &Index<'_>, report: &mut Report<'_>) {
-    subnet_reference(vpc, &instance.subnet, index, report);
-    if let Some(public_ip) = instance.public_ip.given()
-        && !vpc.may_have_internet_gateway()
-    {
-        report.error(
-            &public_ip.place,
-            "a public address needs an internet gateway, and the VPC has none",
-            "set internet_gateway = true on the VPC, or remove public_ip",
         );
     }
 }

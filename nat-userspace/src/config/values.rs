@@ -7,10 +7,11 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use toml_edit::Value;
 
+use super::filtering::prefix_list_name;
 use super::place::{Located, Report};
 use super::reader::Complaint;
 use super::suggest::{closest, listed, quoted};
-use super::types::{Attach, Target};
+use super::types::{Attach, Destination, Target};
 
 pub const MAX_NAME: usize = 64;
 /// IFNAMSIZ without its final zero.
@@ -166,18 +167,54 @@ fn likely_prefix(address: Ipv4Addr) -> u32 {
     32 - u32::from(address).trailing_zeros() / 8 * 8
 }
 
-pub fn destination(value: &Value) -> Result<Ipv4Net, Complaint> {
-    if text(value)?.starts_with("prefix-list:") {
+/// Six bytes in hexadecimal, of one interface.
+pub fn mac(value: &Value) -> Result<[u8; 6], Complaint> {
+    /// Of a group of interfaces, broadcast among them (IEEE 802).
+    const GROUP_BIT: u8 = 1;
+    let text = text(value)?;
+    let mut mac = [0; 6];
+    let mut parts = text.split(':');
+    let digits = |part: &str| part.len() == 2 && part.bytes().all(|c| c.is_ascii_hexdigit());
+    for byte in &mut mac {
+        let part = parts.next().filter(|part| digits(part));
+        *byte = part
+            .and_then(|part| u8::from_str_radix(part, 16).ok())
+            .ok_or_else(|| not_a_mac(text))?;
+    }
+    if parts.next().is_some() {
+        return Err(not_a_mac(text));
+    }
+    if mac == [0; 6] || mac[0] & GROUP_BIT != 0 {
         return Err(Complaint::invalid(
-            "prefix lists are not supported in this version",
-            "write one route per CIDR",
+            format!("{} is not the address of one interface", quoted(text)),
+            "write the one that `ip link` shows in the instance",
         ));
     }
-    cidr(value)
+    Ok(mac)
+}
+
+fn not_a_mac(text: &str) -> Complaint {
+    Complaint::invalid(
+        format!("{} is not a MAC address", quoted(text)),
+        "write six pairs of hexadecimal digits, as in \"02:00:00:00:00:0a\"",
+    )
+}
+
+pub fn destination(value: &Value) -> Result<Destination, Complaint> {
+    match prefix_list_name(text(value)?) {
+        Some(name) => name.map(Destination::PrefixList),
+        None => cidr(value).map(Destination::Cidr),
+    }
 }
 
 pub fn target(value: &Value) -> Result<Target, Complaint> {
-    const ALLOWED: [&str; 4] = ["local", "internet-gateway", "nat-gateway:NAME", "blackhole"];
+    const ALLOWED: [&str; 5] = [
+        "local",
+        "internet-gateway",
+        "nat-gateway:NAME",
+        "instance:NAME",
+        "blackhole",
+    ];
     let text = text(value)?;
     match text {
         "local" => return Ok(Target::Local),
@@ -188,20 +225,27 @@ pub fn target(value: &Value) -> Result<Target, Complaint> {
     let (word, name) = text.split_once(':').unwrap_or((text, ""));
     let allowed = format!("allowed: {}", listed(ALLOWED));
     match word {
-        "nat-gateway" if !name.is_empty() => Ok(Target::NatGateway(name.to_owned())),
-        "nat-gateway" => Err(Complaint::invalid(
-            "the target names no NAT gateway",
-            "write \"nat-gateway:NAME\"",
+        "nat-gateway" | "instance" if name.is_empty() => Err(Complaint::invalid(
+            match word {
+                "instance" => "the target names no instance",
+                _ => "the target names no NAT gateway",
+            },
+            format!("write \"{word}:NAME\""),
         )),
-        "instance" | "endpoint" => Err(Complaint::invalid(
-            format!("targets of the kind \"{word}:\" are not supported in this version"),
+        "nat-gateway" => Ok(Target::NatGateway(name.to_owned())),
+        "instance" => Ok(Target::Instance(name.to_owned())),
+        "endpoint" => Err(Complaint::invalid(
+            "targets of the kind \"endpoint:\" are not supported in this version",
             allowed,
         )),
         _ => {
-            let words = ["local", "internet-gateway", "nat-gateway", "blackhole"];
-            let remedy = match closest(word, words) {
-                Some("nat-gateway") => format!("did you mean \"nat-gateway:NAME\"? {allowed}"),
-                Some(near) => format!("did you mean \"{near}\"? {allowed}"),
+            let near = closest(
+                word,
+                ALLOWED.map(|form| form.split(':').next().unwrap_or(form)),
+            );
+            let form = near.and_then(|near| ALLOWED.iter().find(|form| form.starts_with(near)));
+            let remedy = match form {
+                Some(form) => format!("did you mean \"{form}\"? {allowed}"),
                 None => allowed,
             };
             Err(Complaint::invalid(

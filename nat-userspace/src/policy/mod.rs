@@ -237,9 +237,9 @@ impl Compiler<'_, '_> {
             for cidr in &vpc.cidrs {
                 self.route(table_number, *cidr, map_types::Target::Local);
             }
-            for route in table.into_iter().flat_map(|table| &table.routes) {
-                let target = self.target(vpc, &route.target);
-                self.route(table_number, route.destination, target);
+            for (destination, target) in table.into_iter().flat_map(|table| table.entries(vpc)) {
+                let target = self.target(vpc, target);
+                self.route(table_number, destination, target);
             }
             let index = self.interface_index(&subnet.interface)?;
             if let Some(interface) = self.tables.interfaces.get_mut(&index) {
@@ -333,7 +333,7 @@ impl Compiler<'_, '_> {
         match target {
             Target::Local => map_types::Target::Local,
             Target::InternetGateway => map_types::Target::InternetGateway,
-            Target::Blackhole => map_types::Target::Blackhole,
+            Target::Instance(_) | Target::Blackhole => map_types::Target::Blackhole,
             Target::NatGateway(name) => {
                 let name = format!("{}/{name}", vpc.name);
                 map_types::Target::NatGateway(self.number(NameKey::GATEWAY, &name, 0))

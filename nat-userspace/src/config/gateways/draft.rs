@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use nat_common::map_types::MAX_PUBLIC_IPS;
 
 use super::types::{
     AddressPorts, DEFAULT_PORT_REST, Filtering, Forward, NatGateway, NoTranslate, OnExhaustion,
@@ -84,7 +85,7 @@ impl NatGatewayDraft {
     /// The addresses it translates to; `None` when the file has a mistake there.
     pub fn addresses(&self) -> Option<Vec<Ipv4Addr>> {
         let public = &self.public_ips;
-        if !public.complete {
+        if !public.complete || public.items.len() > MAX_PUBLIC_IPS {
             None
         } else if public.items.is_empty() {
             Some(vec![*self.private_ip.value()?])

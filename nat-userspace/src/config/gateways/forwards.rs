@@ -3,12 +3,11 @@
 
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
-
 use super::draft::{ForwardDraft, NatGatewayDraft};
 use super::pools::own_address;
 use super::types::{Forward, PortRange, Protocol};
 use crate::config::draft::{Draft, VpcDraft};
+use crate::config::nets::Nets;
 use crate::config::place::{Read, Report};
 use crate::config::types::DEFAULT_MAX_SESSIONS;
 use crate::config::validate::limit;
@@ -141,28 +140,24 @@ fn target(forward: &ForwardDraft, subnets: &Subnets, report: &mut Report<'_>) {
     }
 }
 
-/// The subnets of a VPC in the order of their addresses.
+/// The subnets of a VPC.
 struct Subnets {
-    sorted: Vec<Ipv4Net>,
+    cidrs: Nets<()>,
     complete: bool,
 }
 
 impl Subnets {
     fn of(vpc: &VpcDraft) -> Self {
-        let cidrs = vpc.subnets.iter().filter_map(|subnet| subnet.cidr.value());
-        let mut sorted: Vec<Ipv4Net> = cidrs.copied().collect();
-        sorted.sort();
-        let complete = sorted.len() == vpc.subnets.len();
-        Self { sorted, complete }
+        let cidrs = vpc.subnets.iter().map(|subnet| subnet.cidr.value());
+        Self {
+            complete: cidrs.clone().all(|cidr| cidr.is_some()),
+            cidrs: cidrs.flatten().map(|cidr| (*cidr, ())).collect(),
+        }
     }
 
     /// False only when the file says that no subnet has this address.
     fn may_hold(&self, address: Ipv4Addr) -> bool {
-        let behind = self.sorted.partition_point(|net| net.network() <= address);
-        let nearest = self.sorted.get(behind.wrapping_sub(1));
-        let holds = |net: &Ipv4Net| net.contains(&address);
-        // Those that overlap, which is reported elsewhere, may hide the one that is meant.
-        !self.complete || nearest.is_some_and(holds) || self.sorted.iter().any(holds)
+        !self.complete || self.cidrs.holding(address).is_some()
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::config::{
     self, Config, ConfigErrors,
     draft::{Draft, RouteTableDraft, VpcDraft},
-    place::{Place, Report},
+    place::Report,
     validate,
 };
 
@@ -98,7 +98,7 @@ impl Layers {
         for key in objects.keys() {
             if let Some(written) = file.objects.get(key) {
                 report.error(
-                    &Place::api(key.path()),
+                    &key.place(),
                     format!("{}:{} declares it, too", source.name, written.line),
                     format!("delete {key} by the API, or take it out of the file"),
                 );
@@ -197,7 +197,7 @@ impl Layers {
         let mut report = Report::new(&self.source.name, "");
         match spec.remove("name") {
             Some(name) if name != key.name.as_str() => report.error(
-                &Place::api(key.path()).child("name"),
+                &key.place().child("name"),
                 "it has another name in the path",
                 "leave name out",
             ),
@@ -301,7 +301,7 @@ impl Layers {
         let mut report = Report::new("", "");
         if let Some(other) = self.objects.keys().find(is_in_it) {
             report.error(
-                &Place::api(key.path()),
+                &key.place(),
                 format!("{other} is in it"),
                 "delete what is in it first",
             );
@@ -358,6 +358,7 @@ impl Layers {
                         let mut routes = table.routes.iter();
                         routes.any(|route| route.object.as_ref() == Some(&key.name))
                     }
+                    Kind::PrefixList => parts::names_list(table, &key.name),
                     _ => target
                         .as_ref()
                         .is_some_and(|target| parts::leads_to(table, target)),
@@ -406,7 +407,7 @@ fn gone_of(vpc: &VpcDraft, gone: &BTreeSet<ObjectKey>) -> Vec<config::Target> {
 
 /// The object under the name that its key gives it.
 fn read(key: &ObjectKey, spec: &Map<String, Json>, report: &mut Report<'_>) -> Option<Part> {
-    let place = Place::api(key.path());
+    let place = key.place();
     if key.kind == Kind::Vpc
         && let Some(part) = Kind::ALL
             .map(Kind::name)
@@ -414,8 +415,8 @@ fn read(key: &ObjectKey, spec: &Map<String, Json>, report: &mut Report<'_>) -> O
             .find(|part| spec.contains_key(**part))
     {
         report.error(
-            &place.child(part),
-            "what is in a VPC is no part of this object",
+            &place,
+            format!("{part} is no part of this object, as it is in the VPC"),
             format!("put each as an object of its own, under {part}/NAME"),
         );
         return None;
@@ -427,8 +428,8 @@ fn read(key: &ObjectKey, spec: &Map<String, Json>, report: &mut Report<'_>) -> O
         }
         Err(unsayable) => {
             report.error(
-                &place.child(&unsayable.key),
-                unsayable.what,
+                &place,
+                format!("{}: {}", unsayable.key, unsayable.what),
                 "leave the key out, or give it another value",
             );
             None

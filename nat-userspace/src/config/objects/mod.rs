@@ -20,6 +20,7 @@ pub use difference::{FieldChange, ObjectChange, What, difference};
 pub use file::{File, Written};
 pub use layers::{Change, Found, Layers, Objects, Refusal, Source};
 
+use super::place::Place;
 use super::types::Target;
 use super::values;
 
@@ -28,6 +29,12 @@ use super::values;
 pub enum Kind {
     /// A virtual network, without what is in it.
     Vpc,
+    /// Networks under one name.
+    PrefixList,
+    /// Rules for instances.
+    SecurityGroup,
+    /// Rules for subnets.
+    NetworkAcl,
     /// Written in the file or put on its own.
     RouteTable,
     /// A route of the API, in a table of the file or the API.
@@ -42,8 +49,11 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Vpc,
+        Self::PrefixList,
+        Self::SecurityGroup,
+        Self::NetworkAcl,
         Self::RouteTable,
         Self::Route,
         Self::Subnet,
@@ -55,6 +65,9 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Vpc => "vpc",
+            Self::PrefixList => "prefix_list",
+            Self::SecurityGroup => "security_group",
+            Self::NetworkAcl => "network_acl",
             Self::RouteTable => "route_table",
             Self::Route => "route",
             Self::Subnet => "subnet",
@@ -104,12 +117,11 @@ impl ObjectKey {
         values::is_name(&self.vpc) && values::is_name(&self.name)
     }
 
-    /// The path of its key in messages, as for a file's objects.
-    fn path(&self) -> String {
-        let vpc = format!("vpc \"{}\"", self.vpc);
+    /// Where it is in messages, as a file's objects are in the file.
+    fn place(&self) -> Place {
         match self.kind {
-            Kind::Vpc => vpc,
-            kind => format!("{vpc} / {} \"{}\"", kind.name(), self.name),
+            Kind::Vpc => Place::api(&self.vpc, None),
+            kind => Place::api(&self.vpc, Some((kind.name(), &self.name))),
         }
     }
 
@@ -117,6 +129,7 @@ impl ObjectKey {
     fn target(&self) -> Option<Target> {
         match self.kind {
             Kind::NatGateway => Some(Target::NatGateway(self.name.clone())),
+            Kind::Instance => Some(Target::Instance(self.name.clone())),
             _ => None,
         }
     }

@@ -8,12 +8,19 @@ use toml_edit::Table;
 use super::{Kind, ObjectKey};
 use crate::config::{
     draft::{Draft, InstanceDraft, RouteDraft, RouteTableDraft, SubnetDraft, VpcDraft},
+    filtering::{
+        NetworkAclDraft, PrefixListDraft, SecurityGroupDraft, network_acl, prefix_list,
+        security_group,
+    },
     gateways::{NatGatewayDraft, nat_gateway},
     parse,
-    place::{Place, Read, Report},
+    place::{Read, Report},
     reader::{Field, Section, field},
     suggest::quoted,
-    types::{Config, Instance, NatGateway, RouteTable, Subnet, Target, Vpc},
+    types::{
+        Config, Destination, Instance, NatGateway, NetworkAcl, PrefixList, RouteTable,
+        SecurityGroup, Subnet, Target, Vpc,
+    },
     values,
 };
 
@@ -26,6 +33,9 @@ pub enum Part {
     Subnet(SubnetDraft),
     NatGateway(Box<NatGatewayDraft>),
     Instance(InstanceDraft),
+    PrefixList(PrefixListDraft),
+    SecurityGroup(SecurityGroupDraft),
+    NetworkAcl(NetworkAclDraft),
 }
 
 /// What happened to a list of a VPC, or to the list of VPCs.
@@ -44,7 +54,7 @@ enum Edit {
 
 /// Reads an object of the API; mistakes go to `report`.
 pub fn read(key: &ObjectKey, table: &Table, report: &mut Report<'_>) -> Option<Part> {
-    let section = Section::object(table, Place::api(key.path()));
+    let section = Section::new(table, key.place());
     let part = match key.kind {
         Kind::Vpc => Part::Vpc(Box::new(section.whole(report, parse::vpc))),
         Kind::RouteTable => Part::RouteTable(section.whole(report, parse::route_table)),
@@ -52,6 +62,9 @@ pub fn read(key: &ObjectKey, table: &Table, report: &mut Report<'_>) -> Option<P
         Kind::Subnet => Part::Subnet(section.whole(report, parse::subnet)),
         Kind::NatGateway => Part::NatGateway(Box::new(section.whole(report, nat_gateway))),
         Kind::Instance => Part::Instance(section.whole(report, parse::instance)),
+        Kind::PrefixList => Part::PrefixList(section.whole(report, prefix_list)),
+        Kind::SecurityGroup => Part::SecurityGroup(section.whole(report, security_group)),
+        Kind::NetworkAcl => Part::NetworkAcl(section.whole(report, network_acl)),
     };
     (!report.has_errors()).then_some(part)
 }
@@ -79,7 +92,7 @@ pub fn exchange(
     let named = |vpc: &VpcDraft| vpc.name.value() == Some(&key.vpc);
     let Some(number) = draft.vpcs.iter().position(named) else {
         report.error(
-            &Place::api(key.path()),
+            &key.place(),
             format!("there is no VPC {}", quoted(&key.vpc)),
             "put the VPC first, or name another",
         );
@@ -95,6 +108,9 @@ pub fn exchange(
         Kind::Subnet => exchange_listed::<SubnetDraft>(vpc, key, new),
         Kind::NatGateway => exchange_listed::<NatGatewayDraft>(vpc, key, new),
         Kind::Instance => exchange_listed::<InstanceDraft>(vpc, key, new),
+        Kind::PrefixList => exchange_listed::<PrefixListDraft>(vpc, key, new),
+        Kind::SecurityGroup => exchange_listed::<SecurityGroupDraft>(vpc, key, new),
+        Kind::NetworkAcl => exchange_listed::<NetworkAclDraft>(vpc, key, new),
     };
     let step = |edit| Step {
         vpc: number,
@@ -161,6 +177,14 @@ macro_rules! listed {
 listed!(RouteTableDraft, RouteTable, route_tables, RouteTable);
 listed!(SubnetDraft, Subnet, subnets, Subnet);
 listed!(InstanceDraft, Instance, instances, Instance);
+listed!(PrefixListDraft, PrefixList, prefix_lists, PrefixList);
+listed!(
+    SecurityGroupDraft,
+    SecurityGroup,
+    security_groups,
+    SecurityGroup
+);
+listed!(NetworkAclDraft, NetworkAcl, network_acls, NetworkAcl);
 listed!(
     NatGatewayDraft,
     NatGateway,
@@ -254,6 +278,9 @@ fn exchange_vpc(
             route_tables: _,
             nat_gateways: _,
             instances: _,
+            prefix_lists: _,
+            security_groups: _,
+            network_acls: _,
             gone: _,
         } = there;
         mem::swap(name, &mut old.name);
@@ -286,7 +313,7 @@ fn exchange_route(
             Some(at) => destination = Some((at, route)),
             None => {
                 report.error(
-                    &Place::api(key.path()).child("route_table"),
+                    &key.place().child("route_table"),
                     format!("there is no route table {}", quoted(&name)),
                     "put the table first, or name another",
                 );
@@ -346,6 +373,16 @@ pub fn leads_to(table: &RouteTableDraft, target: &Target) -> bool {
     routes.any(|route| route.target.value() == Some(target))
 }
 
+/// A route of the table goes to what is in this prefix list.
+pub fn names_list(table: &RouteTableDraft, list: &str) -> bool {
+    let mut destinations = table
+        .routes
+        .iter()
+        .filter_map(|route| route.destination.value());
+    destinations
+        .any(|destination| matches!(destination, Destination::PrefixList(name) if name == list))
+}
+
 /// Does to the configuration what was done to the draft; `None` when the draft has a mistake.
 pub fn follow(config: &mut Config, draft: &Draft, steps: &[Step]) -> Option<()> {
     for step in steps {
@@ -364,6 +401,9 @@ pub fn follow(config: &mut Config, draft: &Draft, steps: &[Step]) -> Option<()> 
             Kind::Subnet => follow_listed::<SubnetDraft>(to, from, step.edit)?,
             Kind::NatGateway => follow_listed::<NatGatewayDraft>(to, from, step.edit)?,
             Kind::Instance => follow_listed::<InstanceDraft>(to, from, step.edit)?,
+            Kind::PrefixList => follow_listed::<PrefixListDraft>(to, from, step.edit)?,
+            Kind::SecurityGroup => follow_listed::<SecurityGroupDraft>(to, from, step.edit)?,
+            Kind::NetworkAcl => follow_listed::<NetworkAclDraft>(to, from, step.edit)?,
             Kind::Vpc | Kind::Route => return None,
         }
     }
