@@ -204,6 +204,12 @@ impl Desired {
         match done {
             Ok(()) => {
                 self.revision += 1;
+                let done = if change.after.is_some() {
+                    "put"
+                } else {
+                    "deleted"
+                };
+                log::info!("revision {}: {} was {done}", self.revision, change.key);
                 Ok(())
             }
             Err(error) => {
@@ -233,6 +239,8 @@ impl Desired {
         })?;
         self.revision += 1;
         self.is_saved = true;
+        let (name, revision) = (&self.layers.source().name, self.revision);
+        log::info!("revision {revision}: the configuration is that of {name}");
         Ok(())
     }
 

@@ -1,14 +1,15 @@
 //! A file's objects and the API's, checked as one configuration.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json};
 
 use super::{
-    File, Kind, ObjectKey,
+    File, Found, Kind, ObjectKey, Objects, Refusal, Source,
+    exchange::{self, Step},
     file::parsed,
-    json,
-    parts::{self, Part, Step},
+    follow, json,
+    parts::{self, Part},
 };
 use crate::config::{
     self, Config, ConfigErrors,
@@ -16,18 +17,6 @@ use crate::config::{
     place::Report,
     validate,
 };
-
-/// What the API was given, as JSON objects without names.
-pub type Objects = BTreeMap<ObjectKey, String>;
-
-/// A file's text, and what to call it in messages.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Source {
-    /// Mostly its path.
-    pub name: String,
-    /// TOML.
-    pub text: String,
-}
 
 /// The configuration by its owners.
 pub struct Layers {
@@ -40,24 +29,6 @@ pub struct Layers {
     config: Config,
 }
 
-/// Why an object stays as it is.
-#[derive(Debug)]
-pub enum Refusal {
-    /// It is wrong, or does not go with the others.
-    Invalid(ConfigErrors),
-    /// Others need it.
-    Needed(ConfigErrors),
-    /// It is the file's.
-    OfTheFile {
-        /// Which file.
-        file: String,
-        /// Where in it.
-        line: usize,
-    },
-    /// There is none.
-    Missing,
-}
-
 /// A change that can still be undone.
 pub struct Change {
     /// What was changed.
@@ -68,14 +39,6 @@ pub struct Change {
     pub after: Option<String>,
     part: Option<Part>,
     gone_before: BTreeSet<ObjectKey>,
-}
-
-/// An object as it is.
-pub struct Found<'a> {
-    /// Its line in the file; `None` when it is the API's.
-    pub line: Option<usize>,
-    /// A JSON object.
-    pub spec: &'a str,
 }
 
 impl Layers {
@@ -110,7 +73,7 @@ impl Layers {
                 // Each on its own, so that one mistake does not hide those of others.
                 let mut own = Report::new(&source.name, "");
                 if let Some(part) = read(key, &parsed(spec), &mut own) {
-                    parts::exchange(&mut draft, key, Some(part), &mut own);
+                    exchange::exchange(&mut draft, key, Some(part), &mut own);
                 }
                 report.append(&mut own);
             }
@@ -128,7 +91,7 @@ impl Layers {
         };
         for (vpc, draft) in config.vpcs.iter_mut().zip(&draft.vpcs) {
             for table in &mut vpc.route_tables {
-                parts::blackhole(table, &draft.gone);
+                follow::blackhole(table, &draft.gone);
             }
         }
         Ok(Self {
@@ -251,7 +214,9 @@ impl Layers {
         // The draft was valid before.
         let followed = self
             .exchange(&key, part, gone_before)
-            .is_ok_and(|(_, steps)| parts::follow(&mut self.config, &self.draft, &steps).is_some());
+            .is_ok_and(|(_, steps)| {
+                follow::follow(&mut self.config, &self.draft, &steps).is_some()
+            });
         debug_assert!(followed);
     }
 
@@ -260,7 +225,7 @@ impl Layers {
         let Some(target) = key.target() else {
             return Vec::new();
         };
-        let tables = parts::tables_to(&self.draft, &key.vpc, &target).into_iter();
+        let tables = exchange::tables_to(&self.draft, &key.vpc, &target).into_iter();
         tables
             .flat_map(|(_, table)| {
                 let routes = table.routes.iter();
@@ -332,7 +297,7 @@ impl Layers {
             gone_before,
         };
         self.remember(key, change.after.clone());
-        match parts::follow(&mut self.config, &self.draft, &steps) {
+        match follow::follow(&mut self.config, &self.draft, &steps) {
             Some(()) => Ok(change),
             None => Err(config::incomplete(Report::new(&self.source.name, ""))),
         }
@@ -358,10 +323,10 @@ impl Layers {
                         let mut routes = table.routes.iter();
                         routes.any(|route| route.object.as_ref() == Some(&key.name))
                     }
-                    Kind::PrefixList => parts::names_list(table, &key.name),
+                    Kind::PrefixList => exchange::names_list(table, &key.name),
                     _ => target
                         .as_ref()
-                        .is_some_and(|target| parts::leads_to(table, target)),
+                        .is_some_and(|target| exchange::leads_to(table, target)),
                 }
         };
         let mut report = Report::new(&self.source.name, "");
@@ -382,7 +347,7 @@ impl Layers {
         gone: BTreeSet<ObjectKey>,
     ) -> Result<(Option<Part>, Vec<Step>), ConfigErrors> {
         let mut report = Report::new(&self.source.name, "");
-        let (old, mut steps) = parts::exchange(&mut self.draft, key, part, &mut report);
+        let (old, mut steps) = exchange::exchange(&mut self.draft, key, part, &mut report);
         if report.has_errors() {
             return Err(report.finish());
         }
@@ -392,7 +357,7 @@ impl Layers {
                 vpc.gone = gone_of(vpc, &self.gone);
             }
             if let Some(target) = key.target() {
-                let tables = parts::tables_to(&self.draft, &key.vpc, &target);
+                let tables = exchange::tables_to(&self.draft, &key.vpc, &target);
                 steps.extend(tables.into_iter().map(|(step, _)| step));
             }
         }

@@ -3,23 +3,26 @@
 //!
 //! [`Layers`] puts both together into one checked [`Config`](super::Config). `json` turns an object's
 //! JSON into the table that the same readers take as for a file, so there is one definition of what
-//! is valid; `file` finds the objects of a file, `parts` puts a single one in its place, `difference`
-//! says what differs between two files.
+//! is valid; `file` finds the objects of a file, `parts` reads a single one, `exchange` and `follow` put
+//! it in its place, `difference` says what differs between two files.
 
 mod difference;
+mod exchange;
 mod file;
+mod follow;
 mod json;
 mod layers;
 mod parts;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 pub use difference::{FieldChange, ObjectChange, What, difference};
 pub use file::{File, Written};
-pub use layers::{Change, Found, Layers, Objects, Refusal, Source};
+pub use layers::{Change, Layers};
 
+use super::ConfigErrors;
 use super::place::Place;
 use super::types::Target;
 use super::values;
@@ -133,6 +136,44 @@ impl ObjectKey {
             _ => None,
         }
     }
+}
+
+/// What the API was given, as JSON objects without names.
+pub type Objects = BTreeMap<ObjectKey, String>;
+
+/// A file's text, and what to call it in messages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Source {
+    /// Mostly its path.
+    pub name: String,
+    /// TOML.
+    pub text: String,
+}
+
+/// Why an object stays as it is.
+#[derive(Debug)]
+pub enum Refusal {
+    /// It is wrong, or does not go with the others.
+    Invalid(ConfigErrors),
+    /// Others need it.
+    Needed(ConfigErrors),
+    /// It is the file's.
+    OfTheFile {
+        /// Which file.
+        file: String,
+        /// Where in it.
+        line: usize,
+    },
+    /// There is none.
+    Missing,
+}
+
+/// An object as it is.
+pub struct Found<'a> {
+    /// Its line in the file; `None` when it is the API's.
+    pub line: Option<usize>,
+    /// A JSON object.
+    pub spec: &'a str,
 }
 
 /// `vpc/kind/name`

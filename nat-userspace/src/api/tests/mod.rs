@@ -1,193 +1,15 @@
-//! The real server at a socket of its own, in front of a dataplane that only remembers.
+//! What the API answers, asked at its socket; `documented` holds it against its description.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::{Read as _, Write as _},
-    os::unix::{
-        fs::PermissionsExt as _,
-        net::{UnixListener as Plain, UnixStream},
-    },
-    path::PathBuf,
-    sync::{Arc, Mutex},
-    thread,
-};
+mod documented;
+mod server;
+
+use std::os::unix::{fs::PermissionsExt as _, net::UnixListener};
 
 use serde_json::{Value as Json, json};
-use tempfile::TempDir;
-use tokio::{sync::mpsc, sync::oneshot};
 
-use super::{
-    Listener,
-    http::MAX_OBJECT_BYTES,
-    openapi::{Endpoint, document},
-};
-use crate::{
-    config::{
-        Config,
-        objects::{Kind, Source},
-        tests::SAMPLE,
-    },
-    desired::{Dataplane, Desired, store::Store},
-    error::{Error, Result},
-    foresight::Effects,
-};
-
-/// What the dataplane was told, and what it is to answer next.
-#[derive(Default)]
-struct Memory {
-    enforced: Option<Config>,
-    error: Option<Error>,
-}
-
-struct Remembering(Arc<Mutex<Memory>>);
-
-impl Dataplane for Remembering {
-    fn enforce(&mut self, config: &Config) -> Result<()> {
-        let mut memory = self.0.lock().expect("no panic");
-        match memory.error.take() {
-            Some(error) => Err(error),
-            None => {
-                memory.enforced = Some(config.clone());
-                Ok(())
-            }
-        }
-    }
-
-    fn foresee(&mut self, _: &Config) -> Result<Effects> {
-        match self.0.lock().expect("no panic").error.take() {
-            Some(error) => Err(error),
-            None => Ok(Effects {
-                keeps: 3,
-                ..Effects::default()
-            }),
-        }
-    }
-
-    fn generation(&self) -> Result<u64> {
-        Ok(7)
-    }
-}
-
-struct Server {
-    folder: TempDir,
-    memory: Arc<Mutex<Memory>>,
-    running: Option<(oneshot::Sender<()>, thread::JoinHandle<()>)>,
-}
-
-impl Server {
-    fn new() -> Self {
-        let mut server = Self {
-            folder: tempfile::tempdir().expect("a folder"),
-            memory: Arc::default(),
-            running: None,
-        };
-        server.start(Some(SAMPLE));
-        server
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("nat.sock")
-    }
-
-    /// A controller's loop, without a dataplane.
-    fn start(&mut self, file: Option<&str>) {
-        let source = file.map(|text| Source {
-            name: "file.toml".to_owned(),
-            text: text.to_owned(),
-        });
-        let store = self.folder.path().join("state.redb");
-        let memory = Arc::clone(&self.memory);
-        let listener = Listener::bind(&self.socket()).expect("a socket");
-        let (stop, mut stopped) = oneshot::channel();
-        let work = async move || {
-            let store = Store::open(&store).expect("a store");
-            let mut desired = Desired::open(store, source).expect("valid");
-            desired.confirm().expect("written");
-            let mut dataplane = Remembering(memory);
-            let (orders, mut received) = mpsc::channel(1);
-            let _serving = listener.serve(orders).expect("serving");
-            loop {
-                tokio::select! {
-                    Some(order) = received.recv() => desired.obey(order, &mut dataplane),
-                    _ = &mut stopped => return,
-                }
-            }
-        };
-        let thread = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            runtime.expect("a runtime").block_on(work());
-        });
-        self.running = Some((stop, thread));
-    }
-
-    fn stop(&mut self) {
-        if let Some((stop, thread)) = self.running.take() {
-            stop.send(()).expect("it runs");
-            thread.join().expect("no panic");
-        }
-    }
-
-    fn fail_once(&self, error: Error) {
-        self.memory.lock().expect("no panic").error = Some(error);
-    }
-
-    fn enforced(&self) -> Option<Config> {
-        self.memory.lock().expect("no panic").enforced.clone()
-    }
-
-    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Json) {
-        let (status, _, json) = self.ask_with(method, path, &[], body.as_bytes());
-        (status, json)
-    }
-
-    fn ask_with(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[&str],
-        body: &[u8],
-    ) -> (u16, String, Json) {
-        let mut stream = UnixStream::connect(self.socket()).expect("connected");
-        let mut head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n",
-            body.len()
-        );
-        for header in headers {
-            head.push_str(header);
-            head.push_str("\r\n");
-        }
-        stream
-            .write_all(format!("{head}\r\n").as_bytes())
-            .expect("sent");
-        // One that is too long is not read to its end.
-        let _ = stream.write_all(body);
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        let answer = String::from_utf8(answer).expect("text");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
-        let status = head
-            .split(' ')
-            .nth(1)
-            .expect("a status")
-            .parse()
-            .expect("a number");
-        (
-            status,
-            head.to_owned(),
-            serde_json::from_str(body).expect("JSON"),
-        )
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some((stop, _)) = self.running.take() {
-            let _ = stop.send(());
-        }
-    }
-}
+use self::server::Server;
+use super::{Listener, http::MAX_OBJECT_BYTES};
+use crate::{config::tests::SAMPLE, error::Error};
 
 const DB: &str = "/v1/vpcs/main/instance/db";
 const DB_SPEC: &str = r#"{"subnet": "private-a", "private_ip": "10.40.2.5"}"#;
@@ -461,81 +283,6 @@ fn routes_show_that_their_target_is_gone() {
 }
 
 #[test]
-fn what_is_documented_is_what_is_served() {
-    let server = Server::new();
-    let (status, document) = server.ask("GET", "/v1/openapi.json", "");
-    assert_eq!((status, &document), (200, &self::document()));
-    let methods = ["get", "put", "post", "delete", "patch"];
-    for endpoint in Endpoint::ALL {
-        let path = endpoint
-            .path()
-            .replace("{vpc}", "main")
-            .replace("{kind}", "instance")
-            .replace("{name}", "db");
-        let operations = &document["paths"][endpoint.path()];
-        for method in methods {
-            let (status, answer) = server.ask(&method.to_uppercase(), &path, "{}");
-            match operations[method]["responses"].as_object() {
-                Some(responses) => {
-                    assert!(
-                        responses.contains_key(&status.to_string()),
-                        "{method} {path}: {status} {answer}"
-                    );
-                    assert!(
-                        !answer.to_string().contains("nothing at this path"),
-                        "{method} {path}"
-                    );
-                }
-                None => assert_eq!(status, 405, "{method} {path}"),
-            }
-        }
-    }
-}
-
-/// The readers name the keys they know when they meet one that they do not.
-#[test]
-fn documented_keys_are_those_that_are_read() {
-    let server = Server::new();
-    for kind in Kind::ALL {
-        let schema = &document()["components"]["schemas"][kind.name()];
-        let path = match kind {
-            Kind::Vpc => "/v1/vpcs/x".to_owned(),
-            kind => format!("/v1/vpcs/main/{}/x", kind.name()),
-        };
-        let (_, answer) = server.ask("PUT", &path, r#"{"zzzzzz": 1}"#);
-        let errors = answer["errors"].as_array().expect("errors");
-        let unknown = errors
-            .iter()
-            .find(|error| error["what"] == "unknown key")
-            .expect("one of them");
-        let (_, known) = unknown["remedy"]
-            .as_str()
-            .expect("a remedy")
-            .split_once("known keys here: ")
-            .expect("keys");
-        let parts: BTreeSet<_> = Kind::ALL.map(Kind::name).into();
-        let known: BTreeSet<_> = known
-            .split(", ")
-            .filter(|key| kind != Kind::Vpc || !parts.contains(key))
-            .collect();
-        let properties = schema["properties"].as_object().expect("properties");
-        let documented: BTreeSet<_> = properties.keys().map(String::as_str).collect();
-        assert_eq!(documented, known, "{kind:?}");
-        let missing: BTreeMap<_, _> = errors
-            .iter()
-            .filter(|error| error["what"] == "required key is missing")
-            .filter_map(|error| error["where"].as_str()?.rsplit_once(" / "))
-            .map(|(_, key)| (key.to_owned(), ()))
-            .collect();
-        let required = schema["required"].as_array().expect("required").iter();
-        let required: BTreeMap<_, _> = required
-            .map(|key| (key.as_str().expect("a key").to_owned(), ()))
-            .collect();
-        assert_eq!(required, missing, "{kind:?}");
-    }
-}
-
-#[test]
 fn the_socket_is_its_owners_and_a_dead_one_is_replaced() {
     let mut server = Server::new();
     let path = server.socket();
@@ -549,7 +296,7 @@ fn the_socket_is_its_owners_and_a_dead_one_is_replaced() {
     server.stop();
     assert!(!path.exists());
     // As a controller leaves it that was killed.
-    drop(Plain::bind(&path).expect("a socket"));
+    drop(UnixListener::bind(&path).expect("a socket"));
     assert!(path.exists());
     drop(Listener::bind(&path).expect("replaced"));
     std::fs::write(&path, "a file").expect("written");

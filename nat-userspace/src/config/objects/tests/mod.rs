@@ -1,11 +1,13 @@
-use std::collections::BTreeSet;
-use std::time::Instant;
+//! What becomes of objects of two owners; that it is the same however they came there, is in `properties`.
 
-use proptest::prelude::*;
+mod properties;
+
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value as Json, json};
 
-use super::{File, Kind, Layers, ObjectKey, Objects, Refusal, Source, What, difference};
-use crate::config::{Config, Target, parse, tests::SAMPLE};
+use super::{Layers, ObjectKey, Objects, Refusal, Source, What, difference};
+use crate::config::{Config, Target, tests::SAMPLE};
 
 fn key(text: &str) -> ObjectKey {
     text.parse().expect("a key")
@@ -295,229 +297,86 @@ fn a_difference_names_objects_and_fields() {
     assert!(difference(before.file(), before.file()).is_empty());
 }
 
-/// Each object of the file either stays there or is put by the API.
-fn split(keep: impl Fn(usize) -> bool) -> (String, Objects) {
-    let (base, rest) = WHOLE.split_once("#objects\n").expect("a mark");
-    let all = Layers::load(source(WHOLE), Objects::new(), BTreeSet::new()).expect("valid");
-    let mut text = base.to_owned();
-    let mut objects = Objects::new();
-    for (number, part) in rest.split("\n\n").enumerate() {
-        if keep(number) {
-            text.push_str(part);
-            text.push_str("\n\n");
-            continue;
-        }
-        let alone = format!("{base}{part}");
-        let document = toml_edit::Document::parse(alone.as_str()).expect("TOML");
-        let report = crate::config::place::Report::new("", &alone);
-        for key in File::of(&document, &report).objects.into_keys() {
-            if key.kind != Kind::Vpc {
-                let spec = all.find(&key).expect("is there").spec.to_owned();
-                objects.insert(key, spec);
-            }
-        }
-    }
-    (text, objects)
-}
-
-const WHOLE: &str = r#"[node]
-uplink = ["eth0"]
-
-[[vpc]]
-name = "main"
-cidrs = ["10.20.0.0/16", "10.40.0.0/16"]
-internet_gateway = true
-#objects
-[[vpc.subnet]]
-name = "public-a"
-cidr = "10.20.1.0/24"
-interface = "br-public"
-route_table = "public"
-
-[[vpc.subnet]]
-name = "private-a"
-cidr = "10.40.2.0/24"
-interface = "br-private"
-route_table = "private"
-
-[[vpc.route_table]]
-name = "public"
-routes = [{ destination = "0.0.0.0/0", target = "internet-gateway" }]
-
-[[vpc.route_table]]
-name = "private"
-routes = [{ destination = "0.0.0.0/0", target = "nat-gateway:egress" }, { destination = "192.0.2.0/24", target = "nat-gateway:other" }]
-
-[[vpc.nat_gateway]]
-name = "egress"
-subnet = "public-a"
-private_ip = "10.20.1.100"
-public_ips = ["198.51.100.10"]
-profile = "rfc"
-no_translate = [{ destination = "192.0.2.0/24", protocol = "tcp", ports = "443" }]
-
-[[vpc.nat_gateway]]
-name = "other"
-subnet = "public-a"
-private_ip = "10.20.1.101"
-public_ips = ["198.51.100.11"]
-
-[[vpc.instance]]
-name = "web"
-subnet = "public-a"
-private_ip = "10.20.1.10"
-public_ip = "198.51.100.20"
-
-[[vpc.instance]]
-name = "db"
-subnet = "private-a"
-private_ip = "10.40.2.5"
-"#;
-
-/// With every list by name: the API's come behind the file's.
-fn sorted(config: &Config) -> Config {
-    let mut config = config.clone();
-    for vpc in &mut config.vpcs {
-        vpc.subnets.sort_by(|a, b| a.name.cmp(&b.name));
-        vpc.route_tables.sort_by(|a, b| a.name.cmp(&b.name));
-        vpc.nat_gateways.sort_by(|a, b| a.name.cmp(&b.name));
-        vpc.instances.sort_by(|a, b| a.name.cmp(&b.name));
-    }
-    config
-}
-
-proptest! {
-    #[test]
-    fn who_owns_an_object_makes_no_difference(of_file in prop::collection::vec(any::<bool>(), 8)) {
-        let whole = parse("whole.toml", WHOLE).expect("valid");
-        let (text, objects) = split(|number| of_file[number]);
-        let count = of_file.iter().filter(|of_file| !**of_file).count();
-        prop_assert_eq!(objects.len(), count);
-        let layers = Layers::load(source(&text), objects, BTreeSet::new()).expect("valid");
-        prop_assert_eq!(sorted(layers.config()), sorted(&whole));
-    }
-
-    /// Whatever the order of changes: what is accepted loads again to the same, what is refused
-    /// leaves it as it was, and a change of one object is judged as the whole would be.
-    #[test]
-    fn changes_one_by_one_come_to_the_same_as_all_at_once(
-        steps in prop::collection::vec((0usize..14, any::<bool>(), any::<bool>()), 1..24),
-    ) {
-        let mut layers = sample();
-        for (which, delete, undo) in steps {
-            let (key, object) = choice(which);
-            let before = layers.config().clone();
-            let mut objects = layers.objects().clone();
-            let done = if delete {
-                layers.delete(&key).map(Some)
-            } else {
-                objects.insert(key.clone(), Json::Object(object.clone()).to_string());
-                layers.put(&key, object)
-            };
-            match done {
-                Ok(change) => {
-                    prop_assert_eq!(layers.config(), &again(&layers));
-                    if let (Some(change), true) = (change, undo) {
-                        layers.undo(change);
-                        prop_assert_eq!(layers.config(), &before);
-                        prop_assert_eq!(layers.config(), &again(&layers));
-                    }
-                }
-                Err(_) => {
-                    prop_assert_eq!(layers.config(), &before);
-                    if !delete {
-                        let whole = Layers::load(source(SAMPLE), objects, layers.gone().clone());
-                        prop_assert!(whole.is_err());
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn choice(which: usize) -> (ObjectKey, Map<String, Json>) {
-    let route = |table: &str, to: &str, target: &str| json!({"route_table": table, "destination": to, "target": target});
-    let table =
-        |target: &str| json!({"routes": [{"destination": "192.0.9.0/24", "target": target}]});
-    let (name, object) = match which {
-        0 => (
-            "main/instance/db",
-            json!({"subnet": "private-a", "private_ip": "10.40.2.5"}),
-        ),
-        1 => (
-            "main/instance/db",
-            json!({"subnet": "own", "private_ip": "10.20.7.5"}),
-        ),
-        2 => (
-            "main/instance/app",
-            json!({"subnet": "private-a", "private_ip": "10.40.2.5"}),
-        ),
-        3 => ("main/nat_gateway/second", Json::Object(gateway())),
-        4 => (
-            "main/nat_gateway/second",
-            json!({"subnet": "own", "private_ip": "10.20.7.6"}),
-        ),
-        5 => (
-            "main/route/a",
-            route("private", "192.0.2.0/24", "nat-gateway:second"),
-        ),
-        6 => ("main/route/a", route("own", "192.0.2.0/24", "blackhole")),
-        7 => (
-            "main/route/b",
-            route("own", "192.0.9.0/24", "nat-gateway:egress"),
-        ),
-        8 => ("main/route_table/own", table("nat-gateway:second")),
-        9 => ("main/route_table/own", table("internet-gateway")),
-        10 => (
-            "main/subnet/own",
-            json!({"cidr": "10.20.7.0/24", "interface": "br-own"}),
-        ),
-        11 => (
-            "main/subnet/own",
-            json!({"cidr": "10.20.8.0/24", "interface": "br-own", "route_table": "own"}),
-        ),
-        12 => ("dev/vpc/dev", json!({"cidrs": ["10.60.0.0/16"]})),
-        _ => (
-            "dev/subnet/x",
-            json!({"cidr": "10.60.7.0/24", "interface": "dev0"}),
-        ),
-    };
-    (key(name), spec(object))
-}
-
-/// One instance beside many objects costs little: what it has nothing to do with is not read again.
 #[test]
-fn one_object_among_many_is_cheap() {
-    let mut text = SAMPLE.replace("10.40.0.0/16", "10.40.0.0/16\", \"10.64.0.0/12");
-    for table in 0..200 {
-        text.push_str(&format!(
-            "[[vpc.route_table]]\nname = \"t{table}\"\nroutes = [\n"
-        ));
-        for route in 0..500 {
-            let (a, b) = (route / 250, route % 250);
-            text.push_str(&format!(
-                "{{ destination = \"20.{table}.{}.0/24\", target = \"nat-gateway:egress\" }},\n",
-                a * 128 + b / 2 + b % 2 * 0
-            ).replace(".0/24", if b % 2 == 0 { ".0/25" } else { ".128/25" }));
-        }
-        text.push_str("]\n");
+fn what_is_named_by_others_is_needed() {
+    let mut layers = sample();
+    let groups = key("main/security_group/db");
+    let rule = json!({"protocol": "tcp", "ports": "5432", "source": "prefix-list:partners"});
+    let group = spec(json!({"ingress": [rule]}));
+    assert!(matches!(
+        layers.put(&groups, group.clone()),
+        Err(Refusal::Invalid(_))
+    ));
+    let list = key("main/prefix_list/partners");
+    let entries = |entry: &str| spec(json!({"entries": ["203.0.113.0/24", entry]}));
+    layers
+        .put(&list, entries("198.51.100.0/24"))
+        .expect("valid");
+    layers.put(&groups, group).expect("valid");
+    let mut member = db();
+    member.insert("security_groups".to_owned(), json!(["db"]));
+    layers.put(&key("main/instance/db"), member).expect("valid");
+    let to_list = json!({"route_table": "private", "destination": "prefix-list:partners", "target": "blackhole"});
+    layers
+        .put(&key("main/route/partners"), spec(to_list))
+        .expect("valid");
+    assert_eq!(layers.config(), &again(&layers));
+    for needed in [&groups, &list] {
+        let before = layers.config().clone();
+        let Err(Refusal::Needed(errors)) = layers.delete(needed) else {
+            panic!("{needed} was deleted");
+        };
+        assert!(errors.to_string().contains("API: vpc \"main\""), "{errors}");
+        assert_eq!(layers.config(), &before);
     }
-    text.push_str(
-        "[[vpc.subnet]]\nname = \"many\"\ncidr = \"10.64.0.0/16\"\ninterface = \"br-many\"\n",
+    // The route looks at the list's entries again.
+    let reserved = layers.put(&list, entries("169.254.168.0/24"));
+    assert!(matches!(reserved, Err(Refusal::Invalid(_))));
+    layers.put(&list, entries("192.0.2.0/24")).expect("valid");
+    assert_eq!(layers.config(), &again(&layers));
+}
+
+#[test]
+fn an_instance_that_routes_lead_to_may_go_and_come_back() {
+    let mut layers = sample();
+    let appliance = |mac: &str, ip: &str| {
+        spec(
+            json!({"subnet": "private-a", "private_ip": ip, "source_dest_check": false, "mac": mac}),
+        )
+    };
+    let first = key("main/instance/first");
+    let mac = "02:00:00:00:00:0a";
+    layers
+        .put(&first, appliance(mac, "10.40.2.5"))
+        .expect("valid");
+    let same_mac = layers.put(&key("main/instance/second"), appliance(mac, "10.40.2.6"));
+    assert!(
+        matches!(same_mac, Err(Refusal::Invalid(_))),
+        "the MAC address is taken"
     );
-    for number in 10..10_010 {
-        let (a, b) = (number / 250, number % 250 + 4);
-        text.push_str(&format!(
-            "[[vpc.instance]]\nname = \"i{number}\"\nsubnet = \"many\"\nprivate_ip = \"10.64.{a}.{b}\"\n"
-        ));
-    }
-    let start = Instant::now();
-    let loaded = Layers::load(source(&text), Objects::new(), BTreeSet::new());
-    let mut layers = loaded.expect("valid");
-    let load = start.elapsed();
-    let start = Instant::now();
-    layers.put(&key("main/instance/db"), db()).expect("valid");
-    let put = start.elapsed();
-    println!("load {load:?}, put {put:?}");
-    assert!(put * 20 < load, "load {load:?}, put {put:?}");
+    let to_it = json!({"route_table": "private", "destination": "192.0.2.0/24", "target": "instance:first"});
+    layers
+        .put(&key("main/route/first"), spec(to_it))
+        .expect("valid");
+    let checking = layers.put(
+        &first,
+        spec(json!({"subnet": "private-a", "private_ip": "10.40.2.5"})),
+    );
+    assert!(
+        matches!(checking, Err(Refusal::Invalid(_))),
+        "a route leads to it"
+    );
+    layers.delete(&first).expect("may go");
+    let target = |layers: &Layers| {
+        layers.config().vpcs[0].route_tables[1].routes[1]
+            .target
+            .clone()
+    };
+    assert_eq!(target(&layers), Target::Blackhole);
+    assert_eq!(layers.config(), &again(&layers));
+    layers
+        .put(&first, appliance(mac, "10.40.2.7"))
+        .expect("valid");
+    assert_eq!(target(&layers), Target::Instance("first".to_owned()));
+    assert_eq!(layers.config(), &again(&layers));
 }
