@@ -170,6 +170,9 @@ fn private_address(address: &Located<Ipv4Addr>, subnet: &SubnetDraft, report: &m
         return;
     };
     let usable = usable(net);
+    if usable.is_some_and(|(first, last)| (first..=last).contains(&address.value)) {
+        return;
+    }
     let remedy = match usable {
         Some((first, last)) => format!("use {first} to {last}"),
         None => format!(
@@ -177,7 +180,6 @@ fn private_address(address: &Located<Ipv4Addr>, subnet: &SubnetDraft, report: &m
             quoted(name)
         ),
     };
-    let free = usable.is_some_and(|(first, last)| (first..=last).contains(&address.value));
     if !net.contains(&address.value) {
         report.error(
             &address.place,
@@ -188,7 +190,7 @@ fn private_address(address: &Located<Ipv4Addr>, subnet: &SubnetDraft, report: &m
             ),
             remedy,
         );
-    } else if !free {
+    } else {
         report.error(
             &address.place,
             format!(

@@ -22,7 +22,7 @@ pub fn check(
     vpc: &VpcDraft,
     index: &Index<'_>,
     report: &mut Report<'_>,
-    touched: impl Fn(&RouteTableDraft) -> bool,
+    touched: &dyn Fn(&RouteTableDraft) -> bool,
 ) {
     let cidrs = vpc.cidrs.items.iter().map(|cidr| (cidr.value, ()));
     let checks = Checks {

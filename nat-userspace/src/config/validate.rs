@@ -17,21 +17,36 @@ const MAX_ROUTE_TABLES: usize = 256;
 
 /// Reports every mistake that shows only when parts are held against each other.
 pub fn check(draft: &Draft, report: &mut Report<'_>) {
-    check_again(draft, report, |_, _| true);
+    check_again(draft, report, &Scope::ALL);
 }
 
-/// The same after a change to a draft that held none. Whether the routes of a table are looked at
-/// again is for `touched` to say: there may be many of them, and most changes concern none.
-pub fn check_again(
-    draft: &Draft,
-    report: &mut Report<'_>,
-    touched: impl Fn(&VpcDraft, &RouteTableDraft) -> bool,
-) {
+/// What a change of a draft without mistakes can have to do with. Most changes concern little of it,
+/// and there may be much.
+pub struct Scope<'a> {
+    /// Only this VPC, besides what VPCs share.
+    pub vpc: Option<&'a str>,
+    /// What routes lead to, too.
+    pub ways: bool,
+    /// The tables whose routes are looked at.
+    pub tables: &'a dyn Fn(&RouteTableDraft) -> bool,
+}
+
+impl Scope<'_> {
+    const ALL: Self = Self {
+        vpc: None,
+        ways: true,
+        tables: &|_| true,
+    };
+}
+
+/// The same after a change.
+pub fn check_again(draft: &Draft, report: &mut Report<'_>, scope: &Scope<'_>) {
     uplinks(draft, report);
     limits(draft, report);
     unique_names("VPC", draft.vpcs.iter().map(|vpc| &vpc.name), report);
     interfaces(draft, report);
-    for vpc in &draft.vpcs {
+    let wanted = |vpc: &&VpcDraft| scope.vpc.is_none_or(|name| vpc.title() == name);
+    for vpc in draft.vpcs.iter().filter(wanted) {
         let index = Index::new(vpc);
         let names = vpc.subnets.iter().map(|subnet| &subnet.name);
         unique_names("subnet", names, report);
@@ -44,10 +59,10 @@ pub fn check_again(
 
         subnet_references(vpc, &index, report);
         main_tables(vpc, report);
-        routes::check(vpc, &index, report, |table| touched(vpc, table));
+        routes::check(vpc, &index, report, scope.tables);
         instances::check(vpc, &index, report);
         filtering::check(vpc, &index, report);
-        gateways::check(vpc, &index, report);
+        gateways::check(vpc, &index, report, scope.ways);
     }
     addresses::check(draft, report);
     gateways::check_together(draft, report);

@@ -15,7 +15,7 @@ use crate::config::{
     self, Config, ConfigErrors,
     draft::{Draft, RouteTableDraft, VpcDraft},
     place::Report,
-    validate,
+    validate::{self, Scope},
 };
 
 /// The configuration by its owners.
@@ -283,8 +283,10 @@ impl Layers {
     ) -> Result<Change, ConfigErrors> {
         let (part, after) = new.unzip();
         let gone_before = self.gone.clone();
+        // Otherwise no route leads to it, as that would have been a mistake.
+        let is_known = self.objects.contains_key(key) || self.gone.contains(key);
         let (part, steps) = self.exchange(key, part, gone)?;
-        if let Some(errors) = self.mistakes(key) {
+        if let Some(errors) = self.mistakes(key, is_known) {
             // The configuration has not followed yet.
             self.exchange(key, part, gone_before)?;
             return Err(errors);
@@ -312,30 +314,35 @@ impl Layers {
 
     /// What the changed draft has of mistakes. They are found without the file's text, which is only
     /// looked through for lines when there are some.
-    fn mistakes(&self, key: &ObjectKey) -> Option<ConfigErrors> {
-        let target = key.target();
-        let touched = |vpc: &VpcDraft, table: &RouteTableDraft| {
-            vpc.name.value() == Some(&key.vpc)
-                && match key.kind {
-                    Kind::Vpc => true,
-                    Kind::RouteTable => table.name.value() == Some(&key.name),
-                    Kind::Route => {
-                        let mut routes = table.routes.iter();
-                        routes.any(|route| route.object.as_ref() == Some(&key.name))
-                    }
-                    Kind::PrefixList => exchange::names_list(table, &key.name),
-                    _ => target
-                        .as_ref()
-                        .is_some_and(|target| exchange::leads_to(table, target)),
-                }
+    fn mistakes(&self, key: &ObjectKey, is_known: bool) -> Option<ConfigErrors> {
+        let target = key.target().filter(|_| is_known);
+        let tables = |table: &RouteTableDraft| match key.kind {
+            Kind::Vpc => true,
+            Kind::RouteTable => table.name.value() == Some(&key.name),
+            Kind::Route => {
+                let mut routes = table.routes.iter();
+                routes.any(|route| route.object.as_ref() == Some(&key.name))
+            }
+            Kind::PrefixList => exchange::names_list(table, &key.name),
+            _ => {
+                let leads_to = |target| exchange::leads_to(table, target);
+                target.as_ref().is_some_and(leads_to)
+            }
+        };
+        // Who is filtered how, and where instances are, makes no way for others.
+        let no_ways = [Kind::Instance, Kind::SecurityGroup, Kind::NetworkAcl];
+        let scope = Scope {
+            vpc: Some(&key.vpc),
+            ways: !no_ways.contains(&key.kind),
+            tables: &tables,
         };
         let mut report = Report::new(&self.source.name, "");
-        validate::check_again(&self.draft, &mut report, touched);
+        validate::check_again(&self.draft, &mut report, &scope);
         if !report.has_errors() {
             return None;
         }
         let mut report = Report::new(&self.source.name, &self.source.text);
-        validate::check_again(&self.draft, &mut report, touched);
+        validate::check_again(&self.draft, &mut report, &scope);
         Some(report.finish())
     }
 
