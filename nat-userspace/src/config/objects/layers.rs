@@ -58,25 +58,19 @@ impl Layers {
         let mut draft = config::parse::document(document.as_table(), &mut report);
         let file = File::of(&document, &report);
         drop(document);
-        for key in objects.keys() {
+        for (key, spec) in &objects {
+            // Each on its own, so that one mistake does not hide those of others.
+            let mut own = Report::new(&source.name, "");
             if let Some(written) = file.objects.get(key) {
-                report.error(
+                own.error(
                     &key.place(),
                     format!("{}:{} declares it, too", source.name, written.line),
                     format!("delete {key} by the API, or take it out of the file"),
                 );
+            } else if let Some(part) = read(key, &parsed(spec), &mut own) {
+                exchange::exchange(&mut draft, key, Some(part), &mut own);
             }
-        }
-        // What is there twice would be reported as such once more.
-        if !report.has_errors() {
-            for (key, spec) in &objects {
-                // Each on its own, so that one mistake does not hide those of others.
-                let mut own = Report::new(&source.name, "");
-                if let Some(part) = read(key, &parsed(spec), &mut own) {
-                    exchange::exchange(&mut draft, key, Some(part), &mut own);
-                }
-                report.append(&mut own);
-            }
+            report.append(&mut own);
         }
         gone.retain(|key| !objects.contains_key(key) && !file.objects.contains_key(key));
         for vpc in &mut draft.vpcs {
@@ -299,10 +293,11 @@ impl Layers {
             gone_before,
         };
         self.remember(key, change.after.clone());
-        match follow::follow(&mut self.config, &self.draft, &steps) {
-            Some(()) => Ok(change),
-            None => Err(config::incomplete(Report::new(&self.source.name, ""))),
+        if follow::follow(&mut self.config, &self.draft, &steps).is_none() {
+            self.undo(change);
+            return Err(config::incomplete(Report::new(&self.source.name, "")));
         }
+        Ok(change)
     }
 
     fn remember(&mut self, key: &ObjectKey, spec: Option<String>) {

@@ -141,6 +141,21 @@ fn a_file_that_leaves_an_object_dangling_is_refused() {
 }
 
 #[test]
+fn a_mistake_of_a_file_is_told_without_others_that_are_none() {
+    let mut layers = sample();
+    layers
+        .put(&key("main/nat_gateway/second"), gateway())
+        .expect("valid");
+    let wrong = SAMPLE
+        .replace("nat-gateway:egress\" }]", "nat-gateway:second\" }]")
+        .replace("zone = \"a\"", "zome = \"a\"");
+    let errors = Layers::load(source(&wrong), layers.objects().clone(), BTreeSet::new());
+    let errors = errors.err().expect("refused").0;
+    let keys: Vec<_> = errors.iter().map(|error| error.message.as_str()).collect();
+    assert_eq!(keys, ["unknown key", "unknown key"]);
+}
+
+#[test]
 fn routes_join_a_table_of_any_owner() {
     let mut layers = sample();
     let route = |table: &str, to: &str| {
