@@ -167,6 +167,77 @@ proptest! {
     }
 }
 
+/// Values of every sort, right ones among them, under keys that are known and others.
+fn any_object() -> impl Strategy<Value = Map<String, Json>> {
+    const TEXTS: &[&str] = &[
+        "private-a",
+        "10.40.2.7",
+        "10.20.0.0/16",
+        "tcp",
+        "80",
+        "nat-gateway:egress",
+        "allow",
+        "",
+        "\u{0}",
+    ];
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        any::<i64>().prop_map(Json::from),
+        any::<u64>().prop_map(Json::from),
+        any::<f64>().prop_map(Json::from),
+        prop::sample::select(TEXTS).prop_map(Json::from),
+    ];
+    const KEYS: &[&str] = &[
+        "name",
+        "subnet",
+        "private_ip",
+        "public_ips",
+        "cidr",
+        "cidrs",
+        "routes",
+        "ingress",
+        "egress",
+        "rule",
+        "protocol",
+        "ports",
+        "source",
+        "target",
+        "destination",
+        "route_table",
+        "entries",
+        "interface",
+        "a b",
+    ];
+    let value = leaf.prop_recursive(3, 24, 4, |inner| {
+        let key = prop::sample::select(KEYS).prop_map(str::to_owned);
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+            prop::collection::btree_map(key, inner, 0..4)
+                .prop_map(|map| Json::Object(map.into_iter().collect())),
+        ]
+    });
+    let key = prop::sample::select(KEYS).prop_map(str::to_owned);
+    prop::collection::btree_map(key, value, 0..5).prop_map(|map| map.into_iter().collect())
+}
+
+proptest! {
+    /// Whatever is put: it is refused and nothing changes, or it holds.
+    #[test]
+    fn nonsense_is_refused(kind in prop::sample::select(Kind::ALL.as_slice()), object in any_object()) {
+        let mut layers = sample();
+        let before = layers.config().clone();
+        let key = match kind {
+            Kind::Vpc => ObjectKey::vpc("dev"),
+            kind => ObjectKey::new("main", kind, "x"),
+        };
+        match layers.put(&key, object) {
+            Ok(_) => prop_assert_eq!(layers.config(), &again(&layers)),
+            Err(_) => prop_assert_eq!(layers.config(), &before),
+        }
+    }
+}
+
 /// Of [`choice`].
 const CHOICES: usize = 21;
 
