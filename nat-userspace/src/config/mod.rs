@@ -5,7 +5,7 @@
 //! address outside its subnet; what depends on the running machine (does the interface exist?) is
 //! checked where it is used. docs/configuration.md is the reference of all keys.
 //!
-//! `reader` walks the spanned TOML (`place` keeps lines and mistakes), `values` converts single values,
+//! `toml` reads the text, `reader` walks its tables (`place` keeps lines and mistakes), `values` converts single values,
 //! `parse` makes a draft in which every value knows its place; `validate` and its neighbours check the
 //! draft as a whole, with an `index` of its names. What is about NAT gateways alone is in `gateways`,
 //! about security groups, network ACLs and prefix lists in `filtering`.
@@ -24,6 +24,7 @@ mod place;
 mod reader;
 mod routes;
 mod suggest;
+mod toml;
 mod types;
 mod validate;
 mod values;
@@ -34,8 +35,6 @@ pub mod tests;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
-
-use toml_edit::Document;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use gateways::types::DEFAULT_PORT_REST;
@@ -49,6 +48,7 @@ pub use types::{
 };
 
 use place::{Place, Report};
+use toml::Table;
 
 /// Larger files are refused: every limit of the configuration together stays well below.
 pub const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
@@ -119,7 +119,7 @@ pub fn read(path: &Path) -> Result<String, ConfigErrors> {
 pub fn parse(source_name: &str, text: &str) -> Result<Config, ConfigErrors> {
     let mut report = Report::new(source_name, text);
     let document = document(text, &mut report)?;
-    let draft = parse::document(document.as_table(), &mut report);
+    let draft = parse::document(&document, &mut report);
     validate::check(&draft, &mut report);
     if report.has_errors() {
         return Err(report.finish());
@@ -128,15 +128,15 @@ pub fn parse(source_name: &str, text: &str) -> Result<Config, ConfigErrors> {
 }
 
 /// The TOML of a file, which must hold something.
-fn document<'t>(text: &'t str, report: &mut Report<'_>) -> Result<Document<&'t str>, ConfigErrors> {
-    let document = match Document::parse(text) {
+fn document<'t>(text: &'t str, report: &mut Report<'_>) -> Result<Table<'t>, ConfigErrors> {
+    let document = match toml::parse(text) {
         Ok(document) => document,
         Err(error) => {
             syntax_error(&error, report);
             return Err(report.finish());
         }
     };
-    if document.as_table().is_empty() {
+    if document.is_empty() {
         report.error(
             &Place::nowhere(0).child("node, vpc"),
             "the configuration is empty",
@@ -158,9 +158,8 @@ fn incomplete(mut report: Report<'_>) -> ConfigErrors {
     report.finish()
 }
 
-fn syntax_error(error: &toml_edit::TomlError, report: &mut Report<'_>) {
-    let offset = error.span().map_or(0, |span| span.start);
-    let message = error.message().trim();
+fn syntax_error(error: &toml::Malformed, report: &mut Report<'_>) {
+    let message = error.message.trim();
     let message = message
         .strip_suffix(", expected nothing")
         .unwrap_or(message);
@@ -174,7 +173,7 @@ fn syntax_error(error: &toml_edit::TomlError, report: &mut Report<'_>) {
     let message: String = message.escape_debug().to_string().replace("\\'", "'");
     let message = message.replace("\\\"", "\"");
     report.error(
-        &Place::nowhere(offset),
+        &Place::nowhere(error.offset),
         format!("TOML syntax: {message}"),
         remedy,
     );

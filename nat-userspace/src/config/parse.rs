@@ -1,8 +1,6 @@
 //! The keys of the configuration: TOML to draft. Nothing here looks past one table. Those of a NAT
 //! gateway are in `gateways/parse.rs`.
 
-use toml_edit::Table;
-
 use super::draft::{
     Draft, InstanceDraft, NodeDraft, RouteDraft, RouteTableDraft, SubnetDraft, VpcDraft,
 };
@@ -10,6 +8,7 @@ use super::filtering::{network_acl, prefix_list, security_group};
 use super::gateways::nat_gateway;
 use super::place::{Place, Read, Report};
 use super::reader::{Field, Section, field};
+use super::toml::Table;
 use super::values;
 
 const NAME: Field = field("name", "a string", "name = \"main\"");
@@ -18,7 +17,7 @@ pub const MAC: Field = field("mac", "a string", "mac = \"02:00:00:00:00:0a\"");
 pub const PRIVATE_IP: Field = field("private_ip", "a string", "private_ip = \"10.20.1.100\"");
 
 /// Reads the whole document; mistakes go to `report`.
-pub fn document(root: &Table, report: &mut Report<'_>) -> Draft {
+pub fn document(root: &Table<'_>, report: &mut Report<'_>) -> Draft {
     const NODE: Field = field("node", "a table", "[node] with uplink = [\"eth0\"]");
     const VPC: Field = field("vpc", "an array of tables", "[[vpc]] with a name and cidrs");
 
@@ -29,7 +28,7 @@ pub fn document(root: &Table, report: &mut Report<'_>) -> Draft {
     };
     // A document has no header to point at: what is missing is missing from its first line on.
     let nowhere = Place::nowhere(0);
-    if !root.contains_key(NODE.key) {
+    if root.get(NODE.key).is_none() {
         report.error(
             &nowhere.child(NODE.key),
             "required table is missing",

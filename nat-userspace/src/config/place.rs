@@ -47,7 +47,7 @@ pub enum Key {
 
 impl Place {
     /// The offset of everything that came by the API and so stands in no file.
-    const API: usize = usize::MAX;
+    pub const API: usize = usize::MAX;
 
     /// The place of an object that came by the API, in its VPC.
     pub fn api(vpc: &str, part: Option<(&'static str, &str)>) -> Self {

@@ -1,9 +1,8 @@
 //! Walks a spanned TOML document. Every value read knows its place, every mistake is collected, and
 //! a table knows which of its keys nobody asked for.
 
-use toml_edit::{Item, Table, TableLike, Value};
-
 use super::place::{Key, List, Located, Path, Place, Read, Report};
+use super::toml::{Entry, Kind, Table, Value};
 use super::{suggest, values};
 
 /// Why a value was not accepted.
@@ -41,7 +40,7 @@ pub const fn field(key: &'static str, expects: &'static str, example: &'static s
 
 /// A table being read.
 pub struct Section<'d> {
-    table: &'d dyn TableLike,
+    table: &'d Table<'d>,
     pub place: Place,
     /// Of its keys.
     path: Path,
@@ -50,11 +49,11 @@ pub struct Section<'d> {
 }
 
 impl<'d> Section<'d> {
-    pub fn root(table: &'d Table) -> Self {
+    pub fn root(table: &'d Table<'d>) -> Self {
         Self::new(table, Place::nowhere(0))
     }
 
-    pub fn new(table: &'d dyn TableLike, place: Place) -> Self {
+    pub fn new(table: &'d Table<'d>, place: Place) -> Self {
         Self {
             table,
             path: place.path(),
@@ -65,7 +64,7 @@ impl<'d> Section<'d> {
     }
 
     pub fn has(&self, field: &Field) -> bool {
-        self.table.contains_key(field.key)
+        self.table.get(field.key).is_some()
     }
 
     /// Reads a key that may be left out.
@@ -73,16 +72,12 @@ impl<'d> Section<'d> {
         &mut self,
         report: &mut Report<'_>,
         field: &Field,
-        convert: impl FnOnce(&'d Value) -> Result<T, Complaint>,
+        convert: impl FnOnce(&'d Value<'d>) -> Result<T, Complaint>,
     ) -> Read<T> {
         let Some((item, place)) = self.take(field.key) else {
             return Read::Absent;
         };
-        let converted = item
-            .as_value()
-            .ok_or(Complaint::WrongType)
-            .and_then(convert);
-        match converted {
+        match convert(item) {
             Ok(value) => Read::Given(Located { value, place }),
             Err(complaint) => {
                 refuse(report, &place, complaint, field.expects, item, field);
@@ -96,7 +91,7 @@ impl<'d> Section<'d> {
         &mut self,
         report: &mut Report<'_>,
         field: &Field,
-        convert: impl FnOnce(&'d Value) -> Result<T, Complaint>,
+        convert: impl FnOnce(&'d Value<'d>) -> Result<T, Complaint>,
     ) -> Read<T> {
         match self.optional(report, field, convert) {
             Read::Absent => {
@@ -112,7 +107,7 @@ impl<'d> Section<'d> {
         &mut self,
         report: &mut Report<'_>,
         field: &Field,
-        convert: impl Fn(&'d Value) -> Result<T, Complaint>,
+        convert: impl Fn(&'d Value<'d>) -> Result<T, Complaint>,
     ) -> List<T> {
         let mut list = List::default();
         let Some((item, place)) = self.take(field.key) else {
@@ -132,13 +127,12 @@ impl<'d> Section<'d> {
             return list;
         };
         for (index, element) in array.iter().enumerate() {
-            let offset = element.span().map_or(place.offset, |span| span.start);
-            let place = self.element(field, index, offset);
+            let place = self.element(field, index, element.offset);
             match convert(element) {
                 Ok(value) => list.items.push(Located { value, place }),
                 Err(complaint) => {
                     list.complete = false;
-                    let found = values::type_name(element);
+                    let found = element.type_name();
                     refuse_found(report, &place, complaint, "a string", found, field);
                 }
             }
@@ -152,7 +146,7 @@ impl<'d> Section<'d> {
         &mut self,
         report: &mut Report<'_>,
         field: &Field,
-        convert: impl Fn(&'d Value) -> Result<T, Complaint>,
+        convert: impl Fn(&'d Value<'d>) -> Result<T, Complaint>,
     ) -> List<T> {
         let mut list = self.list(report, field, convert);
         if list.place.is_none() {
@@ -165,7 +159,7 @@ impl<'d> Section<'d> {
     /// Opens a table that may be left out, written `[key]` or `key = { .. }`.
     pub fn section(&mut self, report: &mut Report<'_>, field: &Field) -> Option<Section<'d>> {
         let (item, place) = self.take(field.key)?;
-        match item.as_table_like() {
+        match item.as_table() {
             Some(table) => Some(Section::new(table, place)),
             None => {
                 refuse(
@@ -189,55 +183,47 @@ impl<'d> Section<'d> {
         };
         let mut sections = Vec::new();
         let mut complete = true;
-        let mut open = |table: &'d dyn TableLike, offset: Option<usize>| {
+        let mut open = |table: &'d Table<'d>, offset: usize| {
             let index = sections.len();
-            let name = table.get("name").and_then(Item::as_str);
+            let name = table.get("name").and_then(|entry| entry.value.as_str());
             let key = match name {
                 Some(name) if values::is_name(name) => Key::Named(field.key, name.into()),
                 _ => Key::Element(field.key, index),
             };
-            let place = Place::new(offset.unwrap_or(place.offset), &self.path, key);
+            let place = Place::new(offset, &self.path, key);
             sections.push(Section::new(table, place));
         };
-        match item {
-            Item::ArrayOfTables(tables) => {
-                for table in tables {
-                    open(table, table.span().map(|span| span.start));
-                }
-            }
-            Item::Value(Value::Array(array)) => {
-                for (index, element) in array.iter().enumerate() {
-                    let offset = element.span().map(|span| span.start);
-                    if let Some(table) = element.as_inline_table() {
-                        open(table, offset);
+        match &item.kind {
+            Kind::Tables(elements) | Kind::Array(elements) => {
+                for (index, element) in elements.iter().enumerate() {
+                    if let Some(table) = element.as_table() {
+                        open(table, element.offset);
                         continue;
                     }
                     complete = false;
-                    let place = self.element(field, index, offset.unwrap_or(place.offset));
-                    let found = values::type_name(element);
                     refuse_found(
                         report,
-                        &place,
+                        &self.element(field, index, element.offset),
                         Complaint::WrongType,
                         "a table",
-                        found,
+                        element.type_name(),
                         field,
                     );
                 }
             }
-            other => {
+            _ => {
                 complete = false;
                 refuse(
                     report,
                     &place,
                     Complaint::WrongType,
                     field.expects,
-                    other,
+                    item,
                     field,
                 );
                 // Read on, so that mistakes inside are named in the same run.
-                if let Some(table) = other.as_table_like() {
-                    open(table, None);
+                if let Some(table) = item.as_table() {
+                    open(table, place.offset);
                 }
             }
         }
@@ -272,24 +258,21 @@ impl<'d> Section<'d> {
     /// Refuses a key that others stand for now; `remedy` names them.
     pub fn replaced(&mut self, report: &mut Report<'_>, key: &'static str, remedy: &str) {
         self.replaced.push(key);
-        if let Some((spelt, item)) = self.table.get_key_value(key) {
-            let place = self.place_of(spelt, item, Key::Plain(key));
+        if let Some(entry) = self.table.get(key) {
+            let place = self.place_of(entry, Key::Plain(key));
             report.error(&place, "replaced by other keys", remedy);
         }
     }
 
     /// Reports the keys nobody asked for.
     pub fn finish(self, report: &mut Report<'_>) {
-        for (key, _) in self.table.iter() {
+        for entry in self.table.iter() {
+            let key = entry.key.as_ref();
             if self.known.contains(&key) || self.replaced.contains(&key) {
                 continue;
             }
-            let Some((spelt, item)) = self.table.get_key_value(key) else {
-                continue;
-            };
             let written = suggest::key(key);
-            let shown = Key::Foreign(written.as_str().into());
-            let place = self.place_of(spelt, item, shown);
+            let place = self.place_of(entry, Key::Foreign(written.as_str().into()));
             if is_planned(key) {
                 let remedy = format!("remove {written}");
                 report.error(&place, "not supported in this version", remedy);
@@ -304,16 +287,14 @@ impl<'d> Section<'d> {
         }
     }
 
-    fn take(&mut self, key: &'static str) -> Option<(&'d Item, Place)> {
+    fn take(&mut self, key: &'static str) -> Option<(&'d Value<'d>, Place)> {
         self.known.push(key);
-        let (spelt, item) = self.table.get_key_value(key)?;
-        Some((item, self.place_of(spelt, item, Key::Plain(key))))
+        let entry = self.table.get(key)?;
+        Some((&entry.value, self.place_of(entry, Key::Plain(key))))
     }
 
-    fn place_of(&self, spelt: &toml_edit::Key, item: &Item, key: Key) -> Place {
-        let span = spelt.span().or_else(|| item.span());
-        let offset = span.map_or(self.place.offset, |span| span.start);
-        Place::new(offset, &self.path, key)
+    fn place_of(&self, entry: &Entry<'_>, key: Key) -> Place {
+        Place::new(entry.offset, &self.path, key)
     }
 
     /// An element of a list that is a key of this table.
@@ -341,15 +322,10 @@ fn refuse(
     place: &Place,
     complaint: Complaint,
     expects: &str,
-    item: &Item,
+    value: &Value<'_>,
     field: &Field,
 ) {
-    let found = match item {
-        Item::Value(value) => values::type_name(value),
-        Item::ArrayOfTables(_) => "an array of tables",
-        Item::Table(_) | Item::None => "a table",
-    };
-    refuse_found(report, place, complaint, expects, found, field);
+    refuse_found(report, place, complaint, expects, value.type_name(), field);
 }
 
 fn refuse_found(

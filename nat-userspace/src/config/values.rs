@@ -5,12 +5,12 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use toml_edit::Value;
 
 use super::filtering::prefix_list_name;
 use super::place::{Located, Report};
 use super::reader::Complaint;
 use super::suggest::{closest, listed, quoted};
+use super::toml::Value;
 use super::types::{Attach, Destination, Target};
 
 pub const MAX_NAME: usize = 64;
@@ -18,33 +18,20 @@ pub const MAX_NAME: usize = 64;
 const MAX_INTERFACE: usize = 15;
 const NO_IPV6: &str = "write an IPv4 address: IPv6 is not supported in this version";
 
-/// The type of a value in words.
-pub fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::String(_) => "a string",
-        Value::Integer(_) => "an integer",
-        Value::Float(_) => "a float",
-        Value::Boolean(_) => "a boolean",
-        Value::Datetime(_) => "a date",
-        Value::Array(_) => "an array",
-        Value::InlineTable(_) => "a table",
-    }
-}
-
-pub fn text(value: &Value) -> Result<&str, Complaint> {
+pub fn text<'d>(value: &'d Value<'_>) -> Result<&'d str, Complaint> {
     value.as_str().ok_or(Complaint::WrongType)
 }
 
 /// Text that is checked later, such as the name of something else.
-pub fn owned_text(value: &Value) -> Result<String, Complaint> {
+pub fn owned_text(value: &Value<'_>) -> Result<String, Complaint> {
     text(value).map(str::to_owned)
 }
 
-pub fn boolean(value: &Value) -> Result<bool, Complaint> {
+pub fn boolean(value: &Value<'_>) -> Result<bool, Complaint> {
     value.as_bool().ok_or(Complaint::WrongType)
 }
 
-pub fn integer(range: RangeInclusive<u32>) -> impl Fn(&Value) -> Result<u32, Complaint> {
+pub fn integer(range: RangeInclusive<u32>) -> impl Fn(&Value<'_>) -> Result<u32, Complaint> {
     move |value| {
         let number = value.as_integer().ok_or(Complaint::WrongType)?;
         u32::try_from(number)
@@ -59,7 +46,7 @@ pub fn integer(range: RangeInclusive<u32>) -> impl Fn(&Value) -> Result<u32, Com
     }
 }
 
-pub fn seconds(range: RangeInclusive<u32>) -> impl Fn(&Value) -> Result<Duration, Complaint> {
+pub fn seconds(range: RangeInclusive<u32>) -> impl Fn(&Value<'_>) -> Result<Duration, Complaint> {
     let integer = integer(range);
     move |value| integer(value).map(|seconds| Duration::from_secs(seconds.into()))
 }
@@ -93,7 +80,7 @@ pub fn check_name(name: Option<&Located<String>>, report: &mut Report<'_>) {
     );
 }
 
-pub fn interface(value: &Value) -> Result<String, Complaint> {
+pub fn interface(value: &Value<'_>) -> Result<String, Complaint> {
     let name = text(value)?;
     // What the kernel's dev_valid_name() refuses, and control characters.
     let forbidden = |c: char| matches!(c, '/' | ':') || c.is_whitespace() || c.is_control();
@@ -113,7 +100,7 @@ pub fn interface(value: &Value) -> Result<String, Complaint> {
     Ok(name.to_owned())
 }
 
-pub fn address(value: &Value) -> Result<Ipv4Addr, Complaint> {
+pub fn address(value: &Value<'_>) -> Result<Ipv4Addr, Complaint> {
     let text = text(value)?;
     text.parse().map_err(|_| {
         let remedy = match text.split_once('/') {
@@ -127,7 +114,7 @@ pub fn address(value: &Value) -> Result<Ipv4Addr, Complaint> {
     })
 }
 
-pub fn cidr(value: &Value) -> Result<Ipv4Net, Complaint> {
+pub fn cidr(value: &Value<'_>) -> Result<Ipv4Net, Complaint> {
     let text = text(value)?;
     let wrong = |remedy: String| {
         Complaint::invalid(format!("{} is not an IPv4 CIDR", quoted(text)), remedy)
@@ -168,7 +155,7 @@ fn likely_prefix(address: Ipv4Addr) -> u32 {
 }
 
 /// Six bytes in hexadecimal, of one interface.
-pub fn mac(value: &Value) -> Result<[u8; 6], Complaint> {
+pub fn mac(value: &Value<'_>) -> Result<[u8; 6], Complaint> {
     /// Of a group of interfaces, broadcast among them (IEEE 802).
     const GROUP_BIT: u8 = 1;
     let text = text(value)?;
@@ -200,14 +187,14 @@ fn not_a_mac(text: &str) -> Complaint {
     )
 }
 
-pub fn destination(value: &Value) -> Result<Destination, Complaint> {
+pub fn destination(value: &Value<'_>) -> Result<Destination, Complaint> {
     match prefix_list_name(text(value)?) {
         Some(name) => name.map(Destination::PrefixList),
         None => cidr(value).map(Destination::Cidr),
     }
 }
 
-pub fn target(value: &Value) -> Result<Target, Complaint> {
+pub fn target(value: &Value<'_>) -> Result<Target, Complaint> {
     const ALLOWED: [&str; 5] = [
         "local",
         "internet-gateway",
@@ -223,7 +210,7 @@ pub fn target(value: &Value) -> Result<Target, Complaint> {
         _ => {}
     }
     let (word, name) = text.split_once(':').unwrap_or((text, ""));
-    let allowed = format!("allowed: {}", listed(ALLOWED));
+    let allowed = || format!("allowed: {}", listed(ALLOWED));
     match word {
         "nat-gateway" | "instance" if name.is_empty() => Err(Complaint::invalid(
             match word {
@@ -236,7 +223,7 @@ pub fn target(value: &Value) -> Result<Target, Complaint> {
         "instance" => Ok(Target::Instance(name.to_owned())),
         "endpoint" => Err(Complaint::invalid(
             "targets of the kind \"endpoint:\" are not supported in this version",
-            allowed,
+            allowed(),
         )),
         _ => {
             let near = closest(
@@ -245,8 +232,8 @@ pub fn target(value: &Value) -> Result<Target, Complaint> {
             );
             let form = near.and_then(|near| ALLOWED.iter().find(|form| form.starts_with(near)));
             let remedy = match form {
-                Some(form) => format!("did you mean \"{form}\"? {allowed}"),
-                None => allowed,
+                Some(form) => format!("did you mean \"{form}\"? {}", allowed()),
+                None => allowed(),
             };
             Err(Complaint::invalid(
                 format!("{} is not a route target", quoted(text)),
@@ -256,7 +243,7 @@ pub fn target(value: &Value) -> Result<Target, Complaint> {
     }
 }
 
-pub fn attach(value: &Value) -> Result<Attach, Complaint> {
+pub fn attach(value: &Value<'_>) -> Result<Attach, Complaint> {
     choice(
         value,
         "a way to attach",

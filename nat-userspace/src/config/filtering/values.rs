@@ -2,25 +2,25 @@
 
 use ipnet::Ipv4Net;
 use nat_common::flow::protocol as number;
-use toml_edit::Value;
 
 use super::types::{Remote, RuleProtocol};
 use crate::config::reader::Complaint;
 use crate::config::suggest::{closest, quoted};
+use crate::config::toml::Value;
 use crate::config::values::{choice, cidr, integer, text};
 
 const PREFIX_LIST: &str = "prefix-list";
 const SECURITY_GROUP: &str = "security-group";
 
 /// A word, or the number that IP has for it.
-pub fn protocol(value: &Value) -> Result<RuleProtocol, Complaint> {
+pub fn protocol(value: &Value<'_>) -> Result<RuleProtocol, Complaint> {
     const WORDS: [(&str, RuleProtocol); 4] = [
         ("all", RuleProtocol::All),
         ("tcp", RuleProtocol::Number(number::TCP)),
         ("udp", RuleProtocol::Number(number::UDP)),
         ("icmp", RuleProtocol::Number(number::ICMP)),
     ];
-    if value.is_integer() {
+    if value.as_integer().is_some() {
         return byte(value).map(RuleProtocol::Number);
     }
     let word = text(value)?;
@@ -46,21 +46,21 @@ pub fn protocol(value: &Value) -> Result<RuleProtocol, Complaint> {
 const ALLOWED_PROTOCOLS: &str =
     "allowed: \"all\", \"tcp\", \"udp\", \"icmp\", or a protocol's number from 0 to 255";
 
-pub fn byte(value: &Value) -> Result<u8, Complaint> {
+pub fn byte(value: &Value<'_>) -> Result<u8, Complaint> {
     integer(0..=255)(value).map(|number| number as u8)
 }
 
-pub fn rule_number(value: &Value) -> Result<u16, Complaint> {
+pub fn rule_number(value: &Value<'_>) -> Result<u16, Complaint> {
     integer(1..=32_766)(value).map(|number| number as u16)
 }
 
 /// True: allow.
-pub fn action(value: &Value) -> Result<bool, Complaint> {
+pub fn action(value: &Value<'_>) -> Result<bool, Complaint> {
     choice(value, "an action", &[("allow", true), ("deny", false)])
 }
 
 /// The other side of a group's rule.
-pub fn remote(value: &Value) -> Result<Remote, Complaint> {
+pub fn remote(value: &Value<'_>) -> Result<Remote, Complaint> {
     let text = text(value)?;
     let Some((kind, name)) = text.split_once(':') else {
         return cidr(value).map(Remote::Cidr);
@@ -98,7 +98,7 @@ fn no_name(kind: &str) -> Complaint {
 }
 
 /// The other side of an ACL's rule.
-pub fn acl_remote(value: &Value) -> Result<Ipv4Net, Complaint> {
+pub fn acl_remote(value: &Value<'_>) -> Result<Ipv4Net, Complaint> {
     let text = text(value)?;
     let kind = text.split_once(':').map_or(text, |(kind, _)| kind);
     if [PREFIX_LIST, SECURITY_GROUP].contains(&kind) {

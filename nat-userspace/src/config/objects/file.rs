@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
-use toml_edit::{Document, Item, TableLike, Value};
 
 use super::{Kind, ObjectKey, json};
 use crate::config::place::{Place, Report};
+use crate::config::toml::{self, Table};
 
 /// What is written of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,16 +28,14 @@ pub struct File {
 
 impl File {
     /// Of a document without mistakes; what has no name, or one that is taken, is left out.
-    pub fn of(document: &Document<&str>, report: &Report<'_>) -> Self {
-        let root = document.as_table();
+    pub fn of(document: &Table<'_>, report: &Report<'_>) -> Self {
+        let node = document.get("node");
+        let node = node.and_then(|node| Some((node.value.as_table()?, node.offset)));
         let mut file = Self {
-            node: root.get("node").and_then(Item::as_table_like).map(|node| {
-                let span = root.get("node").and_then(Item::span);
-                written(node, &[], span.map_or(0, |span| span.start), report)
-            }),
+            node: node.map(|(node, at)| written(node, &[], at, report)),
             objects: BTreeMap::new(),
         };
-        for (vpc, at) in tables(root, "vpc") {
+        for (vpc, at) in tables(document, "vpc") {
             let Some(vpc_name) = name(vpc) else { continue };
             let parts = Kind::ALL.into_iter().map(Kind::name);
             let itself: Vec<_> = parts.chain(["name"]).collect();
@@ -58,11 +56,11 @@ impl File {
     }
 }
 
-fn name(table: &dyn TableLike) -> Option<&str> {
-    table.get("name").and_then(Item::as_str)
+fn name<'d>(table: &'d Table<'_>) -> Option<&'d str> {
+    table.get("name")?.value.as_str()
 }
 
-fn written(table: &dyn TableLike, without: &[&str], at: usize, report: &Report<'_>) -> Written {
+fn written(table: &Table<'_>, without: &[&str], at: usize, report: &Report<'_>) -> Written {
     Written {
         line: report.line_of(&Place::nowhere(at)),
         spec: Json::Object(json::object(table, without)).to_string(),
@@ -70,20 +68,16 @@ fn written(table: &dyn TableLike, without: &[&str], at: usize, report: &Report<'
 }
 
 /// The tables of `[[key]]` or `key = [{ .. }]`, each with its offset.
-fn tables<'d>(table: &'d dyn TableLike, key: &str) -> Vec<(&'d dyn TableLike, usize)> {
-    let at = |span: Option<std::ops::Range<usize>>| span.map_or(0, |span| span.start);
-    match table.get(key) {
-        Some(Item::ArrayOfTables(tables)) => tables
-            .iter()
-            .map(|table| (table as &dyn TableLike, at(table.span())))
-            .collect(),
-        Some(Item::Value(Value::Array(array))) => array
-            .iter()
-            .filter_map(|element| Some((element.as_inline_table()?, at(element.span()))))
-            .map(|(table, at)| (table as &dyn TableLike, at))
-            .collect(),
-        _ => Vec::new(),
-    }
+fn tables<'d>(
+    table: &'d Table<'d>,
+    key: &str,
+) -> impl Iterator<Item = (&'d Table<'d>, usize)> + use<'d> {
+    let values = match table.get(key).map(|entry| &entry.value.kind) {
+        Some(toml::Kind::Tables(values) | toml::Kind::Array(values)) => values.as_slice(),
+        _ => &[],
+    };
+    let tables = values.iter();
+    tables.filter_map(|value| Some((value.as_table()?, value.offset)))
 }
 
 /// A stored specification.

@@ -1,7 +1,11 @@
-//! JSON objects to TOML tables and back. Null and datetimes have no counterpart.
+//! JSON objects to the tables of a TOML document and back. Null has no counterpart.
 
-use serde_json::{Map, Number, Value as Json};
-use toml_edit::{Array, InlineTable, Item, Table, TableLike, Value};
+use std::borrow::Cow;
+
+use serde_json::{Map, Value as Json};
+
+use crate::config::place::Place;
+use crate::config::toml::{Entry, Kind, Table, Value};
 
 /// A key whose value TOML can't say.
 #[derive(Debug)]
@@ -10,73 +14,76 @@ pub struct Unsayable {
     pub what: &'static str,
 }
 
-/// The table that says the same.
-pub fn table(object: &Map<String, Json>) -> Result<Table, Unsayable> {
-    let mut table = Table::new();
+/// The table that says the same, under this name.
+pub fn table<'j>(name: &'j str, object: &'j Map<String, Json>) -> Result<Table<'j>, Unsayable> {
+    let mut table = of_object(object)?;
+    table.push(entry("name", Kind::String(Cow::Borrowed(name))));
+    Ok(table)
+}
+
+const fn entry<'j>(key: &'j str, kind: Kind<'j>) -> Entry<'j> {
+    Entry {
+        key: Cow::Borrowed(key),
+        offset: Place::API,
+        value: value(kind),
+    }
+}
+
+const fn value(kind: Kind<'_>) -> Value<'_> {
+    Value {
+        offset: Place::API,
+        kind,
+    }
+}
+
+fn of_object(object: &Map<String, Json>) -> Result<Table<'_>, Unsayable> {
+    let mut table = Table::default();
     for (key, json) in object {
-        table.insert(key, Item::Value(value(key, json)?));
+        table.push(entry(key, of_json(key, json)?));
     }
     Ok(table)
 }
 
-fn value(key: &str, json: &Json) -> Result<Value, Unsayable> {
-    let unsayable = |what| Unsayable {
-        key: key.to_owned(),
-        what,
-    };
+fn of_json<'j>(key: &str, json: &'j Json) -> Result<Kind<'j>, Unsayable> {
     Ok(match json {
-        Json::Null => return Err(unsayable("null stands for nothing here")),
-        Json::Bool(value) => (*value).into(),
-        Json::String(value) => value.as_str().into(),
-        Json::Number(number) => match number.as_i64() {
-            Some(integer) => integer.into(),
-            None => number
-                .as_f64()
-                .ok_or_else(|| unsayable("the number is too large"))?
-                .into(),
-        },
+        Json::Null => {
+            return Err(Unsayable {
+                key: key.to_owned(),
+                what: "null stands for nothing here",
+            });
+        }
+        Json::Bool(value) => Kind::Boolean(*value),
+        Json::String(text) => Kind::String(Cow::Borrowed(text)),
+        Json::Number(number) => number.as_i64().map_or(Kind::Float, Kind::Integer),
         Json::Array(elements) => {
-            let elements = elements.iter().map(|element| value(key, element));
-            Value::Array(elements.collect::<Result<Array, _>>()?)
+            let elements = elements.iter().map(|element| of_json(key, element));
+            Kind::Array(
+                elements
+                    .map(|kind| kind.map(value))
+                    .collect::<Result<_, _>>()?,
+            )
         }
-        Json::Object(object) => {
-            let mut table = InlineTable::new();
-            for (key, json) in object {
-                table.insert(key, value(key, json)?);
-            }
-            Value::InlineTable(table)
-        }
+        Json::Object(object) => Kind::Inline(of_object(object)?),
     })
 }
 
 /// What a table of a file says, without these keys.
-pub fn object(table: &dyn TableLike, without: &[&str]) -> Map<String, Json> {
-    let entries = table.iter().filter(|(key, _)| !without.contains(key));
+pub fn object(table: &Table<'_>, without: &[&str]) -> Map<String, Json> {
+    let entries = table.iter();
+    let entries = entries.filter(|entry| !without.contains(&entry.key.as_ref()));
     entries
-        .map(|(key, item)| (key.to_owned(), of_item(item)))
+        .map(|entry| (entry.key.clone().into_owned(), of_value(&entry.value)))
         .collect()
 }
 
-fn of_item(item: &Item) -> Json {
-    match item {
-        Item::None => Json::Null,
-        Item::Value(value) => of_value(value),
-        Item::Table(table) => Json::Object(object(table, &[])),
-        Item::ArrayOfTables(tables) => tables
-            .iter()
-            .map(|table| Json::Object(object(table, &[])))
-            .collect(),
-    }
-}
-
-fn of_value(value: &Value) -> Json {
-    match value {
-        Value::String(text) => text.value().as_str().into(),
-        Value::Integer(integer) => (*integer.value()).into(),
-        Value::Float(float) => Number::from_f64(*float.value()).into(),
-        Value::Boolean(boolean) => (*boolean.value()).into(),
-        Value::Datetime(datetime) => datetime.value().to_string().into(),
-        Value::Array(array) => array.iter().map(of_value).collect(),
-        Value::InlineTable(table) => Json::Object(object(table, &[])),
+fn of_value(value: &Value<'_>) -> Json {
+    match &value.kind {
+        Kind::String(text) => text.as_ref().into(),
+        Kind::Integer(number) => (*number).into(),
+        Kind::Boolean(value) => (*value).into(),
+        // No key takes one.
+        Kind::Float | Kind::Datetime => Json::Null,
+        Kind::Array(values) | Kind::Tables(values) => values.iter().map(of_value).collect(),
+        Kind::Inline(table) | Kind::Table(table) => Json::Object(object(table, &[])),
     }
 }

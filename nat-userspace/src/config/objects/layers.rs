@@ -55,7 +55,7 @@ impl Layers {
     ) -> Result<Self, ConfigErrors> {
         let mut report = Report::new(&source.name, &source.text);
         let document = config::document(&source.text, &mut report)?;
-        let mut draft = config::parse::document(document.as_table(), &mut report);
+        let mut draft = config::parse::document(&document, &mut report);
         let file = File::of(&document, &report);
         drop(document);
         for (key, spec) in &objects {
@@ -388,11 +388,8 @@ fn read(key: &ObjectKey, spec: &Map<String, Json>, report: &mut Report<'_>) -> O
         );
         return None;
     }
-    match json::table(spec) {
-        Ok(mut table) => {
-            table.insert("name", toml_edit::value(key.name.as_str()));
-            parts::read(key, &table, report)
-        }
+    match json::table(&key.name, spec) {
+        Ok(table) => parts::read(key, &table, report),
         Err(unsayable) => {
             report.error(
                 &place,

@@ -1,7 +1,5 @@
 //! What an object of the API is read as, and which lists of a VPC such parts are in.
 
-use toml_edit::Table;
-
 use super::{Kind, ObjectKey};
 use crate::config::{
     draft::{InstanceDraft, RouteDraft, RouteTableDraft, SubnetDraft, VpcDraft},
@@ -13,6 +11,7 @@ use crate::config::{
     parse,
     place::{Read, Report},
     reader::{Field, Section, field},
+    toml::Table,
     types::{Instance, NatGateway, NetworkAcl, PrefixList, RouteTable, SecurityGroup, Subnet, Vpc},
     values,
 };
@@ -32,7 +31,7 @@ pub enum Part {
 }
 
 /// Reads an object of the API; mistakes go to `report`.
-pub fn read(key: &ObjectKey, table: &Table, report: &mut Report<'_>) -> Option<Part> {
+pub fn read(key: &ObjectKey, table: &Table<'_>, report: &mut Report<'_>) -> Option<Part> {
     let section = Section::new(table, key.place());
     let part = match key.kind {
         Kind::Vpc => Part::Vpc(Box::new(section.whole(report, parse::vpc))),

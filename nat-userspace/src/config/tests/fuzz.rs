@@ -5,6 +5,7 @@ use proptest::sample::Index;
 
 use super::promises::check_promises;
 use super::{EVERYTHING, SAMPLE, filtered, with};
+use crate::config::toml::read_alike;
 use crate::config::{ConfigErrors, parse};
 
 #[derive(Debug, Clone)]
@@ -164,6 +165,9 @@ fn check_errors(text: &str, errors: &ConfigErrors) -> Result<(), TestCaseError> 
 }
 
 fn check(text: &str) -> Result<(), TestCaseError> {
+    if let Err(difference) = read_alike(text) {
+        return Err(TestCaseError::fail(difference));
+    }
     match parse("nat.toml", text) {
         Ok(config) => check_promises(&config),
         Err(errors) => check_errors(text, &errors),

@@ -101,10 +101,12 @@ fn a_mistake_does_not_drag_others_along() {
 
 #[test]
 fn columns_count_characters() {
-    let text = SAMPLE.replace("[\"eth0\"]", "[\"\u{e4}\u{f6}\", 5]");
+    let text = SAMPLE
+        .replace("[\"eth0\"]", "[\"\u{e4}\u{f6}\", 5, 6, \"\u{e4}\", 7]")
+        .replace("attach = \"auto\"  ", "attach = 1");
     let ConfigErrors(errors) = parse("f", &text).unwrap_err();
     let found: Vec<(usize, usize)> = errors.iter().map(|e| (e.line, e.column)).collect();
-    assert_eq!(found, [(3, 17)]);
+    assert_eq!(found, [(3, 17), (3, 20), (3, 28), (4, 1)]);
 }
 
 fn big(subnets: usize, gateways: usize, tables: usize, routes: usize) -> String {

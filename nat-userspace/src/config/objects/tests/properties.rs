@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{again, db, gateway, key, sample, source, spec};
 use crate::config::objects::{File, Kind, Layers, ObjectKey, Objects};
-use crate::config::{Config, parse, place::Report, tests::SAMPLE};
+use crate::config::{Config, parse, place::Report, tests::SAMPLE, toml};
 
 /// Each object of the file either stays there or is put by the API.
 fn split(keep: impl Fn(usize) -> bool) -> (String, Objects) {
@@ -23,7 +23,7 @@ fn split(keep: impl Fn(usize) -> bool) -> (String, Objects) {
             continue;
         }
         let alone = format!("{base}{part}");
-        let document = toml_edit::Document::parse(alone.as_str()).expect("TOML");
+        let document = toml::parse(&alone).expect("TOML");
         let report = Report::new("", &alone);
         for key in File::of(&document, &report).objects.into_keys() {
             if key.kind != Kind::Vpc {
