@@ -192,7 +192,13 @@ impl Layers {
         if !self.routes_to(key).is_empty() {
             gone.insert(key.clone());
         }
-        self.change(key, None, gone).map_err(Refusal::Needed)
+        self.change(key, None, gone).map_err(|mut errors| {
+            for error in &mut errors.0 {
+                error.message = format!("without {key} {}", error.message);
+                "change or delete what is here first".clone_into(&mut error.remedy);
+            }
+            Refusal::Needed(errors)
+        })
     }
 
     /// Takes a change back.
