@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use nat_common::{
     flow::protocol,
-    map_types::{NameKey, Session, SessionKey},
+    map_types::{NameKey, Session, SessionKey, TRACKER},
 };
 use serde::Serialize;
 
@@ -74,7 +74,10 @@ pub fn effects(pins: &Pins, policy: &Tables) -> Result<Effects> {
         if !key.is_forward() {
             return;
         }
-        let gateway = names.gateway(u32::from(session.owner()));
+        let gateway = match u32::from(session.owner()) {
+            TRACKER => names.gateway(TRACKER),
+            number => names.get(NameKey::GATEWAY, number),
+        };
         let counts = effects.gateways.entry(gateway).or_default();
         match stale::judge(policy, key, session) {
             Ok(()) => {
