@@ -178,6 +178,8 @@ fn replace(old: *mut Fate, new: &Fate) -> bool {
         (*old).destination = new.destination;
         (*old).identification = new.identification;
         (*old).flags = new.flags;
+        (*old).via = new.via;
+        (*old).vpc = new.vpc;
         for _ in 0..TRIES {
             let before = word(old);
             if compare_and_swap(&raw mut (*old).word, before.0, new.word) {

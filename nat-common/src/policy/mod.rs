@@ -169,6 +169,14 @@ pub struct Session {
     pub address: Address,
 }
 
+impl Session {
+    /// There is one, of this gateway.
+    #[inline(always)]
+    pub const fn is_of(&self, gateway: u32) -> bool {
+        self.is_there && self.gateway as u32 == gateway
+    }
+}
+
 /// Where a packet goes.
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

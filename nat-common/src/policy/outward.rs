@@ -47,7 +47,10 @@ fn decide<P: Policy>(policy: &P, question: &Question<'_>) -> Result<Decision, Dr
     if kind == Route::LOCAL {
         // NAT loopback: an address of the host within the VPC can be a gateway's too, and have forwards.
         match public {
-            Some(public) if public.is_shared() && policy.is_bound(flow) => {
+            Some(public)
+                if public.is_shared()
+                    && (question.session.is_of(public.owner()) || policy.is_bound(flow)) =>
+            {
                 kind = Route::NAT_GATEWAY;
                 value = public.owner();
             }
@@ -205,7 +208,7 @@ const fn weight(sender: &Sender, receiver: &Instance, acls: u32) -> u32 {
 #[inline(always)]
 fn goes_on(question: &Question<'_>, gateway: u32, address: Address) -> Result<(), DropReason> {
     let session = &question.session;
-    if !session.is_there || (u32::from(session.gateway) == gateway && session.address == address) {
+    if !session.is_there || (session.is_of(gateway) && session.address == address) {
         Ok(())
     } else {
         Err(DropReason::PolicyChanged)
@@ -371,6 +374,8 @@ fn through_subnet_of<P: Policy>(
     let route = policy.route(subnet.route_table, flow.destination);
     match route.kind() {
         Route::INTERNET_GATEWAY => {}
+        // NAT loopback: an address of the host in the VPC.
+        Route::LOCAL if policy.public_address(flow.destination).is_some() => {}
         // Or it is in the subnet that it serves: a host with one arm.
         Route::NAT_GATEWAY if route.value() == number => {}
         Route::LOCAL | Route::NAT_GATEWAY | Route::INSTANCE if !gateway.is(Gateway::IS_PUBLIC) => {}

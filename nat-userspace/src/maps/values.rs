@@ -11,7 +11,7 @@ use nat_common::{
         ALL_GATEWAYS, ApplianceKey, Binding, Client, ClientKey, Exemptions, Gateway, Generation,
         GroupKey, Holds, Instance, Interface, Judgement, Lease, NameKey, Paired, PortKey,
         PublicAddress, PublicUse, Route, ScopedAddress, Session, SessionKey, Settings, Subnet,
-        Target, unsided,
+        Target,
     },
     port_pool::PortPool,
 };
@@ -122,26 +122,17 @@ fn mac(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-/// The side of a key, and its scope under this name.
-fn scoped(name: &str, scope: u32) -> Value {
-    let (side, scope) = unsided(scope);
-    json!({ "side": side, name: scope })
-}
-
-pub fn interface_key(key: &u32) -> Value {
-    scoped("interface", *key)
+/// Keys of the policy maps, without their side.
+pub fn interface_key(index: u32) -> Value {
+    json!(index)
 }
 
 pub fn public_key(key: &ScopedAddress) -> Value {
-    let mut fields = json!({ "side": unsided(key.scope).0 });
-    fields["address"] = address(&key.address);
-    fields
+    address(&key.address)
 }
 
 pub fn instance_key(key: &ScopedAddress) -> Value {
-    let mut fields = scoped("vpc", key.scope);
-    fields["address"] = address(&key.address);
-    fields
+    json!({ "vpc": key.scope, "address": address(&key.address) })
 }
 
 pub fn instance(instance: &Instance) -> Value {
@@ -155,19 +146,16 @@ pub fn instance(instance: &Instance) -> Value {
 }
 
 pub fn appliance_key(key: &ApplianceKey) -> Value {
-    let mut fields = scoped("interface", key.interface);
-    fields["mac"] = json!(mac(key.mac));
-    fields
+    json!({ "interface": key.interface, "mac": mac(key.mac) })
 }
 
 /// Subnets are found by interface and by VPC.
 pub fn subnet_scope(scope: u32) -> Value {
     const OF_VPC: u32 = ScopedAddress::subnets_of_vpc(0);
-    let (side, rest) = unsided(scope);
-    if rest & OF_VPC != 0 {
-        json!({ "side": side, "vpc": rest & !OF_VPC })
+    if scope & OF_VPC != 0 {
+        json!({ "vpc": scope & !OF_VPC })
     } else {
-        json!({ "side": side, "interface": rest })
+        json!({ "interface": scope })
     }
 }
 
@@ -184,21 +172,19 @@ pub fn subnet(subnet: &Subnet) -> Value {
 }
 
 pub fn route_scope(scope: u32) -> Value {
-    scoped("route_table", scope)
+    json!({ "route_table": scope })
 }
 
 pub fn ruleset_scope(scope: u32) -> Value {
-    scoped("ruleset", scope)
+    json!({ "ruleset": scope })
 }
 
 pub fn group_key(key: &GroupKey) -> Value {
-    let mut fields = scoped("ruleset", key.ruleset);
-    fields["security_groups"] = json!(key.set);
-    fields
+    json!({ "ruleset": key.ruleset, "security_groups": key.set })
 }
 
 pub fn port_key(bits: u32, key: &PortKey) -> Value {
-    let mut fields = scoped("class", key.class);
+    let mut fields = json!({ "class": key.class });
     if let Some(bits) = bits.checked_sub(PortKey::PROTOCOL_BITS) {
         fields["protocol"] = json!(key.protocol);
         fields["ports"] = json!(format!("{}/{bits}", key.port()));
@@ -357,12 +343,11 @@ pub fn client(key: &ClientKey, client: &Client) -> Value {
     })
 }
 
-pub fn exemptions_scope(scope: u32) -> Value {
-    let (side, gateway) = unsided(scope);
+pub fn exemptions_scope(gateway: u32) -> Value {
     if gateway == ALL_GATEWAYS {
-        json!({ "side": side, "gateway": "all" })
+        json!({ "gateway": "all" })
     } else {
-        json!({ "side": side, "gateway": gateway })
+        json!({ "gateway": gateway })
     }
 }
 
