@@ -211,10 +211,7 @@ fn is_usable<T: Tables>(
     // SAFETY: as in `find`.
     let (other_key, other_side) = unsafe {
         match side {
-            Side::Inside => (
-                reverse_key(key, &*half),
-                Side::Outside,
-            ),
+            Side::Inside => (reverse_key(key, &*half), Side::Outside),
             Side::Outside => (forward_key(key, &*half), Side::Inside),
         }
     };

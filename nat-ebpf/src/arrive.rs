@@ -33,8 +33,7 @@ pub fn translate_destination<H: Hook>(
     plan: &mut Plan,
 ) -> Result<Step, DropReason> {
     plan.inward = true;
-    let awaits_ports =
-        packet.is_later_fragment() && protocol::is_translated(packet.flow.protocol);
+    let awaits_ports = packet.is_later_fragment() && protocol::is_translated(packet.flow.protocol);
     // Nobody is let in without a session who can't be where the packet comes from.
     let may_open = from_inside || may_come_from_outside(view, interface, &packet.flow);
     match public.purpose() {
@@ -78,8 +77,7 @@ fn is_somebodys(flow: &Flow) -> bool {
 /// A sender that claims to be inside, or that nobody can be, is not let in to an instance.
 #[inline(always)]
 pub fn may_come_from_outside(view: View, interface: &Interface, flow: &Flow) -> bool {
-    interface.is(Interface::INSIDE)
-        || !(flow.source.is_martian() || view.is_private(flow.source))
+    interface.is(Interface::INSIDE) || !(flow.source.is_martian() || view.is_private(flow.source))
 }
 
 /// The session of a packet to a public IP.

@@ -4,7 +4,9 @@
 use nat_common::{
     address::{Address, Port},
     flow::Flow,
-    map_types::{Gateway, Instance, Interface, PublicAddress, Route, SessionKey, Subnet, bound_key},
+    map_types::{
+        Gateway, Instance, Interface, PublicAddress, Route, SessionKey, Subnet, bound_key,
+    },
     parse,
     policy::{self, Leads, Policy, Question, Step, What},
     wire::{EthernetHeader, Mac},
@@ -44,7 +46,10 @@ pub fn run<H: Hook>(hook: &H) -> Option<u32> {
     let slot = decisions::question(About::Inward)?;
     let question = ask(&packet, what, interface, ingress, mac, slot.session);
     let inside = slot.inside;
-    slot.answer(view, policy::inward(&asked, &question, slot.remote, &inside));
+    slot.answer(
+        view,
+        policy::inward(&asked, &question, slot.remote, &inside),
+    );
     Some(slot.stage)
 }
 

@@ -43,7 +43,8 @@ pub fn claim_failed(context: *mut c_void, claim: &Claim, reason: DropReason) {
     let context = Context(context);
     let flow = &claim.flow;
     let client = u32::from_be(flow.source.raw());
-    let gateway = View::now().gateway(u32::from(claim.gateway))
+    let gateway = View::now()
+        .gateway(u32::from(claim.gateway))
         .map_or(0, |gateway| u32::from_be(gateway.addresses[0].raw()));
     // Whole texts: one that is put together here would be copied byte by byte.
     macro_rules! say {

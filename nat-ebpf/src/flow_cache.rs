@@ -331,7 +331,12 @@ pub fn remember<H: Hook>(
         return;
     }
     let key = half.key;
-    pass_half(&raw const key, u32::from(half.made), now.epoch, origin.raw());
+    pass_half(
+        &raw const key,
+        u32::from(half.made),
+        now.epoch,
+        origin.raw(),
+    );
     // With the second packet: flows of one packet do not crowd out the others. And the first answer may
     // leave its session less time than has passed.
     if !is_plain(packet) || carried & CARRIED_ONE != 0 {
@@ -348,18 +353,18 @@ pub fn remember<H: Hook>(
     };
     let becomes = (half.address, half.port);
     if let Some(mut lines) = Lines::at(&now) {
-        write(&mut lines, &LineKey::of_flow(flow, origin), becomes, direction);
+        write(
+            &mut lines,
+            &LineKey::of_flow(flow, origin),
+            becomes,
+            direction,
+        );
     }
 }
 
 /// Writes what becomes of the packets of a half into a line, if there is one for them.
 #[inline(always)]
-fn write(
-    lines: &mut Lines,
-    key: &LineKey,
-    (address, port): (Address, Port),
-    direction: Direction,
-) {
+fn write(lines: &mut Lines, key: &LineKey, (address, port): (Address, Port), direction: Direction) {
     if lines.are_overrun() {
         return;
     }

@@ -170,9 +170,13 @@ pub fn forward<H: Hook>(
         } else if quote.is_error() {
             return Err(DropReason::NoSession);
         }
-        let Some(decision) =
-            decisions::inward(next.view, ERROR_STAGE, Session::default(), to.source, inside)
-        else {
+        let Some(decision) = decisions::inward(
+            next.view,
+            ERROR_STAGE,
+            Session::default(),
+            to.source,
+            inside,
+        ) else {
             next.verdict = Verdict::Policy;
             return Ok(());
         };

@@ -374,7 +374,13 @@ pub extern "C" fn find_half(
     // SAFETY: checked, and the verifier knows their sizes.
     let (key, carrier) = unsafe { (&*key, &mut *carrier) };
     let mut found = Found::NONE;
-    if !sessions::find(&KernelTables, side_of(key), key, settings::now(), &mut found) {
+    if !sessions::find(
+        &KernelTables,
+        side_of(key),
+        key,
+        settings::now(),
+        &mut found,
+    ) {
         return 0;
     }
     carrier.set(key, &found);

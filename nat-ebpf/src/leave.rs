@@ -36,8 +36,7 @@ pub fn is_from_subnet<H: Hook>(hook: &H, view: View, interface: &Interface, flow
     if interface.is(Interface::ONE_PREFIX) {
         interface.covers(flow.source)
     } else {
-        interface.is(Interface::INSIDE)
-            && view.subnet_behind(hook.ingress(), flow.source).is_some()
+        interface.is(Interface::INSIDE) && view.subnet_behind(hook.ingress(), flow.source).is_some()
     }
 }
 
@@ -80,7 +79,14 @@ pub fn translate_source<H: Hook>(
         Way::NatGateway => {
             plan.is_stateless = false;
             let number = decision.value;
-            claim(interface.vpc, number as u16, Address::UNSPECIFIED, flow, view, plan)
+            claim(
+                interface.vpc,
+                number as u16,
+                Address::UNSPECIFIED,
+                flow,
+                view,
+                plan,
+            )
         }
         Way::OneToOne | Way::Local | Way::Instance => {
             untranslated(hook, interface, flow, view, decision, session, plan)

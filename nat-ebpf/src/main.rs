@@ -63,8 +63,8 @@ use aya_ebpf::{
 use nat_common::{
     drop_reason::DropReason,
     map_types::{
-        CLAIM_STAGE, CUT_STAGE, Counter, ERROR_STAGE, FRAGMENT_STAGE, POLICY_STAGE,
-        SEND_STAGE, STAGES, WHOLE_STAGE,
+        CLAIM_STAGE, CUT_STAGE, Counter, ERROR_STAGE, FRAGMENT_STAGE, POLICY_STAGE, SEND_STAGE,
+        STAGES, WHOLE_STAGE,
     },
 };
 

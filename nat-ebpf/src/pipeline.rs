@@ -7,9 +7,7 @@ use nat_common::{
     address::Address,
     drop_reason::DropReason,
     flow::protocol,
-    map_types::{
-        ERROR_STAGE, FRAGMENT_STAGE, Interface, PublicUse, SEND_STAGE, WHOLE_STAGE,
-    },
+    map_types::{ERROR_STAGE, FRAGMENT_STAGE, Interface, PublicUse, SEND_STAGE, WHOLE_STAGE},
     parse::{self, Frame, Ipv4Packet},
     policy::{self, Decision, Session},
     reply::{self, Answer},
@@ -23,9 +21,7 @@ use crate::{
     leave,
     plan::{self, Plan, Step},
     policy_maps::View,
-    refuse,
-    send,
-    strangers,
+    refuse, send, strangers,
     verdict::Verdict,
 };
 
@@ -80,8 +76,7 @@ fn ipv4<H: Hook, const STAGE: u32>(
             Err(DropReason::Internal)
         };
     }
-    let plan =
-        plan::begin(&packet.flow, next.view.epoch(), STAGE).ok_or(DropReason::Internal)?;
+    let plan = plan::begin(&packet.flow, next.view.epoch(), STAGE).ok_or(DropReason::Internal)?;
     let outcome = match STAGE {
         ERROR_STAGE => error(hook, interface, &packet, next),
         FRAGMENT_STAGE => fragment(hook, interface, &packet, plan, next),

@@ -10,8 +10,8 @@ use nat_common::{
     address::{Address, Port},
     map_types::{
         ALL_GATEWAYS, ALL_VPCS, ApplianceKey, Exemptions, Gateway, Generation, Instance, Interface,
-        MAX_GATEWAYS, Name, NameKey, PublicAddress, Route, ScopedAddress, Settings, Subnet,
-        side, sided,
+        MAX_GATEWAYS, Name, NameKey, PublicAddress, Route, ScopedAddress, Settings, Subnet, side,
+        sided,
     },
     wire::Mac,
 };
@@ -153,9 +153,7 @@ impl View {
     /// The subnet of a source behind an interface.
     #[inline(always)]
     pub fn subnet_behind(self, interface: u32, source: Address) -> Option<Subnet> {
-        SUBNETS
-            .get(whole(self.sided(interface), source))
-            .copied()
+        SUBNETS.get(whole(self.sided(interface), source)).copied()
     }
 
     /// The subnet of an address in a VPC.
@@ -201,12 +199,7 @@ impl View {
 
     /// Some gateway leaves packets from this remote end alone.
     #[inline(always)]
-    pub fn is_exempt_from_outside(
-        self,
-        remote: Address,
-        protocol: u8,
-        port: Option<Port>,
-    ) -> bool {
+    pub fn is_exempt_from_outside(self, remote: Address, protocol: u8, port: Option<Port>) -> bool {
         self.is_exempt(ALL_GATEWAYS, remote, protocol, port)
     }
 }

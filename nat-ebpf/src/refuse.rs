@@ -93,7 +93,8 @@ fn is_within_limit(now: Tick) -> bool {
             *made = 0;
         }
         *made += 1;
-        *made <= View::now()
+        *made
+            <= View::now()
                 .settings()
                 .map_or(0, |settings| settings.icmp_errors_per_second)
     }

@@ -50,9 +50,7 @@ impl Rules for Side {
     #[inline(always)]
     fn judgement(&self, class: u32, protocol: u8, port: u16) -> Option<Judgement> {
         let key = PortKey::new(sided(class, self.0), protocol, port);
-        PORT_RULES
-            .get(Key::new(PortKey::FULL_BITS, key))
-            .copied()
+        PORT_RULES.get(Key::new(PortKey::FULL_BITS, key)).copied()
     }
 }
 

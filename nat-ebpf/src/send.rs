@@ -37,7 +37,12 @@ pub fn send<H: Hook>(
     // each, a path for each of them would only be in the way of others.
     let is_shared = plan.via.is_unspecified() && (plan.has_session || !is_plain(packet));
     let to = plan.to;
-    let way = LineKey::of_route(&packet.flow, &to, plan.is_answer(), flow_cache::origin(hook));
+    let way = LineKey::of_route(
+        &packet.flow,
+        &to,
+        plan.is_answer(),
+        flow_cache::origin(hook),
+    );
     if is_shared && flow_cache::next_hop(&way, plan.epoch, length, next) {
         next.verdict = Verdict::Forward;
     } else {

@@ -33,7 +33,8 @@ pub fn to_others<H: Hook>(
         }
         return Err(DropReason::PrivateDestination);
     }
-    if interface.is(Interface::FORWARDING_SET) && forward::leads(hook, view, flow) != Leads::ToHost {
+    if interface.is(Interface::FORWARDING_SET) && forward::leads(hook, view, flow) != Leads::ToHost
+    {
         return Err(DropReason::NotForThisHost);
     }
     Ok(())

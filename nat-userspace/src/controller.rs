@@ -184,7 +184,11 @@ fn bring_up(
             forwarding_set.insert(interface.name.clone());
         }
     }
-    let names: Vec<(NameKey, Name)> = policy.names().iter().map(|(key, name)| (*key, *name)).collect();
+    let names: Vec<(NameKey, Name)> = policy
+        .names()
+        .iter()
+        .map(|(key, name)| (*key, *name))
+        .collect();
     let mut numbering = Numbering::new(names.iter().copied());
     let window_shift_before = policy.window_shift();
     let mut compile = |attached: &[Attached], secrets: &BTreeMap<u32, [u64; 2]>| {

@@ -47,7 +47,9 @@ pub enum Error {
         remedy: &'static str,
     },
     /// A table of the policy has no room.
-    #[error("the configuration has more entries than the table {name} holds; the policy before it holds on: write fewer routes, rules or instances")]
+    #[error(
+        "the configuration has more entries than the table {name} holds; the policy before it holds on: write fewer routes, rules or instances"
+    )]
     MapFull {
         /// The map.
         name: &'static str,

@@ -12,8 +12,8 @@ use nat_common::{
     clock::{Tick, elapsed, tick},
     lifecycle,
     map_types::{
-        Binding, EXPIRE_BATCH, EXPIRE_KEYS_OFFSET, Gateway, MAX_GATEWAYS, Session, SessionKey, names,
-        side,
+        Binding, EXPIRE_BATCH, EXPIRE_KEYS_OFFSET, Gateway, MAX_GATEWAYS, Session, SessionKey,
+        names, side,
     },
 };
 use nix::time::{ClockId, clock_gettime};
@@ -21,9 +21,9 @@ use nix::time::{ClockId, clock_gettime};
 use crate::{
     bpf_batch,
     error::{Error, Result},
+    generation::Root,
     leftovers::Leftovers,
     loader::{END_PROGRAM, EXPIRE_PROGRAM, WAKE_PROGRAM, program},
-    generation::Root,
     pins::Pins,
     session_table::SessionTable,
 };

@@ -1,15 +1,22 @@
-//! What a new policy would do to the sessions that are there. The judgement is [`crate::stale`]'s.
+//! What a new policy would do to the sessions that are there: [`crate::stale`] says which of them have no
+//! place under it, [`crate::policy::judge`] whose packets it would drop.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use nat_common::{
+    drop_reason::DropReason,
     flow::protocol,
     map_types::{NameKey, Session, SessionKey, TRACKER},
 };
 use serde::Serialize;
 
 use crate::{
-    error::Result, pins::Pins, policy::Tables, session_table::SessionTable, sessions::Names, stale,
+    error,
+    pins::Pins,
+    policy::{self, Tables},
+    session_table::SessionTable,
+    sessions::Names,
+    stale,
 };
 
 /// Sessions that end are listed up to here, and counted beyond.
@@ -67,7 +74,7 @@ pub struct Ending {
 /// # Errors
 ///
 /// When the tables can't be read.
-pub fn effects(pins: &Pins, policy: &Tables) -> Result<Effects> {
+pub fn effects(pins: &Pins, policy: &Tables) -> error::Result<Effects> {
     let names = Names::read(pins)?;
     let mut effects = Effects::default();
     SessionTable::open(pins)?.for_each(|key, session| {
@@ -79,7 +86,7 @@ pub fn effects(pins: &Pins, policy: &Tables) -> Result<Effects> {
             number => names.get(NameKey::GATEWAY, number),
         };
         let counts = effects.gateways.entry(gateway).or_default();
-        match stale::judge(policy, key, session) {
+        match fate(policy, key, session) {
             Ok(()) => {
                 counts.keeps += 1;
                 effects.keeps += 1;
@@ -96,7 +103,13 @@ pub fn effects(pins: &Pins, policy: &Tables) -> Result<Effects> {
     Ok(effects)
 }
 
-fn ending(names: &Names, key: &SessionKey, session: &Session, reason: stale::Reason) -> Ending {
+/// Why a session ends, or its packets are dropped from then on.
+fn fate(policy: &Tables, key: &SessionKey, session: &Session) -> Result<(), &'static str> {
+    stale::judge(policy, key, session).map_err(stale::Reason::text)?;
+    policy::judge(policy, key, session).map_err(DropReason::describe)
+}
+
+fn ending(names: &Names, key: &SessionKey, session: &Session, reason: &'static str) -> Ending {
     let flow = key.flow();
     Ending {
         protocol: protocol::name(flow.protocol),
@@ -108,6 +121,6 @@ fn ending(names: &Names, key: &SessionKey, session: &Session, reason: stale::Rea
         translated: session.mapped_address().into(),
         translated_port: session.mapped_port().get(),
         gateway: names.gateway(u32::from(session.owner())),
-        reason: reason.text(),
+        reason,
     }
 }

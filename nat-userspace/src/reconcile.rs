@@ -109,7 +109,13 @@ impl Policy {
         self.write(ebpf, side(next), tables)?;
         // Names that are gone are taken away when nothing refers to them any more.
         let mut there = std::mem::take(&mut self.names);
-        let named = set(map(ebpf, names::NAMES)?, names::NAMES, &mut there, &tables.names, |key| *key);
+        let named = set(
+            map(ebpf, names::NAMES)?,
+            names::NAMES,
+            &mut there,
+            &tables.names,
+            |key| *key,
+        );
         self.names = there;
         named?;
         if !self.has_forwards(tables) {
@@ -177,7 +183,9 @@ impl Policy {
 fn map<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData> {
     match ebpf.map(name) {
         Some(Map::HashMap(map) | Map::LpmTrie(map) | Map::Array(map)) => Ok(map),
-        _ => Err(Error::Load(format!("the map {name} is missing from the object"))),
+        _ => Err(Error::Load(format!(
+            "the map {name} is missing from the object"
+        ))),
     }
 }
 
@@ -248,11 +256,14 @@ fn read(ebpf: &Ebpf, here: u32) -> Result<Tables> {
         }
     })
     .map_err(reading(name))?;
-    bpf_batch::for_each(map(ebpf, names::SETTINGS)?, |place: &u32, settings: &Settings| {
-        if *place == here {
-            tables.settings = *settings;
-        }
-    })
+    bpf_batch::for_each(
+        map(ebpf, names::SETTINGS)?,
+        |place: &u32, settings: &Settings| {
+            if *place == here {
+                tables.settings = *settings;
+            }
+        },
+    )
     .map_err(reading(names::SETTINGS))?;
     Ok(tables)
 }
@@ -297,7 +308,9 @@ fn write(ebpf: &mut Ebpf, side: u32, there: &mut Tables, wanted: &Tables) -> Res
     bring!(EXEMPTIONS, exemptions, prefix);
     bring!(ROUTES, routes, prefix);
     bring!(SUBNETS, subnets, prefix);
-    bring!(INSTANCES, instances, |key: &ScopedAddress| on_side(*key, side));
+    bring!(INSTANCES, instances, |key: &ScopedAddress| on_side(
+        *key, side
+    ));
     bring!(APPLIANCES, appliances, |key: &ApplianceKey| ApplianceKey {
         interface: sided(key.interface, side),
         ..*key

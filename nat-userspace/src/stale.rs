@@ -64,7 +64,11 @@ pub fn judge(policy: &Tables, key: &SessionKey, session: &Session) -> Result<(),
     let (outward, number) = (key.flow(), session.owner());
     if is_tracker(number) {
         let is_its = public.0 == outward.source || has_public_ip(policy, key, public.0);
-        return if is_its { Ok(()) } else { Err(Reason::ElasticIp) };
+        return if is_its {
+            Ok(())
+        } else {
+            Err(Reason::ElasticIp)
+        };
     }
     let Some(gateway) = policy.gateways.get(&u32::from(number)) else {
         return Err(Reason::Gateway);

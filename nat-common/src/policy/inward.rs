@@ -68,7 +68,12 @@ fn decide<P: Policy>(
         }
         is_in_gateways_subnet = of_gateway.number == subnet.number;
         if !is_in_gateways_subnet
-            && !may_leave(policy, &of_gateway, inside.address, what.to_port(inside.port))
+            && !may_leave(
+                policy,
+                &of_gateway,
+                inside.address,
+                what.to_port(inside.port),
+            )
         {
             return Err(DropReason::NetworkAcl);
         }

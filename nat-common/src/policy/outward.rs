@@ -1,8 +1,8 @@
 //! Packets from inside: where the route leads, and whether ACLs and groups let them go there.
 
 use super::{
-    Decision, Leads, Policy, Question, Sender, Session, Step, Way, lacks_ports, may_enter, may_leave,
-    may_open, sender, translatable,
+    Decision, Leads, Policy, Question, Sender, Session, Step, Way, lacks_ports, may_enter,
+    may_leave, may_open, sender, translatable,
 };
 use crate::{
     address::Address,
@@ -151,9 +151,7 @@ fn enter<P: Policy>(
     subnet: &Subnet,
 ) -> Result<(), DropReason> {
     let remote = question.packet.flow.source;
-    if subnet.number == sender.subnet.number
-        || may_enter(policy, subnet, remote, question.what)
-    {
+    if subnet.number == sender.subnet.number || may_enter(policy, subnet, remote, question.what) {
         Ok(())
     } else {
         Err(DropReason::NetworkAcl)
@@ -271,9 +269,7 @@ fn receiver<P: Policy>(policy: &P, interface: &Interface, address: Address) -> I
     if !interface.is(Interface::HAS_INSTANCES) {
         return Instance::default();
     }
-    policy
-        .instance(interface.vpc, address)
-        .unwrap_or_default()
+    policy.instance(interface.vpc, address).unwrap_or_default()
 }
 
 /// By the internet gateway, which translates 1:1.
@@ -317,7 +313,12 @@ fn gateway<P: Policy>(
     leave(policy, question, sender)?;
     if gateway.is(Gateway::EXEMPTS)
         && !question.session.is_there
-        && policy.is_exempt(number, flow.destination, flow.protocol, packet.remote_port())
+        && policy.is_exempt(
+            number,
+            flow.destination,
+            flow.protocol,
+            packet.remote_port(),
+        )
     {
         return Ok(Decision::to(Way::Pass, 0).with(Decision::BY_FLOW));
     }
@@ -422,8 +423,8 @@ fn instance<P: Policy>(
     }
     enter(policy, question, sender, &subnet)?;
     // A session of the same flow is that of its second way, from the instance on.
-    let is_new = flags & Decision::TRACKED != 0
-        && !policy.is_carried_via(&question.packet.flow, vpc);
+    let is_new =
+        flags & Decision::TRACKED != 0 && !policy.is_carried_via(&question.packet.flow, vpc);
     if is_new {
         let afresh = Question {
             session: Session::default(),

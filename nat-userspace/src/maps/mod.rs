@@ -15,8 +15,8 @@ use nat_common::{
     drop_reason::DropReason,
     flow_cache::{Line, Path},
     map_types::{
-        ApplianceKey, Counter, Gateway, GroupKey, Judgement, Name, PortKey, ScopedAddress, Settings,
-        names,
+        ApplianceKey, Counter, Gateway, GroupKey, Judgement, Name, PortKey, ScopedAddress,
+        Settings, names,
     },
 };
 use serde::Serialize;

@@ -7,8 +7,8 @@ use nat_common::{
     clock::ticks_in,
     flow::Flow,
     map_types::{
-        self, Binding, Exemption, Exemptions, Gateway, MAX_EXEMPTIONS, MAX_PUBLIC_IPS,
-        NameKey, PublicAddress, PublicUse, TRACKER, binding_key, bound_key,
+        self, Binding, Exemption, Exemptions, Gateway, MAX_EXEMPTIONS, MAX_PUBLIC_IPS, NameKey,
+        PublicAddress, PublicUse, TRACKER, binding_key, bound_key,
     },
     port_pool::{self, PortPool},
 };
@@ -36,7 +36,11 @@ impl Compiler<'_, '_> {
         );
         // The last number is that of sessions without a gateway.
         if number >= TRACKER {
-            return Err(too_many("NAT gateways", number as usize + 1, TRACKER as usize));
+            return Err(too_many(
+                "NAT gateways",
+                number as usize + 1,
+                TRACKER as usize,
+            ));
         }
         let translates_to = gateway.addresses();
         if translates_to.len() > MAX_PUBLIC_IPS {

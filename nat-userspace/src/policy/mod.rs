@@ -2,7 +2,7 @@
 //! numbers already given come in, the whole content of every table comes out.
 //!
 //! `network.rs` has subnets, routes and instances, `gateway.rs` NAT gateways, `filtering.rs` security groups
-//! and network ACLs, which `rules/` classifies.
+//! and network ACLs, which `rules/` classifies. `view.rs` asks what was compiled.
 
 mod filtering;
 mod gateway;
@@ -10,6 +10,7 @@ mod network;
 pub mod rules;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -33,6 +34,7 @@ use crate::{
 };
 
 pub use gateway::port_pool;
+pub use view::judge;
 
 /// Prefix length and key of a longest-prefix map.
 pub type PrefixKey = (u32, ScopedAddress);

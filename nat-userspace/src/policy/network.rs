@@ -151,11 +151,7 @@ impl Compiler<'_, '_> {
                 flags |= Subnet::HOST_IS_IN_IT;
             }
         }
-        let number = self.number(
-            NameKey::SUBNET,
-            &format!("{}/{}", vpc.name, subnet.name),
-            1,
-        );
+        let number = self.number(NameKey::SUBNET, &format!("{}/{}", vpc.name, subnet.name), 1);
         let acl = vpc.acl_of(subnet).map_or(0, |acl| {
             self.number(NameKey::ACL, &format!("{}/{}", vpc.name, acl.name), 1)
         });
