@@ -642,8 +642,7 @@ impl Bench {
     /// Makes the flow cache void, as a new policy does.
     pub fn void_lines(&mut self) {
         let edge = self.edge.clone();
-        edge.run(|| Ok(self.controller.renew()?))
-            .unwrap();
+        edge.run(|| Ok(self.controller.renew()?)).unwrap();
     }
 
     pub fn reverse_sessions(&self) -> usize {

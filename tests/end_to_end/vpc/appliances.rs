@@ -1,0 +1,233 @@
+//! Instances that forward what is not theirs: a NAT instance, a firewall between subnets.
+use nat_tests::netns::{Hook, Namespace, process::finish};
+
+use super::{
+    A, INTERNET, Lab, WEB, WEB_PUBLIC, but, group, instance,
+    reached::{NOTHING, Seen, Server, from, from_one},
+    routed, vpc,
+};
+
+/// Public IP of the NAT instance.
+const PUBLIC: &str = "198.51.100.30";
+const MAC_OF_NAT: &str = "02:00:0a:14:01:1e";
+const MAC_OF_FIREWALL: &str = "02:00:0a:14:03:1e";
+
+/// A host that forwards by its one interface.
+fn forwarder(lab: &Lab, label: &str, device: &str, address: &str) -> Namespace {
+    let host = lab.site.host(label, device, address).expect("a host");
+    host.set("net/ipv4/ip_forward", "1").expect("forwarding");
+    // Clients are to go on asking their router.
+    for scope in ["all", "eth0"] {
+        let name = format!("net/ipv4/conf/{scope}/send_redirects");
+        host.set(&name, "0").expect("a setting");
+    }
+    host
+}
+
+/// Masquerades all that it sends on.
+fn masquerade(host: &Namespace) {
+    let rules = [
+        "add table ip nat",
+        "add chain ip nat out { type nat hook postrouting priority 100; }",
+        "add rule ip nat out oif eth0 ip saddr 10.20.2.0/24 masquerade",
+    ];
+    let nft = finish(
+        host.command("nft").arg(rules.join("\n")),
+        std::time::Duration::from_secs(10),
+    );
+    nft.expect("nft").success().expect("rules");
+}
+
+fn with_nat_instance(hook: Hook, keys: &str) -> String {
+    let routes = r#"{ destination = "0.0.0.0/0", target = "instance:nat" }"#;
+    let keys = format!("public_ip = \"{PUBLIC}\"\n  {keys}");
+    routed(&vpc(hook), "private", routes) + &instance("nat", "public", "10.20.1.30", &keys)
+}
+
+fn unchecked(mac: &str) -> String {
+    format!("source_dest_check = false\n  mac = \"{mac}\"")
+}
+
+/// A guest that masquerades serves a private subnet: its own packets leave 1:1.
+pub fn a_nat_instance_masquerades_for_a_private_subnet(hook: Hook) {
+    let lab = Lab::build(hook);
+    let host = forwarder(&lab, "nat", "public0", "10.20.1.30/24");
+    masquerade(&host);
+    let text = with_nat_instance(hook, &unchecked(MAC_OF_NAT));
+    let mut standing = lab.stand(&text);
+    let lab = &standing.lab;
+    let server = Server::on(&lab.site.internet);
+    server.assert_sees(&lab.a, INTERNET, from(PUBLIC));
+    server.assert_sees(&lab.b, INTERNET, from(PUBLIC));
+    // Within the VPC nothing takes the way through it.
+    Server::on(&lab.web).assert_sees(&lab.a, WEB, from(A));
+    // From outside it is an instance like others: nobody behind it is reached.
+    Server::on(&lab.a).assert_sees(&lab.site.internet, PUBLIC, NOTHING);
+    standing.assert_running();
+}
+
+/// Its groups see the packets of those it serves.
+pub fn a_nat_instances_groups_hold_for_what_it_forwards(hook: Hook) {
+    let lab = Lab::build(hook);
+    let host = forwarder(&lab, "nat", "public0", "10.20.1.30/24");
+    masquerade(&host);
+    let keys = format!("{}\n  security_groups = [\"nat\"]", unchecked(MAC_OF_NAT));
+    let text = with_nat_instance(hook, &keys);
+    let rules = |ports: &str| {
+        group(
+            "nat",
+            &format!(
+                "ingress = [{{ protocol = \"tcp\", ports = \"{ports}\", source = \"10.20.2.0/24\" }}]"
+            ),
+        )
+    };
+    let standing = lab.stand(&(text.clone() + &rules("8080")));
+    let lab = &standing.lab;
+    let server = Server::on(&lab.site.internet);
+    let tcp_only = [from_one(PUBLIC), Seen::Nothing, Seen::Nothing];
+    server.assert_sees(&lab.a, INTERNET, tcp_only);
+    assert!(standing.drops("security_group") >= 2);
+    standing.reload(&(text + &rules("8081")));
+    server.assert_sees(&lab.a, INTERNET, NOTHING);
+}
+
+/// With the check on an instance sends nothing that is not its own.
+pub fn source_dest_check_drops_what_an_instance_forwards(hook: Hook) {
+    let lab = Lab::build(hook);
+    let web = &lab.web;
+    web.set("net/ipv4/ip_forward", "1").expect("forwarding");
+    // a asks web itself to forward for it: it knows it by no route of the VPC.
+    let checked = vpc(hook);
+    let standing = lab.stand(&checked);
+    let lab = &standing.lab;
+    let server = lab
+        .site
+        .internet
+        .udp("198.51.100.80:5300")
+        .expect("a server");
+    let claimed = "10.20.2.10:40100";
+    let send = |text: &[u8]| {
+        let packet = nat_tests::packets::PacketBuilder::udp(
+            crate::attempts::address(claimed),
+            crate::attempts::address("198.51.100.80:5300"),
+        );
+        let packet = packet.payload(text).build();
+        let sender = lab.web.raw_sender().expect("a socket");
+        let packet = &packet[nat_tests::packets::ETHERNET_LEN..];
+        sender.send(packet).expect("sending");
+        let limit = std::time::Duration::from_millis(700);
+        crate::attempts::hears(&server, text, limit)
+    };
+    assert_eq!(send(b"checked"), None);
+    assert_eq!(standing.drops("spoofed_source"), 1);
+    let keys = format!("name = \"web\"\n  {}", unchecked("02:00:0a:14:01:0a"));
+    let routes = r#"{ destination = "0.0.0.0/0", target = "nat-gateway:inner" }, { destination = "198.51.100.81/32", target = "internet-gateway" }"#;
+    let gateway = "\n  [[vpc.nat_gateway]]\n  name = \"inner\"\n  subnet = \"edge\"\n  private_ip = \"10.20.4.100\"\n  public_ips = [\"198.51.100.12\"]\n\n  [[vpc.subnet]]\n  name = \"edge\"\n  cidr = \"10.20.4.0/24\"\n  interface = \"public0\"\n  route_table = \"edge\"\n\n  [[vpc.route_table]]\n  name = \"edge\"\n  routes = [{ destination = \"0.0.0.0/0\", target = \"internet-gateway\" }]\n";
+    let text = but(&checked, "name = \"web\"", &keys);
+    let text = but(
+        &text,
+        "  [[vpc.instance]]",
+        &format!("{gateway}\n  [[vpc.instance]]"),
+    );
+    // A packet that is not its own finds no public IP 1:1, and a NAT gateway takes it.
+    standing.reload(&text);
+    assert_eq!(send(b"1:1"), None);
+    assert_eq!(standing.drops("no_public_ip"), 1);
+    let text = but(
+        &text,
+        "target = \"nat-gateway:egress\" }]\n\n  [[vpc.route_table]]\n  name = \"beside\"",
+        "target = \"nat-gateway:inner\" }]\n\n  [[vpc.route_table]]\n  name = \"beside\"",
+    );
+    let text = but(
+        &text,
+        "target = \"nat-gateway:egress\"",
+        "target = \"nat-gateway:inner\"",
+    );
+    let (before, rest) = text
+        .split_once("  [[vpc.nat_gateway]]\n  name = \"egress\"")
+        .expect("a gateway");
+    let (_, after) = rest.split_once("\n\n").expect("its end");
+    standing.reload(&routed(&format!("{before}{after}"), "public", routes));
+    assert_eq!(
+        send(b"by a gateway"),
+        Some("198.51.100.12:40100".parse().expect("an address"))
+    );
+    assert_eq!(standing.drops("spoofed_source"), 1);
+}
+
+/// A firewall between two subnets and towards the internet, which changes nothing about the packets.
+pub fn a_transparent_router_stands_between_subnets(hook: Hook) {
+    let lab = Lab::build(hook);
+    let firewall = forwarder(&lab, "firewall", "private0", "10.20.3.30/24");
+    let text = routed(
+        &vpc(hook),
+        "private",
+        r#"{ destination = "10.20.1.0/24", target = "instance:firewall" }, { destination = "0.0.0.0/0", target = "instance:firewall" }"#,
+    );
+    let text = routed(
+        &text,
+        "public",
+        r#"{ destination = "10.20.2.0/24", target = "instance:firewall" }, { destination = "0.0.0.0/0", target = "internet-gateway" }"#,
+    );
+    let keys = unchecked(MAC_OF_FIREWALL);
+    let text = text + &instance("firewall", "beside", "10.20.3.30", &keys);
+    let mut standing = lab.stand(&text);
+    let lab = &standing.lab;
+    let (web, a) = (Server::on(&lab.web), Server::on(&lab.a));
+    let outside = Server::on(&lab.site.internet);
+    web.assert_sees(&lab.a, WEB, from(A));
+    a.assert_sees(&lab.web, A, from(WEB));
+    outside.assert_sees(&lab.a, INTERNET, from(super::NAT));
+    // It is really on the way.
+    firewall
+        .set("net/ipv4/ip_forward", "0")
+        .expect("no forwarding");
+    web.assert_sees(&lab.a, WEB, NOTHING);
+    a.assert_sees(&lab.web, A, NOTHING);
+    outside.assert_sees(&lab.a, INTERNET, NOTHING);
+    outside.assert_sees(&lab.web, INTERNET, from(WEB_PUBLIC));
+    standing.assert_running();
+}
+
+/// Groups at both ends and at the firewall: each flow is asked about once, and its answers pass.
+pub fn tracked_flows_pass_a_transparent_router(hook: Hook) {
+    let lab = Lab::build(hook);
+    let _firewall = forwarder(&lab, "firewall", "private0", "10.20.3.30/24");
+    let text = routed(
+        &vpc(hook),
+        "private",
+        r#"{ destination = "10.20.1.0/24", target = "instance:firewall" }"#,
+    );
+    let text = routed(
+        &text,
+        "public",
+        r#"{ destination = "10.20.2.0/24", target = "instance:firewall" }, { destination = "0.0.0.0/0", target = "internet-gateway" }"#,
+    );
+    let text = but(
+        &text,
+        "name = \"web\"",
+        "name = \"web\"\n  security_groups = [\"web\"]",
+    );
+    let keys = format!(
+        "{}\n  security_groups = [\"firewall\"]",
+        unchecked(MAC_OF_FIREWALL)
+    );
+    let text = text
+        + &instance("firewall", "beside", "10.20.3.30", &keys)
+        + &instance("a", "private", A, "security_groups = [\"a\"]")
+        + &group(
+            "firewall",
+            "ingress = [{ protocol = \"all\", source = \"10.20.2.0/24\" }]",
+        )
+        + &group(
+            "web",
+            "egress = []\n  ingress = [{ protocol = \"all\", source = \"10.20.2.0/24\" }]",
+        )
+        + &group("a", "");
+    let standing = lab.stand(&text);
+    let lab = &standing.lab;
+    Server::on(&lab.web).assert_sees(&lab.a, WEB, from(A));
+    // The other way round web may send nothing.
+    Server::on(&lab.a).assert_sees(&lab.web, A, NOTHING);
+    assert!(standing.drops("security_group") >= 3);
+}
