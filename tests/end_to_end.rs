@@ -2,6 +2,8 @@
 //! The labs are in netns/; the tests are grouped by subject in end_to_end/. They need root and a built `nat`.
 #[path = "end_to_end/addresses.rs"]
 mod addresses;
+#[path = "end_to_end/api.rs"]
+mod api;
 #[path = "end_to_end/attempts.rs"]
 mod attempts;
 #[path = "end_to_end/connections.rs"]
@@ -70,6 +72,9 @@ on_every_hook! {
     controller::sessions_expire_after_their_timeout,
     controller::down_leaves_nothing,
     controller::nothing_attached_on_bad_config,
+    api::a_file_is_compared_and_applied,
+    api::an_object_of_the_api_outlives_its_controller,
+    api::routes_to_a_deleted_gateway_are_blackholes,
     volume::a_large_file_arrives_identical,
     volume::ten_thousand_short_connections_none_fails,
     icmp_errors::a_closed_port_outside_is_told_to_the_socket_inside,

@@ -217,14 +217,15 @@ fn to_gateway(
         inside.address = admitted.address;
         inside.port = admitted.port;
     }
-    let Some(_) = ask(view, is_found, inside, plan)? else {
+    let Some(decision) = ask(view, is_found, inside, plan)? else {
         return Ok(Step::Decide);
     };
     if is_found {
         return Ok(take_session(plan));
     }
     let inward = plan.to.with_destination(inside.address, inside.port);
-    if !matches!(packet.transport, Transport::Tcp) {
+    let is_tracked = decision.is(Decision::TRACKED) && matches!(packet.transport, Transport::Udp);
+    if !matches!(packet.transport, Transport::Tcp) && !is_tracked {
         // No session: whoever writes from outside fills no table and keeps no mapping.
         plan.vpc = inside.vpc;
         plan.to = inward;

@@ -19,14 +19,17 @@ use nix::time::{ClockId, clock_gettime};
 use tokio::{
     io::unix::AsyncFd,
     signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
     time::{Instant, sleep_until},
 };
 
 use crate::{
     attach::{self, Attached},
     config::{Attach, Config},
+    desired::{Dataplane, Order},
     error::{Error, Result},
     expiry::{self, Sweeper},
+    foresight::{self, Effects},
     generation,
     host::{self, HostInterface},
     loader::{self, LoadOptions},
@@ -209,6 +212,7 @@ fn bring_up(
     }
     let tables = compile(attached, &policy.secrets())?;
     change(&mut ebpf, pins, &mut policy, &tables)?;
+    numbering.settle();
     for interface in forwarding_set.iter() {
         host::set_forwarding(interface, true)?;
     }
@@ -292,6 +296,14 @@ impl Controller {
     /// What is refused, or takes a new start: interfaces, how they are attached to, and the size of the
     /// tables. Nothing was changed then. Otherwise what the kernel says.
     pub fn reload(&mut self, config: &Config) -> Result<()> {
+        let tables = self.tables(config)?;
+        change(&mut self.ebpf, &self.pins, &mut self.policy, &tables)?;
+        self.numbering.settle();
+        Ok(())
+    }
+
+    /// What `config` comes to on this dataplane; nothing is written.
+    fn tables(&mut self, config: &Config) -> Result<Tables> {
         let interfaces = host_interfaces(config)?;
         overlap::check(config, &interfaces)?;
         let wanted = Fixed::of(config, &interfaces);
@@ -315,7 +327,7 @@ impl Controller {
             })
             .map(|each| each.name.clone())
             .collect();
-        let tables = policy::compile(
+        policy::compile(
             config,
             &mut self.numbering,
             Facts {
@@ -326,8 +338,7 @@ impl Controller {
                 to_the_tick: self.options.test_clock,
                 window_shift_before: self.policy.window_shift(),
             },
-        )?;
-        change(&mut self.ebpf, &self.pins, &mut self.policy, &tables)
+        )
     }
 
     /// Makes void whatever packets remember of the policy.
@@ -352,7 +363,7 @@ impl Controller {
     }
 
     /// Says that it is ready, then sweeps and logs until SIGTERM or SIGINT, or until the dataplane was
-    /// taken down. On SIGHUP it goes on with what `reread` answers, or as before when that is refused.
+    /// taken down. What to go on with on SIGHUP, and what to do with an order, is for `steering` to say.
     ///
     /// # Errors
     ///
@@ -361,7 +372,8 @@ impl Controller {
         mut self,
         mut signals: Signals,
         teardown: bool,
-        reread: impl Fn() -> std::result::Result<Config, String>,
+        mut steering: impl Steering,
+        mut orders: mpsc::Receiver<Order>,
     ) -> Result<()> {
         let logger = EbpfLogger::init(&mut self.ebpf)
             .map_err(|error| Error::Load(format!("its log: {error}")))?;
@@ -379,13 +391,12 @@ impl Controller {
                     if stops {
                         break;
                     }
-                    let reloaded = reread()
-                        .and_then(|config| self.reload(&config).map_err(|error| error.to_string()));
-                    match reloaded {
+                    match steering.reread(&mut self) {
                         Ok(()) => log::info!("the configuration was read again"),
                         Err(error) => log::error!("the configuration was not taken over: {error}"),
                     }
                 }
+                Some(order) = orders.recv() => steering.obey(order, &mut self),
                 ready = logger.readable_mut() => {
                     let mut ready = ready.map_err(Error::io("watching the dataplane's log"))?;
                     ready.get_inner_mut().flush();
@@ -441,6 +452,34 @@ impl Controller {
         let held = self.lock.metadata().map(|held| held.ino());
         let there = fs::metadata(self.pins.root()).map(|there| there.ino());
         self.pins.exist() && matches!((held, there), (Ok(held), Ok(there)) if held == there)
+    }
+}
+
+/// Who says what a running controller goes on with.
+pub trait Steering {
+    /// SIGHUP has come.
+    ///
+    /// # Errors
+    ///
+    /// Why it goes on as before.
+    fn reread(&mut self, controller: &mut Controller) -> std::result::Result<(), String>;
+
+    /// An order has come by the API.
+    fn obey(&mut self, order: Order, controller: &mut Controller);
+}
+
+impl Dataplane for Controller {
+    fn enforce(&mut self, config: &Config) -> Result<()> {
+        self.reload(config)
+    }
+
+    fn foresee(&mut self, config: &Config) -> Result<Effects> {
+        let tables = self.tables(config)?;
+        foresight::effects(&self.pins, &tables)
+    }
+
+    fn generation(&self) -> Result<u64> {
+        Ok(self.policy.epoch().into())
     }
 }
 

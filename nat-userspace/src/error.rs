@@ -101,6 +101,26 @@ pub enum Error {
         /// How many there may be.
         limit: usize,
     },
+    /// The store of the API's objects can't be used.
+    #[error("the store {} {what}; {remedy}", .path.display())]
+    Store {
+        /// The store.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The API's socket can't be used.
+    #[error("the socket {} {what}; {remedy}", .path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// The command line contradicts itself, or the host.
     #[error("{0}")]
     Usage(String),

@@ -78,6 +78,7 @@ impl Policy {
         self.current().is_none_or(|held| {
             held.gateways != tables.gateways
                 || held.public_addresses != tables.public_addresses
+                || held.instances != tables.instances
                 || !self.has_forwards(tables)
         })
     }

@@ -8,8 +8,8 @@ use nat_common::{
     clock::{Tick, duration, elapsed},
     flow::protocol,
     lifecycle,
-    map_types::{Name, NameKey, Session, SessionKey, names},
-    sessions::{is_tracker, reverse_key},
+    map_types::{Name, NameKey, Session, SessionKey, TRACKER, names},
+    sessions::reverse_key,
     tcp_state,
 };
 use serde::Serialize;
@@ -85,8 +85,12 @@ impl Names {
         }
     }
 
-    /// The gateway's own name, without its VPC.
+    /// The gateway's own name, without its VPC; a dash in the place of one where security groups keep track
+    /// of what no gateway translates.
     pub fn gateway(&self, number: u32) -> String {
+        if number == TRACKER {
+            return "-".to_owned();
+        }
         let full = self.get(NameKey::GATEWAY, number);
         full.split_once('/')
             .map_or(full.clone(), |(_vpc, name)| name.to_owned())
@@ -100,9 +104,6 @@ impl Names {
             .map(|(key, name)| (key.number, name.as_str()))
     }
 }
-
-/// In the place of a NAT gateway's name, of sessions that security groups keep track of.
-pub const NO_GATEWAY: &str = "-";
 
 /// All sessions, in the order of the table.
 ///
@@ -160,11 +161,7 @@ fn record(
         destination_port: flow.destination_port.get(),
         translated: ip(forward.mapped_address()),
         translated_port: forward.mapped_port().get(),
-        gateway: if is_tracker(forward.owner()) {
-            NO_GATEWAY.to_owned()
-        } else {
-            names.gateway(u32::from(forward.owner()))
-        },
+        gateway: names.gateway(u32::from(forward.owner())),
         state,
         age_seconds: duration(elapsed(now, forward.created())).as_secs(),
         idle_seconds: duration(lifecycle::idle(now, forward, reverse)).as_secs(),

@@ -108,6 +108,12 @@ impl<L> Standing<L> {
         self.controller = Some(self.nat.start(arguments).expect("a controller"));
     }
 
+    /// Starts a controller that goes on with what the store holds.
+    pub fn start_without_file(&mut self) {
+        let arguments = ["run", "--store", "/var/lib/nat/state.redb"];
+        self.controller = Some(self.nat.start(arguments).expect("a controller"));
+    }
+
     /// Replaces the configuration; the next controller reads it.
     pub fn configure(&self, configuration: &str) {
         put(&self.edge, configuration).expect("a configuration file");
@@ -146,18 +152,21 @@ impl<L> Standing<L> {
             .expect("SIGTERM")
     }
 
-    /// What `nat status --json` counts under this drop reason.
-    pub fn drops(&self, reason: &str) -> u64 {
+    /// What `nat status --json` says.
+    pub fn status(&self) -> serde_json::Value {
         let status = self.nat.finish(["status", "--json"]).expect("nat status");
         let status = status.success().expect("nat status");
-        let status: serde_json::Value = serde_json::from_str(&status).expect("one object");
+        serde_json::from_str(&status).expect("one object")
+    }
+
+    /// What `nat status --json` counts under this drop reason.
+    pub fn drops(&self, reason: &str) -> u64 {
+        let status = self.status();
         status["drops"][reason].as_u64().unwrap_or(0)
     }
 
     pub fn counter(&self, name: &str) -> u64 {
-        let status = self.nat.finish(["status", "--json"]).expect("nat status");
-        let status = status.success().expect("nat status");
-        let status: serde_json::Value = serde_json::from_str(&status).expect("one object");
+        let status = self.status();
         status["counters"][name].as_u64().expect("a counter")
     }
 

@@ -26,13 +26,20 @@ pub fn outward<P: Policy>(policy: &P, question: &Question<'_>) -> Decision {
 #[inline(always)]
 fn decide<P: Policy>(policy: &P, question: &Question<'_>) -> Result<Decision, DropReason> {
     let flow = &question.packet.flow;
-    let sender = sender(
+    let sender = match sender(
         policy,
         question.interface,
         question.ingress,
         question.mac,
         flow.source,
-    )?;
+    ) {
+        Ok(sender) => sender,
+        // Whoever it is may write to the host itself, as on any interface.
+        Err(DropReason::UnlistedSource) if policy.leads(flow) == Leads::ToHost => {
+            return Ok(Decision::to(Way::Pass, 0));
+        }
+        Err(reason) => return Err(reason),
+    };
     let route = policy.route(sender.subnet.route_table, flow.destination);
     policy.note(Step::Route, route.kind(), route.value());
     let (mut kind, mut value) = (route.kind(), route.value());
@@ -150,13 +157,15 @@ fn enter<P: Policy>(
     }
 }
 
-/// The groups of the sender, and of the receiver if that is an instance here, about a new flow.
+/// The groups of the sender, and of the receiver if that is an instance here, about a new flow to an
+/// address whose instance has the set of groups `remote_set`.
 #[inline(always)]
 fn ask_groups<P: Policy>(
     policy: &P,
     question: &Question<'_>,
     sender: &Sender,
     receiver: &Instance,
+    remote_set: u32,
 ) -> Result<(), DropReason> {
     let (flow, what) = (&question.packet.flow, question.what);
     if question.session.is_there || question.packet.is_error() {
@@ -165,9 +174,8 @@ fn ask_groups<P: Policy>(
     }
     let set = sender.instance.groups;
     if set != 0 {
-        // By its groups a receiver is known in the VPC alone.
         let ruleset = Ruleset::egress_of_groups(set);
-        if !policy.groups_allow(ruleset, flow.destination, receiver.groups, what) {
+        if !policy.groups_allow(ruleset, flow.destination, remote_set, what) {
             return Err(DropReason::SecurityGroup);
         }
     }
@@ -180,14 +188,14 @@ fn ask_groups<P: Policy>(
     Ok(())
 }
 
-/// What a decision is about that ACLs or groups had a say in.
+/// What a decision is in which groups or ACLs, of which one is not 0, have a say.
 #[inline(always)]
-const fn weight(sender: &Sender, receiver: &Instance, acl: u32) -> u32 {
+const fn weight(sender: &Sender, receiver: &Instance, acls: u32) -> u32 {
     let mut flags = 0;
     if sender.instance.groups != 0 || receiver.groups != 0 {
         flags |= Decision::TRACKED | Decision::BY_FLOW;
     }
-    if sender.subnet.acl != 0 || acl != 0 {
+    if acls != 0 {
         flags |= Decision::BY_FLOW;
     }
     flags
@@ -233,8 +241,12 @@ fn local<P: Policy>(
     }
     let receiver = receiver(policy, question.interface, flow.destination);
     let is_inside = subnet.number == sender.subnet.number;
-    let acl = if is_inside { 0 } else { subnet.acl };
-    let flags = weight(sender, &receiver, acl);
+    let acls = if is_inside {
+        0
+    } else {
+        sender.subnet.acl | subnet.acl
+    };
+    let flags = weight(sender, &receiver, acls);
     if lacks_ports(packet) && flags != 0 {
         return Ok(Decision::to(Way::Wait, 0));
     }
@@ -246,7 +258,7 @@ fn local<P: Policy>(
     // The answers that an appliance brings back.
     let is_answer = sender.address != flow.source && policy.is_carried_via(flow, vpc);
     if !is_answer {
-        ask_groups(policy, question, sender, &receiver)?;
+        ask_groups(policy, question, sender, &receiver, receiver.groups)?;
     }
     Ok(Decision::to(Way::Local, subnet.interface).with(flags))
 }
@@ -269,7 +281,7 @@ fn one_to_one<P: Policy>(
     sender: &Sender,
 ) -> Result<Decision, DropReason> {
     let (packet, flow) = (question.packet, &question.packet.flow);
-    let flags = weight(sender, &Instance::default(), 0);
+    let flags = weight(sender, &Instance::default(), sender.subnet.acl);
     if lacks_ports(packet) && flags != 0 {
         return Ok(Decision::to(Way::Wait, 0));
     }
@@ -280,7 +292,7 @@ fn one_to_one<P: Policy>(
     }
     policy.note(Step::PublicIp, public.raw(), flow.source.raw());
     goes_on(question, TRACKER, public)?;
-    ask_groups(policy, question, sender, &Instance::default())?;
+    ask_groups(policy, question, sender, &Instance::default(), 0)?;
     Ok(Decision::to(Way::OneToOne, public.raw()).with(flags))
 }
 
@@ -301,6 +313,7 @@ fn gateway<P: Policy>(
     }
     leave(policy, question, sender)?;
     if gateway.is(Gateway::EXEMPTS)
+        && !question.session.is_there
         && policy.is_exempt(number, flow.destination, flow.protocol, packet.remote_port())
     {
         return Ok(Decision::to(Way::Pass, 0).with(Decision::BY_FLOW));
@@ -322,7 +335,7 @@ fn gateway<P: Policy>(
             Err(DropReason::PolicyChanged)
         };
     }
-    ask_groups(policy, question, sender, &Instance::default())?;
+    ask_groups(policy, question, sender, &Instance::default(), 0)?;
     // Before a port is taken for a packet that goes nowhere.
     if packet.ttl <= 1 {
         return Err(DropReason::TtlExpired);
@@ -389,7 +402,12 @@ fn instance<P: Policy>(
     if address == sender.address {
         return Err(DropReason::Blackhole);
     }
-    let flags = weight(sender, &receiver, subnet.acl);
+    let acl = if subnet.number == sender.subnet.number {
+        0
+    } else {
+        subnet.acl
+    };
+    let flags = weight(sender, &receiver, sender.subnet.acl | acl);
     if lacks_ports(question.packet) && flags != 0 {
         return Ok(Decision::to(Way::Wait, 0));
     }
@@ -406,7 +424,8 @@ fn instance<P: Policy>(
             session: Session::default(),
             ..*question
         };
-        ask_groups(policy, &afresh, sender, &receiver)?;
+        let remote = self::receiver(policy, question.interface, question.packet.flow.destination);
+        ask_groups(policy, &afresh, sender, &receiver, remote.groups)?;
     }
     Ok(Decision::to(Way::Instance, address.raw()).with(flags))
 }

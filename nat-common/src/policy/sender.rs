@@ -37,6 +37,10 @@ pub fn sender<P: Policy>(
     if interface.is(Interface::HAS_APPLIANCES)
         && let Some(own) = policy.appliance(ingress, mac)
     {
+        // It may send what is from others, but not what is from nobody.
+        if own != source && source.is_martian() {
+            return Err(DropReason::SpoofedSource);
+        }
         address = own;
     }
     let subnet = policy

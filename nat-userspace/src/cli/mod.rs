@@ -1,11 +1,14 @@
 //! The command line. Exit status: 0 done, 1 it failed, 2 bad usage or bad configuration. Data goes
 //! to stdout, everything else to stderr.
 
+mod apply;
 mod check;
+mod client;
 mod doctor;
 mod down;
 mod lookup;
 mod maps;
+mod objects;
 mod output;
 mod ports;
 mod run;
@@ -17,6 +20,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use crate::{
+    api::DEFAULT_SOCKET,
     config::ConfigErrors,
     error::Error,
     pins::{DEFAULT_PIN_DIR, Pins},
@@ -29,6 +33,9 @@ struct Cli {
     /// Folder on a BPF file system where maps and links are pinned
     #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
     pin_dir: PathBuf,
+    /// Where a running controller answers
+    #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    socket: PathBuf,
     #[command(subcommand)]
     command: Command,
 }
@@ -37,6 +44,16 @@ struct Cli {
 enum Command {
     /// Run the controller in the foreground; prints `ready` and what is attached where
     Run(run::Arguments),
+    /// Have the running controller go on with another configuration file
+    Apply(apply::Arguments),
+    /// Show what applying a file would change, and which sessions would end
+    Diff(apply::Arguments),
+    /// Show the objects of the running controller, and whose they are
+    Get(objects::GetArguments),
+    /// Make or replace an object beside those of the file
+    Put(objects::PutArguments),
+    /// Delete an object that was put
+    Delete(objects::DeleteArguments),
     /// Validate a configuration file and change nothing
     Check(check::Arguments),
     /// Show attached hooks, counts, pool use and drops by reason
@@ -106,7 +123,12 @@ pub fn main() -> ExitCode {
     }
     let pins = Pins::new(&cli.pin_dir);
     let outcome = match cli.command {
-        Command::Run(arguments) => run::run(&pins, &arguments),
+        Command::Run(arguments) => run::run(&pins, &cli.socket, &arguments),
+        Command::Apply(arguments) => apply::apply(&cli.socket, &arguments),
+        Command::Diff(arguments) => apply::diff(&cli.socket, &arguments),
+        Command::Get(arguments) => objects::get(&cli.socket, &arguments),
+        Command::Put(arguments) => objects::put(&cli.socket, &arguments),
+        Command::Delete(arguments) => objects::delete(&cli.socket, &arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&pins, &arguments),
         Command::Sessions(arguments) => sessions::run(&pins, &arguments),

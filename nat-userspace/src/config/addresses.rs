@@ -48,10 +48,10 @@ fn vpc_cidrs(vpc: &VpcDraft, report: &mut Report<'_>) {
         vpc_cidr(net, report);
     }
     for (earlier, later) in overlaps(cidrs.items.iter().collect()) {
-        let line = report.line_of(&earlier.place);
+        let position = report.position(&earlier.place);
         report.error(
             &later.place,
-            format!("{} overlaps {} (line {line})", later.value, earlier.value),
+            format!("{} overlaps {} ({position})", later.value, earlier.value),
             "remove one of them or make them apart",
         );
     }
@@ -100,11 +100,11 @@ fn subnet_cidrs(vpc: &VpcDraft, report: &mut Report<'_>) {
         }
     }
     for (earlier, later) in overlaps(nets().collect()) {
-        let line = report.line_of(&earlier.place);
+        let position = report.position(&earlier.place);
         report.error(
             &later.place,
             format!(
-                "{} overlaps {}, the subnet on line {line}",
+                "{} overlaps {}, the subnet on {position}",
                 later.value, earlier.value
             ),
             "make the two subnets apart",
@@ -170,6 +170,9 @@ fn private_address(address: &Located<Ipv4Addr>, subnet: &SubnetDraft, report: &m
         return;
     };
     let usable = usable(net);
+    if usable.is_some_and(|(first, last)| (first..=last).contains(&address.value)) {
+        return;
+    }
     let remedy = match usable {
         Some((first, last)) => format!("use {first} to {last}"),
         None => format!(
@@ -177,7 +180,6 @@ fn private_address(address: &Located<Ipv4Addr>, subnet: &SubnetDraft, report: &m
             quoted(name)
         ),
     };
-    let free = usable.is_some_and(|(first, last)| (first..=last).contains(&address.value));
     if !net.contains(&address.value) {
         report.error(
             &address.place,
@@ -188,7 +190,7 @@ fn private_address(address: &Located<Ipv4Addr>, subnet: &SubnetDraft, report: &m
             ),
             remedy,
         );
-    } else if !free {
+    } else {
         report.error(
             &address.place,
             format!(
@@ -264,10 +266,10 @@ fn private_gateways(draft: &Draft, public: &[&Located<Ipv4Addr>], report: &mut R
     for (vpc, address) in addresses {
         let (first_vpc, first) = *seen.entry(address.value).or_insert((vpc, address));
         if first_vpc != vpc {
-            let line = report.line_of(&first.place);
+            let position = report.position(&first.place);
             report.error(
                 &address.place,
-                format!("{} is already translated to on line {line}", address.value),
+                format!("{} is already translated to on {position}", address.value),
                 "choose another: a private NAT gateway translates to its private_ip, which is then \
                  unique in the whole file",
             );

@@ -12,12 +12,13 @@ use super::types::{
     Destination, Instance, Node, Route, RouteTable, Subnet, Target, Vpc,
 };
 
+#[derive(Clone)]
 pub struct Draft {
     pub node: NodeDraft,
     pub vpcs: Vec<VpcDraft>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct NodeDraft {
     pub name: Read<String>,
     pub uplinks: List<String>,
@@ -27,6 +28,7 @@ pub struct NodeDraft {
     pub log_destinations: Read<bool>,
 }
 
+#[derive(Clone)]
 pub struct VpcDraft {
     pub name: Read<String>,
     pub cidrs: List<Ipv4Net>,
@@ -39,8 +41,11 @@ pub struct VpcDraft {
     pub prefix_lists: Vec<PrefixListDraft>,
     pub security_groups: Vec<SecurityGroupDraft>,
     pub network_acls: Vec<NetworkAclDraft>,
+    /// Route targets that the API has deleted: their routes are blackholes until they are there again.
+    pub gone: Vec<Target>,
 }
 
+#[derive(Clone)]
 pub struct SubnetDraft {
     pub place: Place,
     pub name: Read<String>,
@@ -51,6 +56,7 @@ pub struct SubnetDraft {
     pub network_acl: Read<String>,
 }
 
+#[derive(Clone)]
 pub struct RouteTableDraft {
     pub place: Place,
     pub name: Read<String>,
@@ -60,12 +66,16 @@ pub struct RouteTableDraft {
     pub complete: bool,
 }
 
+#[derive(Clone)]
 pub struct RouteDraft {
     pub place: Place,
+    /// The name of the API's route that this is; `None` for one written in its table.
+    pub object: Option<String>,
     pub destination: Read<Destination>,
     pub target: Read<Target>,
 }
 
+#[derive(Clone)]
 pub struct InstanceDraft {
     pub place: Place,
     pub name: Read<String>,
@@ -104,7 +114,7 @@ impl Draft {
 }
 
 impl NodeDraft {
-    fn build(self) -> Option<Node> {
+    pub fn build(self) -> Option<Node> {
         Some(Node {
             name: self.name.or(DEFAULT_NODE_NAME.to_owned())?,
             uplinks: self.uplinks.all()?,
@@ -117,7 +127,7 @@ impl NodeDraft {
 }
 
 impl VpcDraft {
-    fn build(self) -> Option<Vpc> {
+    pub fn build(self) -> Option<Vpc> {
         Some(Vpc {
             name: self.name.required()?,
             cidrs: self.cidrs.all()?,
@@ -163,7 +173,7 @@ impl VpcDraft {
 }
 
 impl SubnetDraft {
-    fn build(self) -> Option<Subnet> {
+    pub fn build(self) -> Option<Subnet> {
         Some(Subnet {
             name: self.name.required()?,
             cidr: self.cidr.required()?,
@@ -176,7 +186,7 @@ impl SubnetDraft {
 }
 
 impl RouteTableDraft {
-    fn build(self) -> Option<RouteTable> {
+    pub fn build(self) -> Option<RouteTable> {
         Some(RouteTable {
             name: self.name.required()?,
             main: self.main.or(false)?,
@@ -190,7 +200,7 @@ impl RouteTableDraft {
 }
 
 impl RouteDraft {
-    fn build(self) -> Option<Route> {
+    pub fn build(self) -> Option<Route> {
         Some(Route {
             destination: self.destination.required()?,
             target: self.target.required()?,
@@ -199,7 +209,7 @@ impl RouteDraft {
 }
 
 impl InstanceDraft {
-    fn build(self) -> Option<Instance> {
+    pub fn build(self) -> Option<Instance> {
         Some(Instance {
             name: self.name.required()?,
             subnet: self.subnet.required()?,

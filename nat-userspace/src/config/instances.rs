@@ -47,11 +47,11 @@ fn macs(instances: &[InstanceDraft], index: &Index<'_>, report: &mut Report<'_>)
             continue;
         };
         let first = *seen.entry((interface, *value)).or_insert(place);
-        if first.offset != place.offset {
-            let line = report.line_of(first);
+        if !std::ptr::eq(first, place) {
+            let position = report.position(first);
             report.error(
                 place,
-                format!("the MAC address is already on line {line}, on the same interface"),
+                format!("the MAC address is already on {position}, on the same interface"),
                 "give each instance the one of its own interface",
             );
         }

@@ -18,6 +18,7 @@ mod gateways;
 mod index;
 mod instances;
 mod nets;
+pub mod objects;
 mod parse;
 mod place;
 mod reader;
@@ -29,7 +30,7 @@ mod validate;
 mod values;
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::fs::File;
 use std::io::Read as _;
@@ -47,9 +48,10 @@ pub use types::{
 };
 
 use place::{Place, Report};
+use toml::Table;
 
 /// Larger files are refused: every limit of the configuration together stays well below.
-const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
+pub const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Reads and checks the configuration in `path`.
 ///
@@ -57,6 +59,15 @@ const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// All mistakes of the file, as [`parse`] reports them. A file that cannot be read is one error
 /// with line 0.
 pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    let text = read(path)?;
+    parse(&path.display().to_string(), &text)
+}
+
+/// The text of a configuration file, unchecked.
+///
+/// # Errors
+/// It cannot be read, is too large, or is no text.
+pub fn read(path: &Path) -> Result<String, ConfigErrors> {
     let file = path.display().to_string();
     let unreadable = |message: String, remedy: &str| {
         ConfigErrors(vec![ConfigError {
@@ -85,7 +96,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
         ));
     }
     match String::from_utf8(bytes) {
-        Ok(text) => parse(&file, &text),
+        Ok(text) => Ok(text),
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
@@ -107,10 +118,21 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
 /// and has an empty key.
 pub fn parse(source_name: &str, text: &str) -> Result<Config, ConfigErrors> {
     let mut report = Report::new(source_name, text);
+    let document = document(text, &mut report)?;
+    let draft = parse::document(&document, &mut report);
+    validate::check(&draft, &mut report);
+    if report.has_errors() {
+        return Err(report.finish());
+    }
+    draft.build().ok_or_else(|| incomplete(report))
+}
+
+/// The TOML of a file, which must hold something.
+fn document<'t>(text: &'t str, report: &mut Report<'_>) -> Result<Table<'t>, ConfigErrors> {
     let document = match toml::parse(text) {
         Ok(document) => document,
         Err(error) => {
-            syntax_error(&error, &mut report);
+            syntax_error(&error, report);
             return Err(report.finish());
         }
     };
@@ -123,21 +145,17 @@ pub fn parse(source_name: &str, text: &str) -> Result<Config, ConfigErrors> {
         );
         return Err(report.finish());
     }
+    Ok(document)
+}
 
-    let draft = parse::document(&document, &mut report);
-    validate::check(&draft, &mut report);
-    if report.has_errors() {
-        return Err(report.finish());
-    }
-    draft.build().ok_or_else(|| {
-        // Whatever is missing from a draft was reported when it was read.
-        report.error(
-            &Place::nowhere(0),
-            "the configuration was read only in part",
-            "please report this as a bug, with the file",
-        );
-        report.finish()
-    })
+/// Whatever is missing from a draft was reported when it was read.
+fn incomplete(mut report: Report<'_>) -> ConfigErrors {
+    report.error(
+        &Place::nowhere(0),
+        "the configuration was read only in part",
+        "please report this as a bug, with the file",
+    );
+    report.finish()
 }
 
 fn syntax_error(error: &toml::Malformed, report: &mut Report<'_>) {

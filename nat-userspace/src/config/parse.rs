@@ -79,7 +79,7 @@ fn node(section: &mut Section<'_>, report: &mut Report<'_>) -> NodeDraft {
     draft
 }
 
-fn vpc(section: &mut Section<'_>, report: &mut Report<'_>) -> VpcDraft {
+pub fn vpc(section: &mut Section<'_>, report: &mut Report<'_>) -> VpcDraft {
     const CIDRS: Field = field("cidrs", "an array of strings", "cidrs = [\"10.20.0.0/16\"]");
     const INTERNET_GATEWAY: Field = field(
         "internet_gateway",
@@ -111,10 +111,11 @@ fn vpc(section: &mut Section<'_>, report: &mut Report<'_>) -> VpcDraft {
         prefix_lists: section.each(report, &PREFIX_LIST, prefix_list),
         security_groups: section.each(report, &SECURITY_GROUP, security_group),
         network_acls: section.each(report, &NETWORK_ACL, network_acl),
+        gone: Vec::new(),
     }
 }
 
-fn subnet(section: &mut Section<'_>, report: &mut Report<'_>) -> SubnetDraft {
+pub fn subnet(section: &mut Section<'_>, report: &mut Report<'_>) -> SubnetDraft {
     const CIDR: Field = field("cidr", "a string", "cidr = \"10.20.1.0/24\"");
     const ZONE: Field = field("zone", "a string", "zone = \"a\"");
     const INTERFACE: Field = field("interface", "a string", "interface = \"br-public\"");
@@ -134,7 +135,7 @@ fn subnet(section: &mut Section<'_>, report: &mut Report<'_>) -> SubnetDraft {
     draft
 }
 
-fn route_table(section: &mut Section<'_>, report: &mut Report<'_>) -> RouteTableDraft {
+pub fn route_table(section: &mut Section<'_>, report: &mut Report<'_>) -> RouteTableDraft {
     const MAIN: Field = field("main", "true or false", "main = true");
     const ROUTES: Field = field(
         "routes",
@@ -157,18 +158,19 @@ fn route_table(section: &mut Section<'_>, report: &mut Report<'_>) -> RouteTable
     }
 }
 
-fn route(section: &mut Section<'_>, report: &mut Report<'_>) -> RouteDraft {
+pub fn route(section: &mut Section<'_>, report: &mut Report<'_>) -> RouteDraft {
     const DESTINATION: Field = field("destination", "a string", "destination = \"0.0.0.0/0\"");
     const TARGET: Field = field("target", "a string", "target = \"internet-gateway\"");
 
     RouteDraft {
         place: section.place.clone(),
+        object: None,
         destination: section.required(report, &DESTINATION, values::destination),
         target: section.required(report, &TARGET, values::target),
     }
 }
 
-fn instance(section: &mut Section<'_>, report: &mut Report<'_>) -> InstanceDraft {
+pub fn instance(section: &mut Section<'_>, report: &mut Report<'_>) -> InstanceDraft {
     const PUBLIC_IP: Field = field("public_ip", "a string", "public_ip = \"198.51.100.20\"");
     const SECURITY_GROUPS: Field = field(
         "security_groups",

@@ -46,6 +46,22 @@ pub enum Key {
 }
 
 impl Place {
+    /// The offset of everything that came by the API and so stands in no file.
+    pub const API: usize = usize::MAX;
+
+    /// The place of an object that came by the API, in its VPC.
+    pub fn api(vpc: &str, part: Option<(&'static str, &str)>) -> Self {
+        let vpc = Self::new(Self::API, &None, Key::Named("vpc", vpc.into()));
+        match part {
+            Some((kind, name)) => Self::new(Self::API, &vpc.path(), Key::Named(kind, name.into())),
+            None => vpc,
+        }
+    }
+
+    pub fn is_api(&self) -> bool {
+        self.offset == Self::API
+    }
+
     /// A key of a table.
     pub fn new(offset: usize, table: &Path, key: Key) -> Self {
         Self {
@@ -216,8 +232,12 @@ impl<'a> Report<'a> {
 
     pub fn error(&mut self, place: &Place, message: impl Into<String>, remedy: impl Into<String>) {
         let error = ConfigError {
-            file: self.file.to_owned(),
-            line: self.line_of(place),
+            file: if place.is_api() { "API" } else { self.file }.to_owned(),
+            line: if place.is_api() {
+                0
+            } else {
+                self.line_of(place)
+            },
             column: 0,
             key: place.shown(),
             message: message.into(),
@@ -226,11 +246,25 @@ impl<'a> Report<'a> {
         self.errors.push((place.offset, error));
     }
 
-    /// The line of a place, from 1.
+    /// A place in a sentence about another one: `line 7`, or the key of what came by the API.
+    pub fn position(&self, place: &Place) -> String {
+        if place.is_api() {
+            format!("{} (API)", place.shown())
+        } else {
+            format!("line {}", self.line_of(place))
+        }
+    }
+
+    /// The line of a place in the file, from 1.
     pub fn line_of(&self, place: &Place) -> usize {
         self.line_starts
             .partition_point(|start| *start <= place.offset)
             .max(1)
+    }
+
+    /// Takes over what another report has found.
+    pub fn append(&mut self, other: &mut Report<'_>) {
+        self.errors.append(&mut other.errors);
     }
 
     pub fn has_errors(&self) -> bool {
@@ -244,6 +278,9 @@ impl<'a> Report<'a> {
         // Of many errors on one long line, each is counted from the one before it.
         let (mut line, mut counted, mut column) = (0, 0, 1);
         let errors = errors.into_iter().map(|(offset, mut error)| {
+            if error.line == 0 {
+                return error;
+            }
             if error.line != line {
                 line = error.line;
                 counted = self.line_starts[line - 1];

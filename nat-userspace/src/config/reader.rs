@@ -53,7 +53,7 @@ impl<'d> Section<'d> {
         Self::new(table, Place::nowhere(0))
     }
 
-    fn new(table: &'d Table<'d>, place: Place) -> Self {
+    pub fn new(table: &'d Table<'d>, place: Place) -> Self {
         Self {
             table,
             path: place.path(),

@@ -17,15 +17,20 @@ pub const MAX_ROUTES: usize = 500;
 /// AWS keeps this block for services of the host.
 const RESERVED: Ipv4Net = Ipv4Net::new_assert(std::net::Ipv4Addr::new(169, 254, 168, 0), 22);
 
-/// Reports the mistakes in a VPC's routes.
-pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
+/// Reports the mistakes in the routes of a VPC's tables, of those that are to be looked at.
+pub fn check(
+    vpc: &VpcDraft,
+    index: &Index<'_>,
+    report: &mut Report<'_>,
+    touched: &dyn Fn(&RouteTableDraft) -> bool,
+) {
     let cidrs = vpc.cidrs.items.iter().map(|cidr| (cidr.value, ()));
     let checks = Checks {
         vpc,
         index,
         cidrs: cidrs.collect(),
     };
-    for table in &vpc.route_tables {
+    for table in vpc.route_tables.iter().filter(|table| touched(table)) {
         checks.table(table, report);
     }
 }
@@ -163,6 +168,7 @@ impl Checks<'_> {
             return;
         };
         match value {
+            gone if self.vpc.gone.contains(gone) => {}
             Target::InternetGateway if !self.vpc.may_have_internet_gateway() => report.error(
                 place,
                 "the VPC has no internet gateway",
@@ -192,11 +198,11 @@ fn takes_what_is_not_its_own(
         Read::Given(check) => check.value,
     };
     if checks {
-        let line = report.line_of(&instance.place);
+        let position = report.position(&instance.place);
         report.error(
             place,
             format!(
-                "instance {} (line {line}) gets only what is to its own address, so nothing could be \
+                "instance {} ({position}) gets only what is to its own address, so nothing could be \
                  routed to it",
                 quoted(name)
             ),

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::draft::{Draft, VpcDraft};
+use super::draft::{Draft, RouteTableDraft, VpcDraft};
 use super::index::{Index, Parts};
 use super::place::{Located, Place, Read, Report};
 use super::suggest::{listed, quoted};
@@ -17,11 +17,36 @@ const MAX_ROUTE_TABLES: usize = 256;
 
 /// Reports every mistake that shows only when parts are held against each other.
 pub fn check(draft: &Draft, report: &mut Report<'_>) {
+    check_again(draft, report, &Scope::ALL);
+}
+
+/// What a change of a draft without mistakes can have to do with. Most changes concern little of it,
+/// and there may be much.
+pub struct Scope<'a> {
+    /// Only this VPC, besides what VPCs share.
+    pub vpc: Option<&'a str>,
+    /// What routes lead to, too.
+    pub ways: bool,
+    /// The tables whose routes are looked at.
+    pub tables: &'a dyn Fn(&RouteTableDraft) -> bool,
+}
+
+impl Scope<'_> {
+    const ALL: Self = Self {
+        vpc: None,
+        ways: true,
+        tables: &|_| true,
+    };
+}
+
+/// The same after a change.
+pub fn check_again(draft: &Draft, report: &mut Report<'_>, scope: &Scope<'_>) {
     uplinks(draft, report);
     limits(draft, report);
     unique_names("VPC", draft.vpcs.iter().map(|vpc| &vpc.name), report);
     interfaces(draft, report);
-    for vpc in &draft.vpcs {
+    let wanted = |vpc: &&VpcDraft| scope.vpc.is_none_or(|name| vpc.title() == name);
+    for vpc in draft.vpcs.iter().filter(wanted) {
         let index = Index::new(vpc);
         let names = vpc.subnets.iter().map(|subnet| &subnet.name);
         unique_names("subnet", names, report);
@@ -34,10 +59,10 @@ pub fn check(draft: &Draft, report: &mut Report<'_>) {
 
         subnet_references(vpc, &index, report);
         main_tables(vpc, report);
-        routes::check(vpc, &index, report);
+        routes::check(vpc, &index, report, scope.tables);
         instances::check(vpc, &index, report);
         filtering::check(vpc, &index, report);
-        gateways::check(vpc, &index, report);
+        gateways::check(vpc, &index, report, scope.ways);
     }
     addresses::check(draft, report);
     gateways::check_together(draft, report);
@@ -116,10 +141,10 @@ pub fn unique<'a, T: Eq + Hash + 'a>(
     let mut seen: HashMap<&T, &Place> = HashMap::new();
     for Located { value, place } in values {
         if let Some(first) = seen.get(value) {
-            let line = report.line_of(first);
+            let position = report.position(first);
             report.error(
                 place,
-                format!("{} is already on line {line}", show(value)),
+                format!("{} is already on {position}", show(value)),
                 remedy,
             );
         } else {
@@ -142,11 +167,11 @@ fn interfaces(draft: &Draft, report: &mut Report<'_>) {
                     .entry(&interface.value)
                     .or_insert((number, vpc, &interface.place));
             if owner != number {
-                let line = report.line_of(first);
+                let position = report.position(first);
                 report.error(
                     &interface.place,
                     format!(
-                        "interface {} already belongs to VPC {} (line {line})",
+                        "interface {} already belongs to VPC {} ({position})",
                         quoted(&interface.value),
                         quoted(owning.title()),
                     ),
@@ -206,11 +231,11 @@ fn main_tables(vpc: &VpcDraft, report: &mut Report<'_>) {
     let Some(first) = mains.next() else {
         return;
     };
-    let line = report.line_of(&first.place);
+    let position = report.position(&first.place);
     for second in mains {
         report.error(
             &second.place,
-            format!("the VPC already has a main route table (line {line})"),
+            format!("the VPC already has a main route table ({position})"),
             "leave main = true on one table only",
         );
     }

@@ -11,7 +11,7 @@ pub mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use ipnet::Ipv4Net;
 use nat_common::{
@@ -78,7 +78,7 @@ pub struct Tables {
 pub struct Numbering {
     numbers: HashMap<(u32, String), u32>,
     taken: BTreeMap<u32, BTreeSet<u32>>,
-    used: std::collections::HashSet<(u32, String)>,
+    used: HashSet<(u32, String)>,
     /// Classes of rules have numbers, too.
     interner: Interner,
 }
@@ -122,8 +122,8 @@ impl Numbering {
         number
     }
 
-    /// Gives up the numbers that were not asked for since the last time.
-    fn forget_unused(&mut self) {
+    /// What was compiled last is what holds: gives up the numbers that it does not have.
+    pub fn settle(&mut self) {
         let used = std::mem::take(&mut self.used);
         let taken = &mut self.taken;
         self.numbers.retain(|key, number| {
@@ -158,6 +158,7 @@ pub struct Facts<'a> {
 ///
 /// More than the tables hold, or an interface that is not attached.
 pub fn compile(config: &Config, numbering: &mut Numbering, facts: Facts<'_>) -> Result<Tables> {
+    numbering.used.clear();
     let mut compiler = Compiler {
         tables: Tables::default(),
         numbering,
@@ -174,9 +175,7 @@ pub fn compile(config: &Config, numbering: &mut Numbering, facts: Facts<'_>) -> 
     compiler.exemptions(map_types::ALL_GATEWAYS, rules.copied())?;
     compiler.tracker();
     compiler.window();
-    let tables = compiler.tables;
-    numbering.forget_unused();
-    Ok(tables)
+    Ok(compiler.tables)
 }
 
 struct Compiler<'a, 'n> {

@@ -8,17 +8,20 @@ use super::types::{
 use crate::config::place::{List, Place, Read};
 use crate::config::types::PortRange;
 
+#[derive(Clone)]
 pub struct PrefixListDraft {
     pub name: Read<String>,
     pub entries: List<Ipv4Net>,
 }
 
+#[derive(Clone)]
 pub struct SecurityGroupDraft {
     pub name: Read<String>,
     pub ingress: Rules<GroupRuleDraft>,
     pub egress: Rules<GroupRuleDraft>,
 }
 
+#[derive(Clone)]
 pub struct NetworkAclDraft {
     pub name: Read<String>,
     pub ingress: Rules<AclRuleDraft>,
@@ -26,6 +29,7 @@ pub struct NetworkAclDraft {
 }
 
 /// The rules of one direction.
+#[derive(Clone)]
 pub struct Rules<T> {
     /// False when the key is left out.
     pub given: bool,
@@ -34,12 +38,14 @@ pub struct Rules<T> {
     pub complete: bool,
 }
 
+#[derive(Clone)]
 pub struct GroupRuleDraft {
     pub place: Place,
     pub packets: PacketsDraft,
     pub remote: Read<Remote>,
 }
 
+#[derive(Clone)]
 pub struct AclRuleDraft {
     pub number: Read<u16>,
     pub allow: Read<bool>,
@@ -48,6 +54,7 @@ pub struct AclRuleDraft {
 }
 
 /// Which packets a rule is about, addresses aside.
+#[derive(Clone)]
 pub struct PacketsDraft {
     pub protocol: Read<RuleProtocol>,
     pub ports: Read<PortRange>,

@@ -12,6 +12,7 @@ use super::types::{
 };
 use crate::config::place::{List, Place, Read};
 
+#[derive(Clone)]
 pub struct NatGatewayDraft {
     pub place: Place,
     pub name: Read<String>,
@@ -33,11 +34,13 @@ pub struct NatGatewayDraft {
     pub shared_with_host: Read<bool>,
 }
 
+#[derive(Clone)]
 pub struct AddressPortsDraft {
     pub public_ip: Read<Ipv4Addr>,
     pub ports: List<PortRange>,
 }
 
+#[derive(Clone)]
 pub struct NoTranslateDraft {
     pub place: Place,
     pub destination: Read<Ipv4Net>,
@@ -46,6 +49,7 @@ pub struct NoTranslateDraft {
     pub ports: Read<PortRange>,
 }
 
+#[derive(Clone)]
 pub struct ForwardDraft {
     pub place: Place,
     pub protocol: Read<Protocol>,
@@ -54,7 +58,7 @@ pub struct ForwardDraft {
     pub to: Read<SocketAddrV4>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct TimeoutsDraft {
     pub tcp_established: Read<Duration>,
     pub tcp_opening: Read<Duration>,

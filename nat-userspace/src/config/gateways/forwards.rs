@@ -169,7 +169,7 @@ fn apart(gateway: &NatGatewayDraft, report: &mut Report<'_>) {
         let (Some(first), Some(second)) = (draft(earlier), draft(later)) else {
             continue;
         };
-        let line = report.line_of(&first.place);
+        let position = report.position(&first.place);
         let Forward {
             protocol,
             public_ip,
@@ -184,7 +184,7 @@ fn apart(gateway: &NatGatewayDraft, report: &mut Report<'_>) {
                     .given()
                     .map_or(&second.place, |port| &port.place)
                     .clone(),
-                format!("{protocol} {ports} of {public_ip} meets the forward on line {line}"),
+                format!("{protocol} {ports} of {public_ip} meets the forward on {position}"),
                 "forward each public port once",
             ),
             Clash::Inside => report.error(
@@ -194,7 +194,7 @@ fn apart(gateway: &NatGatewayDraft, report: &mut Report<'_>) {
                     .map_or(&second.place, |to| &to.place)
                     .clone(),
                 format!(
-                    "the forward on line {line} leads to {protocol} {} already",
+                    "the forward on {position} leads to {protocol} {} already",
                     forwards[later].to
                 ),
                 "forward to each inside port once: its own connections use that public port too",

@@ -27,8 +27,8 @@ use super::index::Index;
 use super::place::Report;
 use super::validate::{limit, subnet_reference};
 
-/// Reports the mistakes of a VPC's NAT gateways.
-pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
+/// Reports the mistakes of a VPC's NAT gateways; with `ways`, also in what leads to and from them.
+pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>, ways: bool) {
     for gateway in &vpc.nat_gateways {
         subnet_reference(&gateway.subnet, index, report);
         let places = gateway
@@ -46,8 +46,10 @@ pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
         pools::check(gateway, report);
         no_translate::check(gateway, report);
     }
-    deterministic::check(vpc, index, report);
-    way_out::check(vpc, index, report);
+    if ways {
+        deterministic::check(vpc, index, report);
+        way_out::check(vpc, index, report);
+    }
     forwards::check(vpc, report);
     one_to_one::check(vpc, index, report);
 }

@@ -45,8 +45,13 @@ struct Way<'a> {
 impl<'a> Way<'a> {
     fn of(table: &'a RouteTableDraft, default_lists: &HashSet<&str>) -> Self {
         let mut gateways = HashMap::new();
+        let mut last = "";
         for route in &table.routes {
-            if let Some(Target::NatGateway(name)) = route.target.value() {
+            if let Some(Target::NatGateway(name)) = route.target.value()
+                && name != last
+            {
+                // Most lead to the same one as those before them.
+                last = name;
                 let destination = route.destination.value();
                 gateways.entry(name.as_str()).or_insert(destination);
             }

@@ -143,7 +143,7 @@ impl<'t> Table<'t> {
     }
 
     /// Adds a key that is not there.
-    fn push(&mut self, entry: Entry<'t>) {
+    pub fn push(&mut self, entry: Entry<'t>) {
         let position = self.entries.len();
         if let Some(index) = &mut self.index {
             index.insert(entry.key.clone(), position);
