@@ -1,9 +1,9 @@
 //! Network ACLs: numbered rules at the boundary of a subnet, which know no connections.
-use nat_tests::netns::Hook;
+use nat_tests::netns::{Connection, Hook, sockets::ANY};
 
 use super::{
     A, B, C, INTERNET, Lab, NAT, WEB, WEB_PUBLIC, acl, in_subnet,
-    reached::{NOTHING, Seen, Server, from, from_one},
+    reached::{NOTHING, Seen, Server, from, from_one, is_cut},
     vpc,
 };
 
@@ -32,19 +32,7 @@ fn written(rule: &str, remote: &str) -> String {
 fn acl_of(name: &str, inward: &[&str], outward: &[&str]) -> String {
     let inward: Vec<_> = inward.iter().map(|rule| ingress(rule)).collect();
     let outward: Vec<_> = outward.iter().map(|rule| egress(rule)).collect();
-    let borrowed = |rules: &[String]| {
-        rules
-            .iter()
-            .map(String::as_str)
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    let (inward, outward) = (borrowed(&inward), borrowed(&outward));
-    acl(
-        name,
-        &inward.iter().map(String::as_str).collect::<Vec<_>>(),
-        &outward.iter().map(String::as_str).collect::<Vec<_>>(),
-    )
+    acl(name, &inward, &outward)
 }
 
 const ALL: &str = "allow 32766 all 0.0.0.0/0";
@@ -104,9 +92,7 @@ pub fn nacl_is_stateless(hook: Hook) {
     web.assert_sees(&lab.a, WEB, tcp_answered(A));
     web.assert_sees(&lab.site.internet, WEB_PUBLIC, tcp_answered(INTERNET));
     let listener = lab.web.listen("0.0.0.0:8081").expect("a server");
-    let open = |host, to| {
-        nat_tests::netns::Connection::open(host, nat_tests::netns::sockets::ANY, to, &listener)
-    };
+    let open = |host, to| Connection::open(host, ANY, to, &listener);
     let mut held = [
         open(&lab.a, "10.20.1.10:8081").expect("a connection"),
         open(&lab.site.internet, "198.51.100.20:8081").expect("a connection"),
@@ -122,7 +108,7 @@ pub fn nacl_is_stateless(hook: Hook) {
     ));
     let before = standing.drops("network_acl");
     for connection in &mut held {
-        assert!(super::reached::is_cut(connection), "a rule forbids it now");
+        assert!(is_cut(connection), "a rule forbids it now");
     }
     assert!(standing.drops("network_acl") > before);
 }
@@ -148,7 +134,6 @@ pub fn nacl_is_evaluated_at_the_subnet_boundary_only(hook: Hook) {
 
 /// What goes through a NAT gateway crosses the border of its subnet twice in each direction.
 pub fn nacl_of_the_nat_gateways_subnet_counts(hook: Hook) {
-    let answers = "allow 100 all 198.51.100.0/24 1024-65535";
     let cases: [(&[&str], &[&str], [Seen; 3]); 5] = [
         (&[ALL], &[ALL], from(NAT)),
         // In: what clients send, and answers.
@@ -176,7 +161,6 @@ pub fn nacl_of_the_nat_gateways_subnet_counts(hook: Hook) {
     }
     assert!(standing.drops("network_acl") >= 12);
     // Ports are those of the packet at that border: answers come to the gateway's port, not the client's service.
-    let _ = answers;
     standing.reload(&with_acl(
         hook,
         "public",

@@ -1,11 +1,17 @@
 //! Instances that forward what is not theirs: a NAT instance, a firewall between subnets.
-use nat_tests::netns::{Hook, Namespace, process::finish};
+use std::time::Duration;
+
+use nat_tests::{
+    netns::{Hook, Namespace, process::finish},
+    packets::PacketBuilder,
+};
 
 use super::{
     A, INTERNET, Lab, WEB, WEB_PUBLIC, but, group, instance,
     reached::{NOTHING, Seen, Server, from, from_one},
     routed, vpc,
 };
+use crate::attempts::{address, hears};
 
 /// Public IP of the NAT instance.
 const PUBLIC: &str = "198.51.100.30";
@@ -33,7 +39,7 @@ fn masquerade(host: &Namespace) {
     ];
     let nft = finish(
         host.command("nft").arg(rules.join("\n")),
-        std::time::Duration::from_secs(10),
+        Duration::from_secs(10),
     );
     nft.expect("nft").success().expect("rules");
 }
@@ -91,69 +97,46 @@ pub fn a_nat_instances_groups_hold_for_what_it_forwards(hook: Hook) {
     server.assert_sees(&lab.a, INTERNET, NOTHING);
 }
 
-/// With the check on an instance sends nothing that is not its own.
+/// With the check on an instance sends nothing that is not its own. With it off, what it forwards takes the routes
+/// of its subnet, and a NAT gateway's as its own packets do.
 pub fn source_dest_check_drops_what_an_instance_forwards(hook: Hook) {
-    let lab = Lab::build(hook);
-    let web = &lab.web;
-    web.set("net/ipv4/ip_forward", "1").expect("forwarding");
-    // a asks web itself to forward for it: it knows it by no route of the VPC.
-    let checked = vpc(hook);
-    let standing = lab.stand(&checked);
+    let standing = Lab::with(hook, &vpc(hook));
     let lab = &standing.lab;
-    let server = lab
-        .site
-        .internet
-        .udp("198.51.100.80:5300")
-        .expect("a server");
-    let claimed = "10.20.2.10:40100";
-    let send = |text: &[u8]| {
-        let packet = nat_tests::packets::PacketBuilder::udp(
-            crate::attempts::address(claimed),
-            crate::attempts::address("198.51.100.80:5300"),
-        );
-        let packet = packet.payload(text).build();
+    let server = lab.site.internet.udp(TO).expect("a server");
+    let forwards = |text: &[u8]| {
+        let packet = PacketBuilder::udp(address("10.20.2.10:40100"), address(TO));
         let sender = lab.web.raw_sender().expect("a socket");
-        let packet = &packet[nat_tests::packets::ETHERNET_LEN..];
-        sender.send(packet).expect("sending");
-        let limit = std::time::Duration::from_millis(700);
-        crate::attempts::hears(&server, text, limit)
+        sender
+            .send(&packet.payload(text).build_ip())
+            .expect("sending");
+        hears(&server, text, Duration::from_millis(700))
     };
-    assert_eq!(send(b"checked"), None);
+    assert_eq!(forwards(b"checked"), None);
     assert_eq!(standing.drops("spoofed_source"), 1);
+    // The internet gateway translates an instance's own address alone.
     let keys = format!("name = \"web\"\n  {}", unchecked("02:00:0a:14:01:0a"));
-    let routes = r#"{ destination = "0.0.0.0/0", target = "nat-gateway:inner" }, { destination = "198.51.100.81/32", target = "internet-gateway" }"#;
-    let gateway = "\n  [[vpc.nat_gateway]]\n  name = \"inner\"\n  subnet = \"edge\"\n  private_ip = \"10.20.4.100\"\n  public_ips = [\"198.51.100.12\"]\n\n  [[vpc.subnet]]\n  name = \"edge\"\n  cidr = \"10.20.4.0/24\"\n  interface = \"public0\"\n  route_table = \"edge\"\n\n  [[vpc.route_table]]\n  name = \"edge\"\n  routes = [{ destination = \"0.0.0.0/0\", target = \"internet-gateway\" }]\n";
-    let text = but(&checked, "name = \"web\"", &keys);
-    let text = but(
-        &text,
-        "  [[vpc.instance]]",
-        &format!("{gateway}\n  [[vpc.instance]]"),
-    );
-    // A packet that is not its own finds no public IP 1:1, and a NAT gateway takes it.
+    let text = but(&vpc(hook), "name = \"web\"", &keys);
     standing.reload(&text);
-    assert_eq!(send(b"1:1"), None);
+    assert_eq!(forwards(b"1:1"), None);
     assert_eq!(standing.drops("no_public_ip"), 1);
     let text = but(
         &text,
-        "target = \"nat-gateway:egress\" }]\n\n  [[vpc.route_table]]\n  name = \"beside\"",
-        "target = \"nat-gateway:inner\" }]\n\n  [[vpc.route_table]]\n  name = \"beside\"",
+        "subnet = \"public\"\n  private_ip = \"10.20.1.100\"",
+        OF_BESIDE,
     );
-    let text = but(
-        &text,
-        "target = \"nat-gateway:egress\"",
-        "target = \"nat-gateway:inner\"",
-    );
-    let (before, rest) = text
-        .split_once("  [[vpc.nat_gateway]]\n  name = \"egress\"")
-        .expect("a gateway");
-    let (_, after) = rest.split_once("\n\n").expect("its end");
-    standing.reload(&routed(&format!("{before}{after}"), "public", routes));
+    let by_gateway = r#"{ destination = "0.0.0.0/0", target = "nat-gateway:egress" }"#;
+    let by_internet = r#"{ destination = "0.0.0.0/0", target = "internet-gateway" }"#;
+    let text = routed(&text, "beside", by_internet);
+    standing.reload(&routed(&text, "public", by_gateway));
     assert_eq!(
-        send(b"by a gateway"),
-        Some("198.51.100.12:40100".parse().expect("an address"))
+        forwards(b"by a gateway"),
+        Some(address("198.51.100.10:40100"))
     );
     assert_eq!(standing.drops("spoofed_source"), 1);
 }
+
+const TO: &str = "198.51.100.80:5300";
+const OF_BESIDE: &str = "subnet = \"beside\"\n  private_ip = \"10.20.3.100\"";
 
 /// A firewall between two subnets and towards the internet, which changes nothing about the packets.
 pub fn a_transparent_router_stands_between_subnets(hook: Hook) {

@@ -15,7 +15,10 @@ use super::{
     reached::{NOTHING, Seen, Server, from, from_one},
     vpc,
 };
-use crate::attempts::{heard_by, side_by_side, try_connect};
+use crate::{
+    attempts::{heard_by, side_by_side, try_connect},
+    path_mtu::{NARROW, carry_both_ways},
+};
 
 const TCP_ONLY: fn(&str) -> [Seen; 3] = |source| [from_one(source), Seen::Nothing, Seen::Nothing];
 const UDP_ONLY: fn(&str) -> [Seen; 3] = |source| [Seen::Nothing, from_one(source), Seen::Nothing];
@@ -121,8 +124,7 @@ pub fn sg_references_to_groups_and_prefix_lists(hook: Hook) {
 
 /// A closed port and a narrow link are told of, whatever the groups say about ICMP.
 pub fn sg_icmp_errors_of_tracked_flows_pass(hook: Hook) {
-    const NARROW: u32 = 1280;
-    let rules = r#"egress = [{ protocol = "udp", destination = "0.0.0.0/0" }]"#;
+    let rules = r#"egress = [{ protocol = "udp", destination = "0.0.0.0/0" }, { protocol = "tcp", destination = "0.0.0.0/0" }]"#;
     let text = web_in(hook, "\"web\"")
         + &instance("a", "private", A, "security_groups = [\"web\"]")
         + &group("web", rules);
@@ -132,6 +134,7 @@ pub fn sg_icmp_errors_of_tracked_flows_pass(hook: Hook) {
     let standing = lab.stand(&text);
     let lab = &standing.lab;
     for (host, own) in [(&lab.web, WEB), (&lab.a, A)] {
+        carry_both_ways(host, &path.far, "203.0.113.80:8080");
         let from = format!("{own}:40300");
         let heard = heard_by(host, &from, "198.51.100.80:9");
         assert_eq!(heard, ErrorKind::ConnectionRefused, "{own}, outside");

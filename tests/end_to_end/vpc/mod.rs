@@ -154,7 +154,7 @@ pub fn group(name: &str, rules: &str) -> String {
 }
 
 /// A network ACL with these ingress and egress rules.
-pub fn acl(name: &str, ingress: &[&str], egress: &[&str]) -> String {
+pub fn acl(name: &str, ingress: &[String], egress: &[String]) -> String {
     format!(
         "\n  [[vpc.network_acl]]\n  name = \"{name}\"\n  ingress = [{}]\n  egress = [{}]\n",
         ingress.join(", "),

@@ -51,9 +51,15 @@ pub struct Server {
 
 impl Server {
     pub fn on(host: &Namespace) -> Self {
+        Self::at(host, "0.0.0.0")
+    }
+
+    /// At one of its addresses alone, which its answers come from.
+    pub fn at(host: &Namespace, address: &str) -> Self {
+        let (tcp, udp) = (format!("{address}:8080"), format!("{address}:5300"));
         Self {
-            listener: host.listen("0.0.0.0:8080").expect("a listener"),
-            socket: host.udp("0.0.0.0:5300").expect("a socket"),
+            listener: host.listen(&tcp).expect("a listener"),
+            socket: host.udp(&udp).expect("a socket"),
             witness: host.pinger().expect("a socket"),
         }
     }

@@ -122,9 +122,9 @@ pub fn route_tables_longest_prefix_wins(hook: Hook) {
         &routed(&vpc(hook), "private", &routes.replace('\n', " ")),
     );
     let lab = &standing.lab;
-    let server = Server::on(&lab.site.internet);
+    let server = Server::at(&lab.site.internet, INTERNET);
     server.assert_sees(&lab.a, INTERNET, NOTHING);
-    server.assert_sees(&lab.a, INTERNET_TOO, from(NAT));
+    Server::at(&lab.site.internet, INTERNET_TOO).assert_sees(&lab.a, INTERNET_TOO, from(NAT));
     // Of another table.
     server.assert_sees(&lab.c, INTERNET, from(NAT));
     // More specific than `local`.
@@ -142,8 +142,9 @@ pub fn route_tables_a_written_route_beats_a_prefix_list(hook: Hook) {
     let routes = r#"{ destination = "0.0.0.0/0", target = "nat-gateway:egress" }, { destination = "prefix-list:servers", target = "blackhole" }, { destination = "198.51.100.81/32", target = "nat-gateway:egress" }"#;
     let standing = Lab::with(hook, &(routed(&vpc(hook), "private", routes) + list));
     let lab = &standing.lab;
-    let server = Server::on(&lab.site.internet);
+    let server = Server::at(&lab.site.internet, INTERNET);
     server.assert_sees(&lab.a, INTERNET, NOTHING);
+    let server = Server::at(&lab.site.internet, INTERNET_TOO);
     server.assert_sees(&lab.a, INTERNET_TOO, from(NAT));
 }
 
