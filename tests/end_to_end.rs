@@ -42,6 +42,10 @@ mod restart;
 mod standing;
 #[path = "end_to_end/volume.rs"]
 mod volume;
+#[path = "end_to_end/vpc/mod.rs"]
+mod vpc;
+
+use vpc::{acls, appliances, changes, gateways, groups, routing, senders, side_by_side};
 
 /// One module per hook, with a test of the same name for each function given.
 macro_rules! on_every_hook {
@@ -156,4 +160,41 @@ on_every_hook! {
     restart::mappings_and_forwards_outlive_their_controller,
     restart::a_new_controller_takes_up_new_forwards,
     restart::lines_of_an_earlier_controller_lead_nowhere,
+    acls::nacl_the_lowest_matching_number_decides,
+    acls::nacl_without_a_match_denies,
+    acls::nacl_is_stateless,
+    acls::nacl_is_evaluated_at_the_subnet_boundary_only,
+    acls::nacl_of_the_nat_gateways_subnet_counts,
+    acls::nacl_default_serves_subnets_that_name_none,
+    appliances::a_nat_instance_masquerades_for_a_private_subnet,
+    appliances::a_nat_instances_groups_hold_for_what_it_forwards,
+    appliances::source_dest_check_drops_what_an_instance_forwards,
+    appliances::a_transparent_router_stands_between_subnets,
+    appliances::tracked_flows_pass_a_transparent_router,
+    changes::a_change_elsewhere_keeps_mappings_under_live_traffic,
+    changes::a_forbidden_connection_stops_for_a_counted_reason,
+    gateways::internet_gateway_takes_all_of_its_conditions,
+    gateways::a_private_nat_gateway_hides_one_subnet_from_another,
+    gateways::a_nat_gateway_never_answers_ping,
+    groups::sg_a_new_group_lets_nothing_in_and_everything_out,
+    groups::sg_rules_of_all_groups_hold_together,
+    groups::sg_references_to_groups_and_prefix_lists,
+    groups::sg_icmp_errors_of_tracked_flows_pass,
+    groups::sg_tracked_flows_survive_a_rules_removal,
+    groups::sg_groups_are_added_under_live_connections,
+    routing::subnets_on_two_interfaces_reach_each_other,
+    routing::two_subnets_on_one_interface_reach_each_other,
+    routing::a_routed_packet_is_one_hop_older,
+    routing::path_mtu_is_found_between_subnets,
+    routing::the_router_answers_arp_and_ping_without_a_host_address,
+    routing::the_host_answers_where_it_has_the_routers_address,
+    routing::route_tables_longest_prefix_wins,
+    routing::route_tables_a_written_route_beats_a_prefix_list,
+    routing::route_tables_the_main_table_serves_the_rest,
+    senders::a_source_of_another_subnet_is_spoofed,
+    senders::nobody_else_sends_from_an_instances_address_and_mac,
+    senders::a_strict_vpc_serves_listed_instances_alone,
+    side_by_side::vpcs_with_the_same_addresses_work_at_once,
+    side_by_side::vpcs_with_the_same_addresses_never_meet,
+    side_by_side::vpcs_reach_each_other_as_from_outside,
 }

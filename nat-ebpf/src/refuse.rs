@@ -3,6 +3,7 @@
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 use nat_common::{
+    address::Address,
     clock::Tick,
     drop_reason::DropReason,
     map_types::{Counter, Interface},
@@ -65,18 +66,30 @@ fn make<H: Hook>(hook: &mut H, interface: &Interface, answer: u32) -> bool {
         Transport::IcmpError | Transport::IcmpOther
     ) && !packet.is_later_fragment()
         && !packet.flow.source.is_martian();
-    if !may_be_told || interface.address.is_unspecified() {
+    let own = sender(hook, interface, packet.flow.source);
+    if !may_be_told || own.is_unspecified() {
         return false;
     }
     if !is_within_limit(settings::now()) {
         counters::count(Counter::IcmpLimited, 1);
         return false;
     }
-    let is_made = reply::icmp_error(hook, &packet, interface.address, answer).is_some();
+    let is_made = reply::icmp_error(hook, &packet, own, answer).is_some();
     if is_made {
         counters::count(Counter::IcmpSent, 1);
     }
     is_made
+}
+
+/// Whom an error is from: the host, or the router of the sender's subnet where the host has no address.
+#[inline(always)]
+fn sender<H: Hook>(hook: &H, interface: &Interface, receiver: Address) -> Address {
+    if !interface.address.is_unspecified() {
+        return interface.address;
+    }
+    View::now()
+        .subnet_behind(hook.ingress(), receiver)
+        .map_or(Address::UNSPECIFIED, |subnet| subnet.router)
 }
 
 /// RFC 1812, 4.3.2.8.

@@ -1,7 +1,11 @@
 //! Packets that are neither from one of our hosts nor to a public IP of ours.
 
 use nat_common::{
-    drop_reason::DropReason, flow::Flow, map_types::Interface, parse::Ipv4Packet, policy::Leads,
+    drop_reason::DropReason,
+    flow::Flow,
+    map_types::{Interface, Subnet},
+    parse::Ipv4Packet,
+    policy::Leads,
 };
 
 use crate::{
@@ -50,7 +54,12 @@ fn foreign_source<H: Hook>(
     flow: &Flow,
 ) -> Result<(), DropReason> {
     let is_free = interface.is(Interface::UPLINK) && !interface.is(Interface::FORWARDING_SET);
-    if is_free || forward::leads(hook, view, flow) == Leads::ToHost {
+    // Of a subnet that it has no address in, the host knows nothing.
+    let is_beyond_host = view
+        .subnet_of(interface.vpc, flow.destination)
+        .is_some_and(|subnet| !subnet.is(Subnet::HOST_IS_IN_IT));
+    let is_to_host = !is_beyond_host && forward::leads(hook, view, flow) == Leads::ToHost;
+    if is_free || is_to_host {
         Ok(())
     } else if interface.is(Interface::UPLINK) {
         Err(DropReason::NotForThisHost)

@@ -1,32 +1,10 @@
 //! SIGHUP: the running controller takes up a changed configuration, or goes on with the one it has.
-use std::time::{Duration, Instant};
-
 use nat_tests::netns::{Connection, Hook, configuration::classic};
 
-use crate::standing::{RFC, Standing, classic_with_ips};
+use crate::standing::{READ, RFC, Standing, classic_with_ips};
 
 const SERVER: &str = "198.51.100.80:8080";
 const HELD: &str = "10.40.2.101:40001";
-
-impl Standing {
-    /// Sends SIGHUP and waits until the controller has said this about it.
-    fn hang_up(&mut self, expected: &str) {
-        let controller = self.controller.as_ref().expect("a controller");
-        let before = controller.said().matches(expected).count();
-        controller.hang_up().expect("SIGHUP");
-        let start = Instant::now();
-        while controller.said().matches(expected).count() == before {
-            assert!(
-                start.elapsed() < Duration::from_secs(20),
-                "not {expected:?}:\n{}",
-                controller.said()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-const READ: &str = "the configuration was read again";
 
 /// What is new holds at once, and a connection that may go on does, with its mapping.
 pub fn a_changed_configuration_is_taken_up_and_connections_go_on(hook: Hook) {

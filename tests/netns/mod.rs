@@ -21,6 +21,7 @@ pub mod process;
 pub mod raw;
 pub mod report;
 pub mod sessions;
+pub mod site;
 pub mod sockets;
 pub mod stun;
 pub mod switch;
@@ -36,6 +37,7 @@ pub use self::{
     picture::Picture,
     report::{Check, Report},
     sessions::Session,
+    site::Site,
     sockets::Connection,
     switch::Switch,
 };

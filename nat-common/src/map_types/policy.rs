@@ -101,7 +101,7 @@ pub struct Interface {
     /// Its own MAC address, for ARP answers.
     pub mac: Mac,
     /// The host's address on it: the sender of the ICMP errors that are made here. Unspecified where
-    /// it has none: then none are made.
+    /// it has none: then they come from the router of the receiver's subnet, if there is one.
     pub address: Address,
     network: Address,
     mask: Address,

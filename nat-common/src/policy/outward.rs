@@ -7,6 +7,7 @@ use super::{
 use crate::{
     address::Address,
     drop_reason::DropReason,
+    flow::Flow,
     map_types::{
         Gateway, Instance, Interface, PublicAddress, PublicUse, Route, Ruleset, Subnet, TRACKER,
     },
@@ -97,6 +98,10 @@ fn to_public<P: Policy>(
     let Some(public) = public else {
         if question.session.is_there {
             return Ok(UNDECIDED);
+        }
+        // The host's routes know nothing of subnets that it has no address in.
+        if let Some(subnet) = policy.subnet_of(question.interface.vpc, flow.destination) {
+            return Ok(Decision::to(to_node(policy, flow, &subnet), 0));
         }
         return match policy.leads(flow) {
             Leads::ToHost => Ok(PASS),
@@ -229,16 +234,9 @@ fn local<P: Policy>(
         };
     };
     policy.note(Step::ReceiverSubnet, subnet.number, subnet.interface);
-    if flow.destination == subnet.router {
-        let way = if subnet.is(Subnet::HOST_IS_ROUTER) {
-            Way::Pass
-        } else {
-            Way::Router
-        };
-        return Ok(Decision::to(way, 0));
-    }
-    if subnet.is(Subnet::HOST_IS_IN_IT) && policy.is_the_hosts(flow, &subnet) {
-        return Ok(Decision::to(Way::Pass, 0));
+    let of_node = to_node(policy, flow, &subnet);
+    if !matches!(of_node, Way::Undecided) {
+        return Ok(Decision::to(of_node, 0));
     }
     let receiver = receiver(policy, question.interface, flow.destination);
     let is_inside = subnet.number == sender.subnet.number;
@@ -262,6 +260,22 @@ fn local<P: Policy>(
         ask_groups(policy, question, sender, &receiver, receiver.groups)?;
     }
     Ok(Decision::to(Way::Local, subnet.interface).with(flags))
+}
+
+/// To the router's address of a subnet, or the host's own in it; [`Way::Undecided`] when it is neither.
+#[inline(always)]
+fn to_node<P: Policy>(policy: &P, flow: &Flow, subnet: &Subnet) -> Way {
+    if flow.destination == subnet.router {
+        return if subnet.is(Subnet::HOST_IS_ROUTER) {
+            Way::Pass
+        } else {
+            Way::Router
+        };
+    }
+    if subnet.is(Subnet::HOST_IS_IN_IT) && policy.is_the_hosts(flow, subnet) {
+        return Way::Pass;
+    }
+    Way::Undecided
 }
 
 #[inline(always)]
