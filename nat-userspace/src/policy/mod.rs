@@ -32,6 +32,7 @@ use crate::{
     error::{Error, Result},
 };
 
+pub use filtering::RULE_BITS;
 pub use gateway::port_pool;
 
 /// Prefix length and key of a longest-prefix map.
