@@ -8,7 +8,8 @@
 //! [`fragments`], what is too big through [`cut`]. [`refuse`] answers dropped packets,
 //! [`arp`] for the public IPs.
 //! [`strangers`] are the host's; [`room`] is made in a full table. [`expire`] is run by the controller,
-//! [`counters`], [`events`] and [`trace`] tell what happened, [`rehearsal`] what would, [`bounds`], [`sum`] and [`settings`] serve all.
+//! [`counters`], [`events`] and [`trace`] tell what happened, [`rehearsal`] what would, [`bounds`], [`sum`]
+//! and [`settings`] serve all.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",

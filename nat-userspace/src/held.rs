@@ -107,7 +107,11 @@ impl<'a> Held<'a> {
         let mut entries = Vec::new();
         for key in map.keys() {
             let key = key.map_err(Error::map(name))?;
-            let Some(scope) = self.side.scope(key.data().scope).filter(|&scope| wants(scope)) else {
+            let Some(scope) = self
+                .side
+                .scope(key.data().scope)
+                .filter(|&scope| wants(scope))
+            else {
                 continue;
             };
             let bits = key.prefix_len().saturating_sub(ScopedAddress::SCOPE_BITS);
@@ -230,7 +234,9 @@ impl<'a> Held<'a> {
 
     /// The subnet of this number.
     pub fn subnet(&self, number: u32) -> Option<&HeldSubnet> {
-        self.subnets.iter().find(|each| each.subnet.number == number)
+        self.subnets
+            .iter()
+            .find(|each| each.subnet.number == number)
     }
 
     /// The subnet that an address of a VPC is in.

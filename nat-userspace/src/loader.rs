@@ -1,6 +1,6 @@
 //! Loads the embedded programs on the pinned maps, after checking that those fit.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -306,7 +306,15 @@ where
 /// [`Error::MapMismatch`].
 pub fn check_shape(name: &str, info: &MapInfo) -> Result<()> {
     const REMEDY: &str = "it is not ours: remove it with `nat down` and start anew";
-    let declared = declared_maps(1)?;
+    // Taking the object apart takes long, and this is asked of every map that is opened.
+    static DECLARED: OnceLock<BTreeMap<String, MapShape>> = OnceLock::new();
+    let declared = match DECLARED.get() {
+        Some(declared) => declared,
+        None => {
+            let declared = declared_maps(1)?;
+            DECLARED.get_or_init(|| declared)
+        }
+    };
     let Some(shape) = declared.get(name) else {
         return Ok(());
     };

@@ -113,12 +113,18 @@ fn text(out: &mut impl io::Write, explanation: &Explanation) -> io::Result<()> {
         None => "from outside".to_owned(),
     };
     let interface = &explanation.interface;
-    writeln!(out, "{protocol} {source} to {destination}, {whence} by {interface}")?;
+    writeln!(
+        out,
+        "{protocol} {source} to {destination}, {whence} by {interface}"
+    )?;
     for (number, step) in (1..).zip(&explanation.steps) {
         writeln!(out, "{number:3}. {}", step.text)?;
     }
     writeln!(out, "{}", verdict(explanation))?;
-    let failing = explanation.internet_gateway.iter().position(|each| !each.holds);
+    let failing = explanation
+        .internet_gateway
+        .iter()
+        .position(|each| !each.holds);
     if failing.is_none() {
         return Ok(());
     }
@@ -157,7 +163,9 @@ fn verdict(explanation: &Explanation) -> String {
         Verdict::Drop => {
             let name = explanation.reason.unwrap_or_default();
             let all = DropReason::ALL.iter();
-            let why = all.filter(|reason| reason.name() == name).map(|reason| reason.describe());
+            let why = all
+                .filter(|reason| reason.name() == name)
+                .map(|reason| reason.describe());
             let told = if explanation.sender_is_told {
                 " Its sender is told."
             } else {

@@ -56,6 +56,11 @@ fn row(instance: &InstanceRecord) -> Vec<String> {
         instance.interface.clone(),
         or_none((!groups.is_empty()).then_some(groups)),
         or_none(instance.mac.clone()),
-        if instance.source_dest_check { "on" } else { "off" }.to_owned(),
+        if instance.source_dest_check {
+            "on"
+        } else {
+            "off"
+        }
+        .to_owned(),
     ]
 }

@@ -5,9 +5,7 @@ use std::net::Ipv4Addr;
 
 use nat_common::{
     flow::protocol,
-    map_types::{
-        Instance, Judgement, NameKey, PortKey, PublicUse, Route, Ruleset, Target, Trace,
-    },
+    map_types::{Instance, Judgement, NameKey, PortKey, PublicUse, Route, Ruleset, Target, Trace},
     policy::Step,
     rules,
 };
@@ -86,11 +84,22 @@ pub fn conditions(
             return Ok(Vec::new());
         };
         let private = private.into();
-        (private, source, held.subnet_of(public.owner() as u16, private))
+        (
+            private,
+            source,
+            held.subnet_of(public.owner() as u16, private),
+        )
     };
     let Some(subnet) = subnet else {
         return Ok(Vec::new());
     };
+    let instance = held.instance(subnet.vpc, inside)?;
+    // Whoever has no public IP is meant to be kept from there.
+    let is_kept = find(Step::Route).is_some_and(|route| route.value == Route::BLACKHOLE)
+        && instance.is_none_or(|instance| instance.public.is_unspecified());
+    if is_kept {
+        return Ok(Vec::new());
+    }
     let made = find(Step::Mapping).is_some();
     let has_session = !made && (find(Step::Session).is_some() || find(Step::Answer).is_some());
     Case {
@@ -99,7 +108,7 @@ pub fn conditions(
         subnet,
         inside,
         remote,
-        instance: held.instance(subnet.vpc, inside)?,
+        instance,
         is_outward: origin.vpc.is_some(),
         has_session,
     }
@@ -171,7 +180,12 @@ impl Case<'_> {
         let direction = self.direction();
         if self.has_session {
             let text = format!("a live session is not asked its security groups ({names})");
-            return Ok(Some(Condition::new("security-groups", true, text, String::new())));
+            return Ok(Some(Condition::new(
+                "security-groups",
+                true,
+                text,
+                String::new(),
+            )));
         }
         let ruleset = if self.is_outward {
             Ruleset::egress_of_groups(set)
@@ -188,7 +202,10 @@ impl Case<'_> {
         } else {
             format!("no {direction} rule of security groups {names} allows it")
         };
-        let mend = format!("add an {direction} rule for {} to one of {names}", self.traffic());
+        let mend = format!(
+            "add an {direction} rule for {} to one of {names}",
+            self.traffic()
+        );
         let holds = judgement.allows();
         Ok(Some(Condition::new("security-groups", holds, text, mend)))
     }
@@ -208,7 +225,11 @@ impl Case<'_> {
         let (remote, held) = (self.remote.into(), self.held.rules()?);
         let judgement = rules::judge_acl(&held, ruleset, remote, self.asked.protocol, self.port());
         let (name, direction) = (self.held.name(NameKey::ACL, number), self.direction());
-        let verb = if judgement.allows() { "allows" } else { "denies" };
+        let verb = if judgement.allows() {
+            "allows"
+        } else {
+            "denies"
+        };
         let text = match judgement.rule() {
             0 => format!("no {direction} rule of network ACL {name} is for it"),
             rule => format!("{direction} rule {rule} of network ACL {name} {verb} it"),

@@ -146,7 +146,9 @@ fn explain_by(pins: &Pins, held: &Held<'_>, asked: &Asked) -> Result<Explanation
         Some(vpc) => held.instance(vpc, *asked.source.ip())?,
         None => None,
     };
-    let known = sender.map(|instance| instance.mac).filter(|mac| *mac != [0; 6]);
+    let known = sender
+        .map(|instance| instance.mac)
+        .filter(|mac| *mac != [0; 6]);
     let frame = packet::frame(asked, known.unwrap_or(packet::SOMEBODY), interface.mac);
     let mut ebpf = loader::load_to_explain(pins)?;
     let ran = run::run(&mut ebpf, &frame, origin.interface)?;
@@ -189,12 +191,20 @@ fn forwarded(held: &Held<'_>, trace: &Trace) -> Option<Forwarded> {
 /// Finds out where the packet comes in: by the interface of its source's subnet, or else by an uplink.
 fn origin(held: &Held<'_>, asked: &Asked) -> Result<Origin> {
     let source = *asked.source.ip();
-    let wanted = |name: String| asked.interface.as_ref().is_none_or(|wanted| *wanted == name);
+    let wanted = |name: String| {
+        asked
+            .interface
+            .as_ref()
+            .is_none_or(|wanted| *wanted == name)
+    };
     let mut found: Vec<Origin> = Vec::new();
     for each in &held.subnets {
         let is_its = each.cidr.contains(&source)
             && wanted(held.interface(each.subnet.interface))
-            && asked.vpc.as_ref().is_none_or(|vpc| *vpc == held.vpc(each.vpc));
+            && asked
+                .vpc
+                .as_ref()
+                .is_none_or(|vpc| *vpc == held.vpc(each.vpc));
         if is_its {
             found.push(Origin {
                 interface: each.subnet.interface,

@@ -26,7 +26,9 @@ pub fn frame(asked: &Asked, from: [u8; 6], to: [u8; 6]) -> Vec<u8> {
             place.copy_from_slice(bytes);
         }
     };
-    let ports = [source.port(), destination.port()].map(u16::to_be_bytes).concat();
+    let ports = [source.port(), destination.port()]
+        .map(u16::to_be_bytes)
+        .concat();
     let checksum_at = match asked.protocol {
         protocol::TCP => {
             put(0, &ports);
@@ -71,7 +73,10 @@ pub fn frame(asked: &Asked, from: [u8; 6], to: [u8; 6]) -> Vec<u8> {
 fn checksum(bytes: &[u8]) -> [u8; 2] {
     let words = bytes.chunks_exact(2);
     let sum = words.fold(Sum::default(), |sum, pair| {
-        sum.add16(pair.iter().fold(0, |word, byte| word << 8 | u16::from(*byte)))
+        sum.add16(
+            pair.iter()
+                .fold(0, |word, byte| word << 8 | u16::from(*byte)),
+        )
     });
     sum.checksum().to_be_bytes()
 }

@@ -70,10 +70,7 @@ fn context(interface: u32) -> Vec<u8> {
     words.flat_map(u32::to_ne_bytes).collect()
 }
 
-fn per_cpu<'a, T: Pod>(
-    ebpf: &'a Ebpf,
-    name: &'static str,
-) -> Result<PerCpuArray<&'a MapData, T>> {
+fn per_cpu<'a, T: Pod>(ebpf: &'a Ebpf, name: &'static str) -> Result<PerCpuArray<&'a MapData, T>> {
     let map = ebpf
         .map(name)
         .ok_or_else(|| Error::Load(format!("the map {name} is missing from the object")))?;

@@ -190,7 +190,11 @@ impl Teller<'_> {
         let table = held.name(NameKey::ROUTE_TABLE, self.table);
         if kind == Route::NONE.kind() {
             let text = format!("route table {table} has no route to {to}");
-            return Ok(StepRecord::new("route", text, json!({ "route_table": table })));
+            return Ok(StepRecord::new(
+                "route",
+                text,
+                json!({ "route_table": table }),
+            ));
         }
         let found = held.route(self.table, to)?;
         debug_assert!(found.is_none_or(|route| Route::to(route.target).value() == value));
@@ -207,13 +211,19 @@ impl Teller<'_> {
     fn in_table(&self, route: &HeldRoute) -> String {
         let target = self.held.target(route.target);
         let why = why_nowhere(route.target).map(|why| format!(" ({why})"));
-        format!("{} leads to {target}{}", route.destination, why.unwrap_or_default())
+        format!(
+            "{} leads to {target}{}",
+            route.destination,
+            why.unwrap_or_default()
+        )
     }
 
     fn gateway_subnet(&self, number: u32) -> Result<StepRecord> {
         let held = self.held;
         let subnet = held.name(NameKey::SUBNET, number);
-        let table = held.subnet(number).map_or(0, |each| each.subnet.route_table);
+        let table = held
+            .subnet(number)
+            .map_or(0, |each| each.subnet.route_table);
         let table_name = held.name(NameKey::ROUTE_TABLE, table);
         let found = held.route(table, *self.asked.destination.ip())?;
         let route = match &found {
@@ -230,7 +240,11 @@ impl Teller<'_> {
         let (number, direction) = ruleset_of(ruleset);
         let acl = self.held.name(NameKey::ACL, number);
         let rule = judgement.rule();
-        let verb = if judgement.allows() { "allows" } else { "denies" };
+        let verb = if judgement.allows() {
+            "allows"
+        } else {
+            "denies"
+        };
         let text = match rule {
             0 => format!("network ACL {acl}, {direction}: no rule is for it, which denies it"),
             _ => format!("network ACL {acl}, {direction}: rule {rule} {verb} it"),
@@ -314,7 +328,11 @@ fn route_details(held: &Held<'_>, table: &str, route: Option<&HeldRoute>) -> Val
 /// The number of an ACL or a set of groups, and the direction.
 pub fn ruleset_of(ruleset: u32) -> (u32, &'static str) {
     let number = ruleset % (2 * Ruleset::NUMBERS) / 2;
-    let direction = if ruleset & 1 == 0 { "ingress" } else { "egress" };
+    let direction = if ruleset & 1 == 0 {
+        "ingress"
+    } else {
+        "egress"
+    };
     (number, direction)
 }
 
