@@ -78,12 +78,12 @@ fn forget(key: &SessionKey, now: Tick) -> bool {
         return false;
     };
     // SAFETY: a line's memory stays valid.
-    let reverse = sessions::reverse_key(key, unsafe { &*half });
-    if sessions::expired_holder(&Rehearsal, &reverse, now).is_none() {
+    let reverse = &sessions::reverse_key(key, unsafe { &*half });
+    if sessions::expired_holder(&Rehearsal, reverse, now).is_none() {
         return false;
     }
     let _ = GONE.insert(key, 1, u64::from(BPF_ANY));
-    let _ = GONE.insert(&reverse, 1, u64::from(BPF_ANY));
+    let _ = GONE.insert(reverse, 1, u64::from(BPF_ANY));
     true
 }
 

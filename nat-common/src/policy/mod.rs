@@ -81,7 +81,7 @@ pub trait Policy {
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// The sender's subnet: its number, and its route table.
+    /// The sender's subnet: its number, and the kind of the route there.
     Subnet = 1,
     /// The sender's instance: its private IP, and its set of groups.
     Instance = 2,
@@ -111,7 +111,7 @@ pub enum Step {
     Source = 13,
     /// What its destination becomes: the address, and the port.
     Destination = 14,
-    /// The subnet that the NAT gateway is in: its number, and the kind of the route there.
+    /// The subnet that the NAT gateway is in: its number, and its route table.
     GatewaySubnet = 15,
 }
 
