@@ -16,6 +16,10 @@ mod deterministic;
 mod exempt;
 #[path = "end_to_end/exhaustion.rs"]
 mod exhaustion;
+#[path = "end_to_end/explain.rs"]
+mod explain;
+#[path = "end_to_end/explain_internet.rs"]
+mod explain_internet;
 #[path = "end_to_end/forwarding.rs"]
 mod forwarding;
 #[path = "end_to_end/fragments.rs"]
@@ -26,6 +30,8 @@ mod hairpin;
 mod hops;
 #[path = "end_to_end/icmp_errors.rs"]
 mod icmp_errors;
+#[path = "end_to_end/map_bytes.rs"]
+mod map_bytes;
 #[path = "end_to_end/mapping.rs"]
 mod mapping;
 #[path = "end_to_end/messages.rs"]
@@ -67,6 +73,13 @@ macro_rules! on_every_hook {
 }
 
 on_every_hook! {
+    explain::explain_agrees_about_a_nat_gateway,
+    explain::explain_agrees_about_acls_and_groups_within_the_vpc,
+    explain::explain_agrees_about_routes,
+    explain::explain_agrees_about_packets_from_outside,
+    explain::explain_changes_nothing,
+    explain_internet::explain_names_what_the_internet_gateway_lacks_first,
+    explain_internet::routes_and_instances_are_shown_as_they_are_held,
     controller::main_job_holds,
     controller::kill_minus_nine_keeps_connections_and_a_new_controller_adopts_them,
     controller::sessions_expire_after_their_timeout,

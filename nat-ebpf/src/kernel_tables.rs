@@ -21,7 +21,7 @@ use nat_common::{
     wire::TcpFlags,
 };
 
-use crate::{atomics, counters, plan::Carrier, policy_maps::View, settings};
+use crate::{atomics, counters, plan::Carrier, policy_maps::View, rehearsal, settings, trace};
 
 /// Sized by the controller when it loads the programs.
 const CAPACITY: u32 = 262_144;
@@ -38,7 +38,7 @@ static BINDINGS: HashMap<SessionKey, Binding> = HashMap::pinned(CAPACITY, BPF_F_
 #[map]
 static BOUND: HashMap<SessionKey, Binding> = HashMap::pinned(CAPACITY, BPF_F_NO_PREALLOC);
 #[map]
-static CLIENTS: HashMap<ClientKey, Client> = HashMap::pinned(CAPACITY, BPF_F_NO_PREALLOC);
+pub static CLIENTS: HashMap<ClientKey, Client> = HashMap::pinned(CAPACITY, BPF_F_NO_PREALLOC);
 /// Towards whom a gateway has no port left. Walking through a full pool takes milliseconds; this keeps
 /// it from happening for every packet.
 #[map]
@@ -366,21 +366,29 @@ pub extern "C" fn find_half(
     key: *const SessionKey,
     carrier: *mut Carrier,
     epoch: u32,
-    origin: u32,
+    mut origin: u32,
 ) -> u32 {
     if key.is_null() || carrier.is_null() {
         return 0;
     }
     // SAFETY: checked, and the verifier knows their sizes.
     let (key, carrier) = unsafe { (&*key, &mut *carrier) };
+    let (mode, mut now) = (settings::mode(), settings::coarse_clock());
+    if mode != settings::DATAPLANE {
+        now = settings::now();
+        if trace::is_on() {
+            if rehearsal::find_made(key, carrier) {
+                return 1;
+            }
+            if rehearsal::is_dying(key) {
+                return 0;
+            }
+            // From nowhere: no packet has passed that way, and every step is taken.
+            origin = 0;
+        }
+    }
     let mut found = Found::NONE;
-    if !sessions::find(
-        &KernelTables,
-        side_of(key),
-        key,
-        settings::now(),
-        &mut found,
-    ) {
+    if !sessions::find(&KernelTables, side_of(key), key, now, &mut found) {
         return 0;
     }
     carrier.set(key, &found);
@@ -461,7 +469,13 @@ pub extern "C" fn is_in_use(key: *const SessionKey) -> u32 {
     }
     // SAFETY: checked, and the verifier knows its size.
     let key = unsafe { *key };
-    let now = settings::now();
+    let (mode, mut now) = (settings::mode(), settings::coarse_clock());
+    if mode != settings::DATAPLANE {
+        now = settings::now();
+        if trace::is_on() && rehearsal::is_dying(&key) {
+            return 0;
+        }
+    }
     u32::from(sessions::find(
         &KernelTables,
         side_of(&key),

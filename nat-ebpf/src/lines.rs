@@ -21,11 +21,11 @@ use crate::{kernel_tables::KernelTables, policy_maps::View};
 /// Lines of all CPUs, those of one after those of the other. Mapped memory begins at a page, so that two
 /// lines of the map are one of the CPU's cache.
 #[map]
-static FLOW_CACHE: Array<Line> = Array::pinned(WAYS, BPF_F_MMAPABLE);
+static FLOW_CACHE: Array<Line> = Array::with_max_entries(WAYS, BPF_F_MMAPABLE);
 
 /// Paths of all CPUs.
 #[map]
-static PATH_CACHE: Array<Path> = Array::pinned(PATHS, BPF_F_MMAPABLE);
+static PATH_CACHE: Array<Path> = Array::with_max_entries(PATHS, BPF_F_MMAPABLE);
 
 /// Lines of one CPU, a power of two. Set by the controller when it loads the programs.
 #[unsafe(no_mangle)]
@@ -53,7 +53,7 @@ struct Use {
 
 /// Pinned like the lines, which are void by its numbers.
 #[map]
-static FLOW_CACHE_USE: PerCpuArray<Use> = PerCpuArray::pinned(1, 0);
+static FLOW_CACHE_USE: PerCpuArray<Use> = PerCpuArray::with_max_entries(1, 0);
 
 /// In use at first: 256 KB.
 const FEWEST: u32 = 8192;

@@ -8,7 +8,8 @@
 //! [`fragments`], what is too big through [`cut`]. [`refuse`] answers dropped packets,
 //! [`arp`] for the public IPs.
 //! [`strangers`] are the host's; [`room`] is made in a full table. [`expire`] is run by the controller,
-//! [`counters`], [`events`] and [`trace`] tell what happened, [`bounds`], [`sum`] and [`settings`] serve all.
+//! [`counters`], [`events`] and [`trace`] tell what happened, [`rehearsal`] what would, [`bounds`], [`sum`]
+//! and [`settings`] serve all.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -41,6 +42,7 @@ mod pipeline;
 mod plan;
 mod policy_maps;
 mod refuse;
+mod rehearsal;
 mod room;
 mod rule_maps;
 mod send;
@@ -77,11 +79,12 @@ use crate::{
     xdp_packet::XdpPacket,
 };
 
-/// The programs of each hook by stage. Pinned, because they are gone from a map that nobody holds.
+/// The programs of each hook by stage. The loader pins them, because they are gone from a map that nobody
+/// holds; but not those of `nat explain`.
 #[map]
-static XDP_STAGES: ProgramArray = ProgramArray::pinned(STAGES, 0);
+static XDP_STAGES: ProgramArray = ProgramArray::with_max_entries(STAGES, 0);
 #[map]
-static TC_STAGES: ProgramArray = ProgramArray::pinned(STAGES, 0);
+static TC_STAGES: ProgramArray = ProgramArray::with_max_entries(STAGES, 0);
 
 /// Ingress of a NIC, native or generic: the short way, or the next stage.
 #[xdp]
@@ -291,6 +294,21 @@ pub fn nat_xdp_claim(context: XdpContext) -> u32 {
 pub fn nat_tc_claim(context: TcContext) -> i32 {
     ticket::serve(context.as_ptr());
     go_on_as(&TC_STAGES, &context, WHOLE_STAGE, TC_ACT_SHOT)
+}
+
+/// In the place of [`nat_tc_claim`] when `nat explain` asks: finds out about the session, and makes none.
+#[classifier]
+#[inline(always)]
+pub fn nat_tc_rehearse_claim(context: TcContext) -> i32 {
+    ticket::rehearse();
+    go_on_as(&TC_STAGES, &context, WHOLE_STAGE, TC_ACT_SHOT)
+}
+
+/// And in the place of [`nat_tc_send`].
+#[classifier]
+#[inline(always)]
+pub fn nat_tc_rehearse_send(context: TcContext) -> i32 {
+    tc_stage::<{ rehearsal::SEND_STAGE }>(context)
 }
 
 /// Run by the controller with the keys of sessions that look idle; answers how many it removed.

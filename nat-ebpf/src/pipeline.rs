@@ -21,7 +21,7 @@ use crate::{
     leave,
     plan::{self, Plan, Step},
     policy_maps::View,
-    refuse, send, strangers,
+    refuse, rehearsal, send, strangers,
     verdict::Verdict,
 };
 
@@ -54,8 +54,8 @@ fn ipv4<H: Hook, const STAGE: u32>(
     next: &mut NextHop,
 ) -> Result<(), DropReason> {
     let packet = parse::ipv4(hook)?;
-    if STAGE == SEND_STAGE {
-        return send(hook, interface, &packet, next);
+    if STAGE == SEND_STAGE || STAGE == rehearsal::SEND_STAGE {
+        return send::<H, STAGE>(hook, interface, &packet, next);
     }
     // One that comes to a stage it is not for starts over.
     let stage = if packet.is_error() {
@@ -113,7 +113,7 @@ fn answered<H: Hook>(
 
 /// What others have decided about goes on.
 #[inline(always)]
-fn send<H: Hook>(
+fn send<H: Hook, const STAGE: u32>(
     hook: &mut H,
     interface: &Interface,
     packet: &Ipv4Packet,
@@ -121,7 +121,7 @@ fn send<H: Hook>(
 ) -> Result<(), DropReason> {
     let plan = plan::last().ok_or(DropReason::Internal)?;
     next.view = View::of(plan.epoch);
-    let outcome = send::send(hook, interface, packet, plan, next);
+    let outcome = send::send::<H, STAGE>(hook, interface, packet, plan, next);
     // The rest of a datagram is of no use to anybody.
     if outcome.is_err()
         && packet.is_first_fragment()

@@ -5,13 +5,14 @@ use nat_common::{
     address::{Address, Port},
     clock::Tick,
     flow::Flow,
-    map_types::SessionKey,
+    map_types::{Session, SessionKey},
+    policy,
     reply::Answer,
     sessions::Found,
     wire::TcpFlags,
 };
 
-use crate::kernel_tables;
+use crate::{kernel_tables, trace};
 
 /// Where a stage leaves a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,19 @@ impl Carrier {
         self.made = found.made;
         self.owner = found.owner();
         self.is_there = 1;
+    }
+
+    /// One that would be made.
+    #[inline(always)]
+    pub fn set_from(&mut self, key: &SessionKey, half: &Session) {
+        self.reserved = 0;
+        self.key = *key;
+        self.address = half.mapped_address();
+        self.port = half.mapped_port();
+        self.made = 0;
+        self.owner = half.owner();
+        self.is_there = 1;
+        self.has_passed = 0;
     }
 
     /// There is none.
@@ -146,6 +160,31 @@ pub fn begin(flow: &Flow, epoch: u32, stage: u32) -> Option<&'static mut Plan> {
     plan.inward = false;
     plan.is_stateless = true;
     Some(plan)
+}
+
+/// Notes down what the last program decided, and the next hop.
+#[inline(never)]
+pub fn note(interface: u32, gateway: u32) {
+    let Some(plan) = last() else {
+        return;
+    };
+    for (half, step) in [
+        (&plan.forward, policy::Step::Session),
+        (&plan.reverse, policy::Step::Answer),
+    ] {
+        if !half.is_none() {
+            trace::note_end(step, half.address, half.port, half.owner);
+        }
+    }
+    let to = &plan.to;
+    trace::note_end(policy::Step::Source, to.source, to.source_port, 0);
+    trace::note_end(
+        policy::Step::Destination,
+        to.destination,
+        to.destination_port,
+        0,
+    );
+    trace::note(policy::Step::NextHop, interface, gateway);
 }
 
 impl Plan {

@@ -6,7 +6,6 @@ use nat_common::{
     flow_cache::{LineKey, is_plain},
     map_types::{Interface, SessionKey},
     parse::Ipv4Packet,
-    policy::Step,
     translate,
 };
 
@@ -14,15 +13,15 @@ use crate::{
     flow_cache::{self, Pending},
     forward::{self, Hook, NextHop},
     kernel_tables::reopen_if_closing,
-    plan::Plan,
-    refuse, settings, trace,
+    plan::{self, Plan},
+    refuse, rehearsal, settings,
     verdict::Verdict,
 };
 
 /// Sends on what `packet` became. Nothing is changed or counted when
-/// this hook can't send it there; `next` tells.
+/// this hook can't send it there; `next` tells. In a rehearsal nothing is either way.
 #[inline(always)]
-pub fn send<H: Hook>(
+pub fn send<H: Hook, const STAGE: u32>(
     hook: &mut H,
     interface: &Interface,
     packet: &Ipv4Packet,
@@ -60,10 +59,13 @@ pub fn send<H: Hook>(
             flow_cache::remember_next_hop(&way, interface.mac, next);
         }
     }
-    trace::note(Step::NextHop, next.interface, next.gateway.raw());
     // What was decided so far is of one generation of the policy, or it is decided anew.
     if !next.view.is_whole() {
         return Err(DropReason::Internal);
+    }
+    if STAGE == rehearsal::SEND_STAGE {
+        plan::note(next.interface, next.gateway.raw());
+        return Ok(());
     }
     let (now, flags) = (settings::now(), packet.flags);
     if flags.opens() {

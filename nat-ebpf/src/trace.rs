@@ -1,15 +1,14 @@
-//! What `nat explain` is told: the steps of a decision. In the dataplane TRACE is a constant 0, and none
-//! of it is any code.
+//! What `nat explain` is told: the steps of a decision. In the dataplane none of it is any code. What is
+//! done then instead of changing tables is in `rehearsal.rs`.
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 use nat_common::{
+    address::{Address, Port},
     map_types::{TRACED_STEPS, Trace, TracedStep},
     policy::Step,
 };
 
-/// Set in the object that `nat explain` loads: steps are noted down, and nothing is changed in the tables.
-#[unsafe(no_mangle)]
-static TRACE: u32 = 0;
+use crate::settings;
 
 #[map]
 static STEPS: PerCpuArray<Trace> = PerCpuArray::with_max_entries(1, 0);
@@ -17,8 +16,7 @@ static STEPS: PerCpuArray<Trace> = PerCpuArray::with_max_entries(1, 0);
 /// Steps are noted down, and tables left alone.
 #[inline(always)]
 pub fn is_on() -> bool {
-    // SAFETY: a constant; volatile, because it is changed when the program is loaded.
-    unsafe { (&raw const TRACE).read_volatile() != 0 }
+    settings::mode() == settings::EXPLAIN
 }
 
 /// Notes down a step.
@@ -27,6 +25,16 @@ pub fn note(step: Step, value: u32, detail: u32) {
     if is_on() {
         write(step as u32, value, detail);
     }
+}
+
+/// Notes down an address and port, and another number below 2^16.
+#[inline(always)]
+pub fn note_end(step: Step, address: Address, port: Port, number: u16) {
+    note(
+        step,
+        address.raw(),
+        u32::from(port.get()) | u32::from(number) << 16,
+    );
 }
 
 #[inline(never)]

@@ -1,6 +1,6 @@
 //! Loads the embedded programs on the pinned maps, after checking that those fit.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -8,7 +8,7 @@ use aya::{
     programs::{ProgramError, ProgramFd, SchedClassifier, Xdp},
     util::nr_cpus,
 };
-use aya_obj::{EbpfSectionKind, Object};
+use aya_obj::{EbpfSectionKind, Object, maps::PinningType};
 use nat_common::{
     flow_cache::PATHS,
     map_types::{
@@ -38,6 +38,33 @@ pub const EXPIRE_PROGRAM: &str = "nat_expire";
 pub const END_PROGRAM: &str = "nat_end";
 /// The program that frees ports which have rested.
 pub const WAKE_PROGRAM: &str = "nat_wake";
+
+/// Values of the programs' constant MODE (`nat-ebpf/src/settings.rs`).
+const DATAPLANE_MODE: u32 = 0;
+const TEST_MODE: u32 = 1;
+const EXPLAIN_MODE: u32 = 2;
+
+/// Maps that the running dataplane alone has, pinned like those that `nat explain` shares with it.
+const OF_THE_DATAPLANE: [&str; 7] = [
+    names::COUNTERS,
+    names::DROPS,
+    names::FLOW_CACHE,
+    names::FLOW_CACHE_USE,
+    names::PATH_CACHE,
+    names::TC_STAGES,
+    names::XDP_STAGES,
+];
+
+/// The programs that explain, by the stages of TC. There is none for fragments and ICMP errors, which
+/// nobody explains, and none that makes other packets.
+const EXPLAINING: [(u32, &str); 4] = [
+    (WHOLE_STAGE, EXPLAIN_PROGRAM),
+    (CLAIM_STAGE, "nat_tc_rehearse_claim"),
+    (POLICY_STAGE, "nat_tc_policy"),
+    (SEND_STAGE, "nat_tc_rehearse_send"),
+];
+/// The one of them that packets begin with: it takes no short way.
+pub const EXPLAIN_PROGRAM: &str = "nat_tc_whole";
 
 /// The stages of both hooks with the programs' names behind the hook's own.
 const STAGE_PROGRAMS: [(u32, &str); 6] = [
@@ -147,14 +174,21 @@ pub fn load(pins: &Pins, max_sessions: u32, options: LoadOptions) -> Result<Ebpf
     session_table::remove_half_a_table(pins)?;
     let mut loader = EbpfLoader::new();
     loader.default_map_pin_directory(pins.maps());
+    for name in OF_THE_DATAPLANE {
+        loader.map_pin_path(name, pins.map(name));
+    }
     for &name in names::ALL {
         if let Some(capacity) = capacity(name, max_sessions) {
             loader.map_max_entries(name, capacity);
         }
     }
-    let test_clock = u32::from(options.test_clock);
+    let mode = if options.test_clock {
+        TEST_MODE
+    } else {
+        DATAPLANE_MODE
+    };
     loader.override_global(aya_log::LEVEL, &options.log_level, true);
-    loader.override_global("TEST_CLOCK", &test_clock, true);
+    loader.override_global("MODE", &mode, true);
     let lines = flow_cache_lines(max_sessions);
     loader.override_global("FLOW_CACHE_LINES", &lines, true);
     let buckets = buckets(max_sessions);
@@ -184,6 +218,50 @@ pub fn load(pins: &Pins, max_sessions: u32, options: LoadOptions) -> Result<Ebpf
         program::<SchedClassifier>(&mut ebpf, name)?.load()?;
     }
     Ok(ebpf)
+}
+
+/// Loads the programs a second time, to explain: on the pinned policy and sessions, of which they change
+/// nothing, with stages, counters and caches of their own.
+///
+/// # Errors
+///
+/// When there is no dataplane of this version, or what the kernel refuses.
+pub fn load_to_explain(pins: &Pins) -> Result<Ebpf> {
+    // A pin that is not there would be made.
+    for name in shared_maps()? {
+        pins.open(&name)?;
+    }
+    let words = pins.open(names::SESSION_INDEX)?.info();
+    let words = words.map_err(Error::map(names::SESSION_INDEX))?;
+    let buckets = words.max_entries().saturating_sub(1);
+    let seed = session_table::seed(pins)?.unwrap_or(1);
+    let lines: u32 = 1 << 4;
+    let mut loader = EbpfLoader::new();
+    loader
+        .default_map_pin_directory(pins.maps())
+        .map_max_entries(names::FLOW_CACHE, lines.saturating_mul(cpus()))
+        .map_max_entries(names::PATH_CACHE, PATHS.saturating_mul(cpus()))
+        .override_global("MODE", &EXPLAIN_MODE, true)
+        .override_global(aya_log::LEVEL, &0u8, true)
+        .override_global("FLOW_CACHE_LINES", &lines, true)
+        .override_global("SESSION_BUCKETS", &buckets, true)
+        .override_global("SESSION_SEED", &seed, true);
+    let mut ebpf = loader.load(OBJECT)?;
+    for (stage, name) in EXPLAINING {
+        load_tc_stage(&mut ebpf, stage, name)?;
+    }
+    Ok(ebpf)
+}
+
+/// The maps that the object declares as pinned: those that are shared.
+fn shared_maps() -> Result<Vec<String>> {
+    let object = Object::parse(OBJECT).map_err(|error| Error::Load(error.to_string()))?;
+    let shared = object
+        .maps
+        .iter()
+        .filter(|(_, map)| map.pinning() == PinningType::ByName)
+        .map(|(name, _)| name.clone());
+    Ok(shared.collect())
 }
 
 fn load_tc_stage(ebpf: &mut Ebpf, stage: u32, name: &str) -> Result<()> {
@@ -228,7 +306,15 @@ where
 /// [`Error::MapMismatch`].
 pub fn check_shape(name: &str, info: &MapInfo) -> Result<()> {
     const REMEDY: &str = "it is not ours: remove it with `nat down` and start anew";
-    let declared = declared_maps(1)?;
+    // Taking the object apart takes long, and this is asked of every map that is opened.
+    static DECLARED: OnceLock<BTreeMap<String, MapShape>> = OnceLock::new();
+    let declared = match DECLARED.get() {
+        Some(declared) => declared,
+        None => {
+            let declared = declared_maps(1)?;
+            DECLARED.get_or_init(|| declared)
+        }
+    };
     let Some(shape) = declared.get(name) else {
         return Ok(());
     };

@@ -29,6 +29,8 @@ impl NameKey {
     pub const GROUP: u32 = 8;
     /// A set of security groups that an instance has: their names, with commas between them.
     pub const GROUP_SET: u32 = 9;
+    /// A VPC that has an internet gateway; its number and its name.
+    pub const INTERNET_GATEWAY: u32 = 10;
 }
 
 /// A name of the configuration, `vpc/name` for what belongs to one, padded with zeros.

@@ -81,9 +81,7 @@ fn decide<P: Policy>(
     if !is_in_gateways_subnet && !may_enter(policy, &subnet, remote, what.to_port(inside.port)) {
         return Err(DropReason::NetworkAcl);
     }
-    if question.session.is_there || packet.is_error() {
-        policy.note(Step::Session, u32::from(question.session.gateway), 0);
-    } else if receiver.groups != 0 {
+    if !question.session.is_there && !packet.is_error() && receiver.groups != 0 {
         let ruleset = Ruleset::ingress_of_groups(receiver.groups);
         if !policy.groups_allow(ruleset, remote, 0, what.to_port(inside.port)) {
             return Err(DropReason::SecurityGroup);

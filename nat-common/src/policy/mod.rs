@@ -81,7 +81,7 @@ pub trait Policy {
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// The sender's subnet: its number, and its route table.
+    /// The sender's subnet: its number, and the kind of the route there.
     Subnet = 1,
     /// The sender's instance: its private IP, and its set of groups.
     Instance = 2,
@@ -95,14 +95,24 @@ pub enum Step {
     Gateway = 6,
     /// The receiver's subnet: its number, and its interface.
     ReceiverSubnet = 7,
-    /// A live session speaks for the packet, so that no group is asked.
+    /// A live session carries the packet, so that no group is asked: the address that its source gets, and
+    /// the port with the NAT gateway's number above it.
     Session = 8,
     /// The public IP of an instance: it, and the private one.
     PublicIp = 9,
-    /// A session was, or would be, made: the address and port that its packets get.
+    /// A session would be made, with what [`Step::Session`] says of it.
     Mapping = 10,
     /// The next hop: the interface, and the address.
     NextHop = 11,
+    /// A live session carries the packet as an answer: the address that its destination gets, and the port
+    /// with the VPC's number above it.
+    Answer = 12,
+    /// What the packet's source becomes: the address, and the port.
+    Source = 13,
+    /// What its destination becomes: the address, and the port.
+    Destination = 14,
+    /// The subnet that the NAT gateway is in: its number, and its route table.
+    GatewaySubnet = 15,
 }
 
 /// What rules look at besides the remote end.

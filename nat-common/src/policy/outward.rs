@@ -175,7 +175,6 @@ fn ask_groups<P: Policy>(
 ) -> Result<(), DropReason> {
     let (flow, what) = (&question.packet.flow, question.what);
     if question.session.is_there || question.packet.is_error() {
-        policy.note(Step::Session, u32::from(question.session.gateway), 0);
         return Ok(());
     }
     let set = sender.instance.groups;
@@ -387,6 +386,7 @@ fn through_subnet_of<P: Policy>(
     };
     enter(policy, question, sender, &subnet)?;
     let route = policy.route(subnet.route_table, flow.destination);
+    policy.note(Step::GatewaySubnet, subnet.number, route.kind());
     match route.kind() {
         Route::INTERNET_GATEWAY => {}
         // NAT loopback: an address of the host in the VPC.

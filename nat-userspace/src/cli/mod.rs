@@ -6,11 +6,14 @@ mod check;
 mod client;
 mod doctor;
 mod down;
+mod explain;
+mod instances;
 mod lookup;
 mod maps;
 mod objects;
 mod output;
 mod ports;
+mod routes;
 mod run;
 mod sessions;
 mod status;
@@ -64,6 +67,12 @@ enum Command {
     Ports(ports::Arguments),
     /// Say who is behind a public address and port, from the configuration alone
     Lookup(lookup::Arguments),
+    /// Say what would become of a packet, and why: each step, and the rule and mapping that decided
+    Explain(explain::Arguments),
+    /// Show the route tables as the dataplane holds them
+    Routes(routes::Arguments),
+    /// Show the listed instances as the dataplane holds them
+    Instances(instances::Arguments),
     /// Show the BPF maps: entries, capacity, memory
     Maps(maps::Arguments),
     /// Check what the dataplane needs of this host
@@ -134,6 +143,9 @@ pub fn main() -> ExitCode {
         Command::Sessions(arguments) => sessions::run(&pins, &arguments),
         Command::Ports(arguments) => ports::run(&pins, &arguments),
         Command::Lookup(arguments) => lookup::run(&arguments),
+        Command::Explain(arguments) => explain::run(&pins, &arguments),
+        Command::Routes(arguments) => routes::run(&pins, &arguments),
+        Command::Instances(arguments) => instances::run(&pins, &arguments),
         Command::Maps(arguments) => maps::run(&pins, &arguments),
         Command::Doctor(arguments) => doctor::run(&pins, &arguments),
         Command::Down => down::run(&pins),

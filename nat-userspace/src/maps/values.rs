@@ -100,6 +100,7 @@ pub fn name_key(key: &NameKey) -> Value {
         NameKey::ACL => "network_acl",
         NameKey::GROUP => "security_group",
         NameKey::GROUP_SET => "security_groups",
+        NameKey::INTERNET_GATEWAY => "internet_gateway",
         _ => "unknown",
     };
     json!({ "kind": kind, "number": key.number })

@@ -33,6 +33,7 @@ use crate::{
     error::{Error, Result},
 };
 
+pub use filtering::RULE_BITS;
 pub use gateway::port_pool;
 pub use view::judge;
 

@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use nat_common::{
     address::Address,
     map_types::{
-        self, ALL_VPCS, ApplianceKey, Instance, Interface, MAX_VPCS, NameKey, PublicAddress,
+        self, ALL_VPCS, ApplianceKey, Instance, Interface, MAX_VPCS, Name, NameKey, PublicAddress,
         PublicUse, Route, ScopedAddress, Settings, Subnet,
     },
 };
@@ -23,6 +23,13 @@ impl Compiler<'_, '_> {
         let number = self.number(NameKey::VPC, &vpc.name, 1);
         if number >= MAX_VPCS {
             return Err(too_many("VPCs", number as usize, MAX_VPCS as usize - 1));
+        }
+        if vpc.internet_gateway {
+            let key = NameKey {
+                kind: NameKey::INTERNET_GATEWAY,
+                number,
+            };
+            self.tables.names.insert(key, Name::new(&vpc.name));
         }
         for cidr in &vpc.cidrs {
             self.route(ALL_VPCS, *cidr, map_types::Target::Local);
