@@ -42,6 +42,8 @@ mod reload;
 mod restart;
 #[path = "end_to_end/standing.rs"]
 mod standing;
+#[path = "end_to_end/two_policies.rs"]
+mod two_policies;
 #[path = "end_to_end/volume.rs"]
 mod volume;
 

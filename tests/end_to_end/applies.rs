@@ -20,139 +20,15 @@ use nat_tests::{
     packets::{ETHERNET_LEN, PacketBuilder},
 };
 
-use crate::standing::Standing;
+use crate::{
+    standing::Standing,
+    two_policies::{CLOUD, CLOUD_PUBLIC, FIRST_GATEWAY, PRIVATE, PROBED, Policy, SECOND_GATEWAY},
+};
 
 const EVERY: Duration = Duration::from_millis(10);
 /// Senders send some packets, and then wait that long.
 const PAUSE: Duration = Duration::from_millis(2);
 const SERVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 80), 7000);
-const PROBED: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 81);
-const FIRST_GATEWAY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
-const SECOND_GATEWAY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 11);
-/// Hosts on the wire only, behind a NAT gateway and with a public IP.
-const PRIVATE: Ipv4Addr = Ipv4Addr::new(10, 40, 2, 102);
-const CLOUD: Ipv4Addr = Ipv4Addr::new(10, 20, 1, 11);
-const CLOUD_PUBLIC: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 21);
-
-/// Two policies. Outward, probes to port 1000 leave by the second gateway or not at all, and those to port
-/// 1001 by the first one. Inward, what the ACL lets through, the group refuses.
-#[derive(Clone, Copy, PartialEq)]
-enum Policy {
-    A,
-    B,
-}
-
-impl Policy {
-    /// By which gateway, which port is denied on the way out, which one in, and which the group allows.
-    const fn linked(self) -> (&'static str, u16, u16, u16) {
-        match self {
-            Self::A => ("first", 1000, 2000, 2000),
-            Self::B => ("second", 1001, 2001, 2001),
-        }
-    }
-
-    fn text(self, hook: Hook) -> String {
-        let (gateway, denied_out, denied_in, allowed_in) = self.linked();
-        let (route, rule) = match self {
-            Self::A => ("", ""),
-            Self::B => (
-                r#"{ destination = "203.0.113.0/24", target = "blackhole" },"#,
-                r#"{ protocol = "tcp", ports = "9999", source = "203.0.113.0/24" },"#,
-            ),
-        };
-        let allow = |remote| format!(r#"{{ rule = 200, action = "allow", protocol = "all", {remote} = "0.0.0.0/0" }}"#);
-        let (from_all, to_all) = (allow("source"), allow("destination"));
-        format!(
-            r#"[node]
-uplink = ["uplink0"]
-attach = "{hook}"
-[[vpc]]
-name = "main"
-cidrs = ["10.20.0.0/16", "10.40.0.0/16"]
-internet_gateway = true
-  [[vpc.subnet]]
-  name = "public-a"
-  cidr = "10.20.1.0/24"
-  interface = "public0"
-  route_table = "public"
-  network_acl = "public"
-  [[vpc.subnet]]
-  name = "private-a"
-  cidr = "10.40.2.0/24"
-  interface = "private0"
-  route_table = "private"
-  network_acl = "private"
-  [[vpc.route_table]]
-  name = "public"
-  routes = [{{ destination = "0.0.0.0/0", target = "internet-gateway" }}]
-  [[vpc.route_table]]
-  name = "private"
-  routes = [
-    {route}
-    {{ destination = "{PROBED}/32", target = "nat-gateway:{gateway}" }},
-    {{ destination = "0.0.0.0/0", target = "nat-gateway:first" }},
-  ]
-  [[vpc.nat_gateway]]
-  name = "first"
-  subnet = "public-a"
-  private_ip = "10.20.1.100"
-  public_ips = ["{FIRST_GATEWAY}"]
-  ports = ["{FIRST_PORT}-65535"]
-  [[vpc.nat_gateway]]
-  name = "second"
-  subnet = "public-a"
-  private_ip = "10.20.1.101"
-  public_ips = ["{SECOND_GATEWAY}"]
-  ports = ["{FIRST_PORT}-65535"]
-  [[vpc.instance]]
-  name = "web"
-  subnet = "public-a"
-  private_ip = "10.20.1.10"
-  public_ip = "198.51.100.20"
-  security_groups = ["served"]
-  [[vpc.instance]]
-  name = "cloud"
-  subnet = "public-a"
-  private_ip = "{CLOUD}"
-  public_ip = "{CLOUD_PUBLIC}"
-  security_groups = ["served"]
-  [[vpc.instance]]
-  name = "private"
-  subnet = "private-a"
-  private_ip = "{PRIVATE}"
-  security_groups = ["clients"]
-  [[vpc.instance]]
-  name = "private-b"
-  subnet = "private-a"
-  private_ip = "10.40.2.201"
-  security_groups = ["clients"]
-  [[vpc.security_group]]
-  name = "clients"
-  [[vpc.security_group]]
-  name = "served"
-  ingress = [
-    {rule}
-    {{ protocol = "tcp", ports = "8080", source = "0.0.0.0/0" }},
-    {{ protocol = "udp", ports = "{allowed_in}", source = "0.0.0.0/0" }},
-  ]
-  [[vpc.network_acl]]
-  name = "public"
-  ingress = [
-    {{ rule = 100, action = "deny", protocol = "udp", ports = "{denied_in}", source = "0.0.0.0/0" }},
-    {from_all},
-  ]
-  egress = [{to_all}]
-  [[vpc.network_acl]]
-  name = "private"
-  ingress = [{from_all}]
-  egress = [
-    {{ rule = 100, action = "deny", protocol = "udp", ports = "{denied_out}", destination = "{PROBED}/32" }},
-    {to_all},
-  ]
-"#
-        )
-    }
-}
 
 /// Who sends and receives, and what it has seen.
 struct Traffic {
@@ -166,7 +42,8 @@ struct Traffic {
     rate: u32,
     probes_sent: AtomicU64,
     probes_seen: [AtomicU64; 2],
-    mixtures: AtomicU64,
+    /// Probes that arrived as neither policy lets them, outside and inside.
+    mixtures: [AtomicU64; 2],
 }
 
 impl Traffic {
@@ -196,13 +73,16 @@ impl Traffic {
         Ok(Self {
             hosts: [private, cloud].map(|host| (host, Numbered::new(flows))),
             server: roomy_udp(&lab.internet, SERVER)?,
-            probed: [(probed(1000)?, SECOND_GATEWAY), (probed(1001)?, FIRST_GATEWAY)],
+            probed: [
+                (probed(1000)?, SECOND_GATEWAY),
+                (probed(1001)?, FIRST_GATEWAY),
+            ],
             internet: lab.internet.raw_sender()?,
             streams,
             rate,
             probes_sent: AtomicU64::new(0),
             probes_seen: Default::default(),
-            mixtures: AtomicU64::new(0),
+            mixtures: Default::default(),
         })
     }
 
@@ -242,7 +122,7 @@ impl Traffic {
     fn receive(&self, (host, numbered): &(Host, Numbered), over: &AtomicBool) -> Result<()> {
         host.receive(over, |from, port, payload| {
             if port < FIRST_PORT {
-                self.mixtures.fetch_add(1, Relaxed);
+                self.mixtures[1].fetch_add(1, Relaxed);
             } else {
                 numbered.seen_back(from, SERVER, port, payload);
             }
@@ -256,7 +136,10 @@ impl Traffic {
                 continue;
             };
             let payload = &buffer[..length];
-            let host = self.hosts.iter().find(|(host, _)| host.public == *seen.ip());
+            let host = self
+                .hosts
+                .iter()
+                .find(|(host, _)| host.public == *seen.ip());
             // What nobody has sent is a packet that somebody misses.
             if let Some((_, numbered)) = host {
                 numbered.seen_outside(seen, payload);
@@ -269,7 +152,7 @@ impl Traffic {
     /// Packets of new flows, each of which both policies treat differently.
     fn probe(&self, stop: &AtomicBool) -> Result<()> {
         let (private, _) = &self.hosts[0];
-        steady::paced(stop, 500, PAUSE, || {
+        steady::paced(stop, 1000, PAUSE, || {
             let number = self.probes_sent.fetch_add(1, Relaxed);
             let port = FIRST_PORT + (number % u64::from(u16::MAX - FIRST_PORT)) as u16;
             let packet = |from: Ipv4Addr, to: Ipv4Addr, to_port| {
@@ -281,7 +164,8 @@ impl Traffic {
                 private.sender.send(&packet(PRIVATE, PROBED, to_port))?;
             }
             for to_port in [2000, 2001] {
-                self.internet.send(&packet(*SERVER.ip(), CLOUD_PUBLIC, to_port))?;
+                self.internet
+                    .send(&packet(*SERVER.ip(), CLOUD_PUBLIC, to_port))?;
             }
             Ok(())
         })
@@ -297,7 +181,7 @@ impl Traffic {
         while let Some((_, from)) = next(over, || socket.recv_from(&mut buffer))? {
             self.probes_seen[number].fetch_add(1, Relaxed);
             if from.ip() != *allowed {
-                self.mixtures.fetch_add(1, Relaxed);
+                self.mixtures[0].fetch_add(1, Relaxed);
             }
         }
         Ok(())
@@ -310,9 +194,11 @@ impl Traffic {
             faults.extend(of_host.map(|fault| format!("{}: {fault}", host.address)));
         }
         faults.extend(self.streams.iter().filter_map(|stream| stream.fault()));
-        match self.mixtures.load(Relaxed) {
-            0 => {}
-            count => faults.push(format!("{count} probes saw a mixture of both policies")),
+        for (place, mixtures) in ["outside", "inside"].iter().zip(&self.mixtures) {
+            match mixtures.load(Relaxed) {
+                0 => {}
+                count => faults.push(format!("{count} probes arrived {place} by a mixture")),
+            }
         }
         faults
     }
@@ -320,7 +206,10 @@ impl Traffic {
 
 impl fmt::Display for Traffic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let packets = self.hosts.iter().map(|(_, numbered)| numbered.sent.load(Relaxed));
+        let packets = self
+            .hosts
+            .iter()
+            .map(|(_, numbered)| numbered.sent.load(Relaxed));
         let exchanges = self.streams.iter().map(Stream::exchanges);
         write!(
             f,
@@ -335,7 +224,7 @@ impl fmt::Display for Traffic {
 
 /// For so long; how many were made, and how long the slowest took.
 fn apply(api: &mut Api, hook: Hook, time: Duration) -> Result<(u32, Duration)> {
-    let texts = [Policy::B, Policy::A].map(|policy| policy.text(hook));
+    let texts = [Policy::B, Policy::A].map(|policy| policy.mixed(policy, hook));
     let start = Instant::now();
     let (mut count, mut slowest) = (0, Duration::ZERO);
     while start.elapsed() < time {
@@ -353,12 +242,18 @@ fn apply(api: &mut Api, hook: Hook, time: Duration) -> Result<(u32, Duration)> {
 pub fn a_hundred_applies_a_second_lose_nothing(hook: Hook) {
     let seconds = std::env::var("NAT_TEST_SECONDS").ok();
     let seconds = seconds.map_or(10, |seconds| seconds.parse().expect("a number of seconds"));
-    let (flows, rate) = if seconds > 10 { (25_000, 5_000) } else { (1_000, 1_500) };
-    let mut standing = Standing::with_configuration(hook, &Policy::A.text(hook));
+    let (flows, rate) = if seconds > 10 {
+        (25_000, 5_000)
+    } else {
+        (1_000, 1_500)
+    };
+    let mut standing = Standing::with_configuration(hook, &Policy::A.mixed(Policy::A, hook));
     let traffic = Traffic::new(&standing.lab, flows, rate).expect("traffic");
     // What the lab itself loses would be lost here. All flows are established behind it.
     let control = Duration::from_secs(flows / u64::from(rate) + 3);
-    traffic.run(|| thread::sleep(control)).expect("a run without applies");
+    traffic
+        .run(|| thread::sleep(control))
+        .expect("a run without applies");
     let faults = traffic.faults();
     assert!(faults.is_empty(), "without applies: {faults:#?}");
     println!("without applies: {traffic}");
@@ -370,7 +265,20 @@ pub fn a_hundred_applies_a_second_lose_nothing(hook: Hook) {
     println!("{count} applies in {seconds} s, the slowest in {slowest:?}; in all {traffic}");
     let faults = traffic.faults();
     assert!(faults.is_empty(), "{faults:#?}\n{}", standing.status());
-    let seen = traffic.probes_seen.iter().all(|seen| seen.load(Relaxed) > 0);
-    assert!(seen, "neither policy held: {traffic}");
+    let seen = traffic
+        .probes_seen
+        .iter()
+        .all(|seen| seen.load(Relaxed) > 0);
+    assert!(seen, "one of the policies never held: {traffic}");
+
+    // And a mixture would have been seen.
+    let mixture = Policy::A.mixed(Policy::B, hook);
+    api.post("/v1/apply?name=mixture", &mixture)
+        .expect("a mixture");
+    traffic
+        .run(|| thread::sleep(Duration::from_secs(1)))
+        .expect("a run with a mixture");
+    let seen = traffic.mixtures.each_ref().map(|seen| seen.load(Relaxed));
+    assert!(!seen.contains(&0), "a mixture goes unseen: {seen:?}");
     standing.assert_running();
 }

@@ -195,7 +195,9 @@ impl Numbered {
             .or_insert_with(|| from.port());
         if port != from.port() {
             let flow = number % self.flows;
-            seen.fault(format!("flow {flow} came from port {port}, and now from {from}"));
+            seen.fault(format!(
+                "flow {flow} came from port {port}, and now from {from}"
+            ));
         }
         if mark(&mut seen.outside, number) {
             seen.fault(format!("packet {number} came twice"));
@@ -226,7 +228,9 @@ impl Numbered {
             if !missing.is_empty() {
                 let first = &missing[..missing.len().min(10)];
                 let count = missing.len();
-                faults.push(format!("{count} of {sent} never arrived {what}: {first:?} ..."));
+                faults.push(format!(
+                    "{count} of {sent} never arrived {what}: {first:?} ..."
+                ));
             }
         }
         faults

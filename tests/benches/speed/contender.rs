@@ -87,7 +87,9 @@ impl Kind {
         match self {
             Self::Limit | Self::LookUp | Self::Inserts | Self::Kernel => flows.plan_routed(way),
             _ if self.is_one_to_one() => flows.plan_one_to_one(way, FIRST_INSTANCE, FIRST_PUBLIC),
-            Self::XdpPat | Self::XdpElastic | Self::TcPat | Self::Filtered(_) => flows.plan_shared(way, GATEWAY_PUBLIC),
+            Self::XdpPat | Self::XdpElastic | Self::TcPat | Self::Filtered(_) => {
+                flows.plan_shared(way, GATEWAY_PUBLIC)
+            }
             Self::Nft | Self::Peer(_) => flows.plan_shared(way, OWN_PUBLIC),
         }
     }
@@ -118,13 +120,7 @@ impl Middle {
         })
     }
 
-    fn ours(
-        lab: &Lab,
-        attach: &str,
-        room: u64,
-        instances: u32,
-        filter: Filter,
-    ) -> Result<Self> {
+    fn ours(lab: &Lab, attach: &str, room: u64, instances: u32, filter: Filter) -> Result<Self> {
         let (controller, pins) = ours::start(lab, attach, room, instances, filter)?;
         Ok(Self::Ours {
             controller: Box::new(controller),

@@ -118,7 +118,11 @@ fn routes(first: u32, count: u32, to_gateway: bool) -> String {
 /// Protocol, ports and source of a rule.
 fn rule(number: u32) -> [String; 3] {
     let port = 1_000 + number * 37 % 60_000;
-    let protocol = if number.is_multiple_of(3) { "udp" } else { "tcp" };
+    let protocol = if number.is_multiple_of(3) {
+        "udp"
+    } else {
+        "tcp"
+    };
     let source = instance(FIRST_SOURCE, number * ADDRESSES);
     [
         protocol.to_owned(),

@@ -95,10 +95,22 @@ fn once() -> Result<[Duration; STEPS.len()]> {
         reload(&all)?;
         Ok(taken)
     };
-    let instance = one(Large { more_instances: 1, ..usual })?;
-    let route = one(Large { more_routes: 1, ..usual })?;
-    let rule = one(Large { more_rules: 1, ..usual })?;
-    let group = one(Large { first_group: 1, ..usual })?;
+    let instance = one(Large {
+        more_instances: 1,
+        ..usual
+    })?;
+    let route = one(Large {
+        more_routes: 1,
+        ..usual
+    })?;
+    let rule = one(Large {
+        more_rules: 1,
+        ..usual
+    })?;
+    let group = one(Large {
+        first_group: 1,
+        ..usual
+    })?;
     let by_api = through_api(&mut controller, text)?;
     let begun = Instant::now();
     controller.reload(&small)?;
