@@ -4,6 +4,8 @@
 mod addresses;
 #[path = "end_to_end/api.rs"]
 mod api;
+#[path = "end_to_end/applies.rs"]
+mod applies;
 #[path = "end_to_end/attempts.rs"]
 mod attempts;
 #[path = "end_to_end/connections.rs"]
@@ -46,6 +48,8 @@ mod reload;
 mod restart;
 #[path = "end_to_end/standing.rs"]
 mod standing;
+#[path = "end_to_end/two_policies.rs"]
+mod two_policies;
 #[path = "end_to_end/volume.rs"]
 mod volume;
 #[path = "end_to_end/vpc/mod.rs"]
@@ -88,6 +92,7 @@ on_every_hook! {
     api::a_file_is_compared_and_applied,
     api::an_object_of_the_api_outlives_its_controller,
     api::routes_to_a_deleted_gateway_are_blackholes,
+    applies::a_hundred_applies_a_second_lose_nothing,
     volume::a_large_file_arrives_identical,
     volume::ten_thousand_short_connections_none_fails,
     icmp_errors::a_closed_port_outside_is_told_to_the_socket_inside,

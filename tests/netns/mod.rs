@@ -3,6 +3,7 @@
 //!
 //! A lab leaves nothing behind, however its process ends: namespaces have no global name and are held
 //! by file descriptors alone, and every process started in one dies with the thread that started it.
+pub mod api;
 pub mod configuration;
 pub mod crowd;
 pub mod ethtool;
@@ -14,6 +15,7 @@ pub mod main_job;
 pub mod namespace;
 pub mod nat;
 pub mod nat_instance;
+pub mod numbered;
 pub mod obstacles;
 pub mod path;
 pub mod picture;
@@ -23,6 +25,7 @@ pub mod report;
 pub mod sessions;
 pub mod site;
 pub mod sockets;
+pub mod steady;
 pub mod stun;
 pub mod switch;
 pub mod told;
