@@ -202,7 +202,7 @@ fn through_api(controller: &mut Controller, text: String) -> Result<[Duration; 5
     let rule = obey(group(large::RULES)?)?;
     let moved = obey(instance("group-0")?)?;
     let more = Large {
-        more_rules: 1,
+        more_routes: 1,
         ..Large::default()
     };
     let file = obey(Command::Apply(source(more.text())))?;
