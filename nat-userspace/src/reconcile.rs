@@ -2,7 +2,7 @@
 //! written to the one that packets do not read, then one store makes it the one that holds, and later the
 //! other one is brought up to date. A packet sees all of the old policy or all of the new one.
 
-use std::{collections::BTreeMap, collections::HashMap as Wanted, hash::Hash};
+use std::{collections::BTreeMap, hash::Hash};
 
 use aya::{
     Ebpf, Pod,
@@ -20,7 +20,7 @@ use crate::{
     bpf_batch,
     error::{Error, Result},
     generation::Root,
-    policy::{PrefixKey, Tables},
+    policy::{Map as Content, PrefixKey, Tables},
 };
 
 /// The policy of a running dataplane, as it is in the maps.
@@ -28,9 +28,9 @@ pub struct Policy {
     root: Root,
     /// What is on each side; `None` when it has to be read anew, because writing it failed midway.
     sides: [Option<Tables>; 2],
-    names: Wanted<NameKey, Name>,
+    names: Content<NameKey, Name>,
     /// Static bindings that were written last, and from their other side.
-    forwards: Option<[Wanted<SessionKey, Binding>; 2]>,
+    forwards: Option<[Content<SessionKey, Binding>; 2]>,
 }
 
 impl Policy {
@@ -40,7 +40,7 @@ impl Policy {
     ///
     /// What the kernel says.
     pub fn open(ebpf: &Ebpf) -> Result<Self> {
-        let mut names = Wanted::new();
+        let mut names = Content::default();
         bpf_batch::for_each(map(ebpf, names::NAMES)?, |key: &NameKey, name: &Name| {
             names.insert(*key, *name);
         })
@@ -59,13 +59,22 @@ impl Policy {
     }
 
     /// Numbers to names, as they are pinned.
-    pub const fn names(&self) -> &Wanted<NameKey, Name> {
+    pub const fn names(&self) -> &Content<NameKey, Name> {
         &self.names
     }
 
     /// What holds; without names and forwards, which have no sides.
     pub fn current(&self) -> Option<&Tables> {
         self.sides[side(self.epoch()) as usize].as_ref()
+    }
+
+    /// What holds, with names and forwards, unless they are from an earlier controller.
+    pub fn whole(&self) -> Option<Tables> {
+        let mut held = self.current()?.clone();
+        let [bindings, bound] = self.forwards.clone()?;
+        held.bindings = bindings;
+        held.bound = bound;
+        Some(held)
     }
 
     /// log2 of the ticks in a window of the flow cache.
@@ -272,8 +281,8 @@ fn entries<R: Pod, K: Eq + Hash, V: Pod>(
     ebpf: &Ebpf,
     name: &'static str,
     key_of: impl Fn(R) -> Option<K>,
-) -> Result<Wanted<K, V>> {
-    let mut there = Wanted::new();
+) -> Result<Content<K, V>> {
+    let mut there = Content::default();
     bpf_batch::for_each::<R, V>(map(ebpf, name)?, |raw, value| {
         if let Some(key) = key_of(*raw) {
             there.insert(key, *value);
@@ -337,8 +346,8 @@ fn write(ebpf: &mut Ebpf, side: u32, there: &mut Tables, wanted: &Tables) -> Res
 fn bring<K: Copy + Eq + Hash, R: Pod, V: Pod + PartialEq>(
     map: &MapData,
     name: &'static str,
-    there: &mut Wanted<K, V>,
-    wanted: &Wanted<K, V>,
+    there: &mut Content<K, V>,
+    wanted: &Content<K, V>,
     raw: impl Fn(&K) -> R,
 ) -> Result<()> {
     let gone: Vec<K> = there
@@ -358,8 +367,8 @@ fn bring<K: Copy + Eq + Hash, R: Pod, V: Pod + PartialEq>(
 fn set<K: Copy + Eq + Hash, R: Pod, V: Pod + PartialEq>(
     map: &MapData,
     name: &'static str,
-    there: &mut Wanted<K, V>,
-    wanted: &Wanted<K, V>,
+    there: &mut Content<K, V>,
+    wanted: &Content<K, V>,
     raw: impl Fn(&K) -> R,
 ) -> Result<()> {
     let changed: Vec<(K, V)> = wanted
