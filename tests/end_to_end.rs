@@ -172,7 +172,7 @@ on_every_hook! {
     path_mtu::rfc4787_req13a_datagrams_that_may_be_cut_reach_a_narrow_link_inside,
     path_mtu::a_jumbo_datagram_is_cut_into_many,
     reload::a_changed_configuration_is_taken_up_and_connections_go_on,
-    reload::sessions_of_a_public_ip_that_is_gone_end_at_a_reload,
+    reload::nat_gateway_a_public_ip_that_is_given_up_drains,
     reload::a_reload_that_is_refused_changes_nothing,
     reload::rfc4787_req2_a_client_stays_on_its_public_ip_when_others_go,
     restart::mappings_and_forwards_outlive_their_controller,

@@ -36,7 +36,7 @@ use crate::{
     overlap,
     pace::{LOOK, Pace},
     pins::Pins,
-    policy::{self, Facts, Numbering, Tables},
+    policy::{self, Drains, Facts, Numbering, Tables},
     reconcile::Policy,
     sessions::Names,
     stale,
@@ -53,6 +53,7 @@ pub struct Controller {
     options: LoadOptions,
     policy: Policy,
     numbering: Numbering,
+    drains: Drains,
 }
 
 /// What a running controller can't change.
@@ -109,10 +110,11 @@ pub fn start(config: &Config, pins: &Pins, options: LoadOptions) -> Result<Contr
     let lock = pins.lock()?;
     let mut footprint = Footprint::default();
     match bring_up(config, pins, &interfaces, options, &mut footprint) {
-        Ok((ebpf, policy, numbering)) => Ok(Controller {
+        Ok((ebpf, policy, numbering, drains)) => Ok(Controller {
             ebpf,
             policy,
             numbering,
+            drains,
             pins: pins.clone(),
             attached: footprint.attached,
             lock,
@@ -169,7 +171,7 @@ fn bring_up(
     interfaces: &[HostInterface],
     options: LoadOptions,
     footprint: &mut Footprint,
-) -> Result<(Ebpf, Policy, Numbering)> {
+) -> Result<(Ebpf, Policy, Numbering, Drains)> {
     let mut ebpf = loader::load(pins, config.node.max_sessions, options)?;
     let mut policy = Policy::open(&ebpf)?;
     let before = flags_before(pins)?;
@@ -206,7 +208,9 @@ fn bring_up(
         )
     };
     let planned = attach::plan(interfaces, config.node.attach);
-    let planned_tables = compile(&planned, &policy.secrets())?;
+    let mut drains = Drains::default();
+    let mut planned_tables = compile(&planned, &policy.secrets())?;
+    carry_over(&mut drains, &policy, &mut planned_tables);
     release_others(&names, &before, &planned)?;
     change(&mut ebpf, pins, &mut policy, &planned_tables)?;
     attach::attach_all(&mut ebpf, pins, interfaces, config.node.attach, attached)?;
@@ -214,13 +218,21 @@ fn bring_up(
         // A qdisc that was made for an earlier controller is still ours.
         each.flags |= was(each.interface.index, Interface::CLSACT_OURS);
     }
-    let tables = compile(attached, &policy.secrets())?;
+    let mut tables = compile(attached, &policy.secrets())?;
+    carry_over(&mut drains, &policy, &mut tables);
     change(&mut ebpf, pins, &mut policy, &tables)?;
     numbering.settle();
     for interface in forwarding_set.iter() {
         host::set_forwarding(interface, true)?;
     }
-    Ok((ebpf, policy, numbering))
+    Ok((ebpf, policy, numbering, drains))
+}
+
+/// Public IPs that gateways give up serve their sessions on for a while.
+fn carry_over(drains: &mut Drains, policy: &Policy, tables: &mut Tables) {
+    if let Some(held) = policy.current() {
+        drains.carry_over(held, tables, Instant::now().into_std());
+    }
 }
 
 /// Makes `tables` the policy, and ends the sessions that can't go on under it. Before it, so that forwards
@@ -230,7 +242,6 @@ fn change(ebpf: &mut Ebpf, pins: &Pins, policy: &mut Policy, tables: &Tables) ->
     if may_end {
         end_stale(ebpf, pins, tables)?;
     }
-    policy.level(ebpf)?;
     policy.apply(ebpf, tables)?;
     if may_end {
         end_stale(ebpf, pins, tables)?;
@@ -300,7 +311,8 @@ impl Controller {
     /// What is refused, or takes a new start: interfaces, how they are attached to, and the size of the
     /// tables. Nothing was changed then. Otherwise what the kernel says.
     pub fn reload(&mut self, config: &Config) -> Result<()> {
-        let tables = self.tables(config)?;
+        let mut tables = self.tables(config)?;
+        carry_over(&mut self.drains, &self.policy, &mut tables);
         change(&mut self.ebpf, &self.pins, &mut self.policy, &tables)?;
         self.numbering.settle();
         Ok(())
@@ -343,6 +355,23 @@ impl Controller {
                 window_shift_before: self.policy.window_shift(),
             },
         )
+    }
+
+    /// Ends the sessions of public IPs whose time is over at `now`.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn end_drains(&mut self, now: std::time::Instant) -> Result<()> {
+        if !self.drains.are_due(now) {
+            return Ok(());
+        }
+        let Some(held) = self.policy.whole() else {
+            return Ok(());
+        };
+        let mut tables = policy::without_drains(held.clone());
+        self.drains.carry_over(&held, &mut tables, now);
+        change(&mut self.ebpf, &self.pins, &mut self.policy, &tables)
     }
 
     /// Makes void whatever packets remember of the policy.
@@ -411,7 +440,9 @@ impl Controller {
                         log::warn!("the dataplane was taken down; nothing is left to do");
                         return Ok(());
                     }
-                    if let Err(error) = self.policy.level(&mut self.ebpf) {
+                    let now = Instant::now().into_std();
+                    let kept = self.end_drains(now).and_then(|()| self.policy.level(&mut self.ebpf));
+                    if let Err(error) = kept {
                         log::error!("policy: {error}");
                     }
                     if let Err(error) = self.sweep(&mut sweeper, &mut pace) {
@@ -478,7 +509,8 @@ impl Dataplane for Controller {
     }
 
     fn foresee(&mut self, config: &Config) -> Result<Effects> {
-        let tables = self.tables(config)?;
+        let mut tables = self.tables(config)?;
+        carry_over(&mut self.drains.clone(), &self.policy, &mut tables);
         foresight::effects(&self.pins, &tables)
     }
 

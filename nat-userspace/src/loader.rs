@@ -140,8 +140,21 @@ pub struct MapShape {
 ///
 /// When the embedded object can't be parsed.
 pub fn declared_maps(max_sessions: u32) -> Result<BTreeMap<String, MapShape>> {
+    let mut shapes = in_object()?.clone();
+    for (name, shape) in &mut shapes {
+        shape.max_entries = capacity(name, max_sessions).unwrap_or(shape.max_entries);
+    }
+    Ok(shapes)
+}
+
+/// As the object says it, which is read once: every map that is opened is compared with it.
+fn in_object() -> Result<&'static BTreeMap<String, MapShape>> {
+    static SHAPES: OnceLock<BTreeMap<String, MapShape>> = OnceLock::new();
+    if let Some(shapes) = SHAPES.get() {
+        return Ok(shapes);
+    }
     let object = Object::parse(OBJECT).map_err(|error| Error::Load(error.to_string()))?;
-    Ok(object
+    let shapes = object
         .maps
         .iter()
         .filter(|(_, map)| {
@@ -151,16 +164,16 @@ pub fn declared_maps(max_sessions: u32) -> Result<BTreeMap<String, MapShape>> {
             )
         })
         .map(|(name, map)| {
-            let max_entries = capacity(name, max_sessions).unwrap_or(map.max_entries());
             let shape = MapShape {
                 kind: map.map_type(),
                 key_size: map.key_size(),
                 value_size: map.value_size(),
-                max_entries,
+                max_entries: map.max_entries(),
             };
             (name.clone(), shape)
         })
-        .collect())
+        .collect();
+    Ok(SHAPES.get_or_init(|| shapes))
 }
 
 /// Loads the programs; maps that are pinned are taken over with all they hold.
@@ -306,16 +319,7 @@ where
 /// [`Error::MapMismatch`].
 pub fn check_shape(name: &str, info: &MapInfo) -> Result<()> {
     const REMEDY: &str = "it is not ours: remove it with `nat down` and start anew";
-    // Taking the object apart takes long, and this is asked of every map that is opened.
-    static DECLARED: OnceLock<BTreeMap<String, MapShape>> = OnceLock::new();
-    let declared = match DECLARED.get() {
-        Some(declared) => declared,
-        None => {
-            let declared = declared_maps(1)?;
-            DECLARED.get_or_init(|| declared)
-        }
-    };
-    let Some(shape) = declared.get(name) else {
+    let Some(shape) = in_object()?.get(name) else {
         return Ok(());
     };
     for (what, found, expected) in [

@@ -2,7 +2,9 @@
 //! written to the one that packets do not read, then one store makes it the one that holds, and later the
 //! other one is brought up to date. A packet sees all of the old policy or all of the new one.
 
-use std::{collections::BTreeMap, collections::HashMap as Wanted, hash::Hash};
+mod difference;
+
+use std::{collections::BTreeMap, hash::Hash};
 
 use aya::{
     Ebpf, Pod,
@@ -16,11 +18,13 @@ use nat_common::{
     },
 };
 
+use difference::{Changes, Difference, differing};
+
 use crate::{
     bpf_batch,
     error::{Error, Result},
     generation::Root,
-    policy::{PrefixKey, Tables},
+    policy::{Map as Content, PrefixKey, Tables},
 };
 
 /// The policy of a running dataplane, as it is in the maps.
@@ -28,9 +32,11 @@ pub struct Policy {
     root: Root,
     /// What is on each side; `None` when it has to be read anew, because writing it failed midway.
     sides: [Option<Tables>; 2],
-    names: Wanted<NameKey, Name>,
+    /// What the side that does not hold lacks; `None` when that has to be found out.
+    lag: Option<Difference>,
+    names: Content<NameKey, Name>,
     /// Static bindings that were written last, and from their other side.
-    forwards: Option<[Wanted<SessionKey, Binding>; 2]>,
+    forwards: Option<[Content<SessionKey, Binding>; 2]>,
 }
 
 impl Policy {
@@ -40,7 +46,7 @@ impl Policy {
     ///
     /// What the kernel says.
     pub fn open(ebpf: &Ebpf) -> Result<Self> {
-        let mut names = Wanted::new();
+        let mut names = Content::default();
         bpf_batch::for_each(map(ebpf, names::NAMES)?, |key: &NameKey, name: &Name| {
             names.insert(*key, *name);
         })
@@ -48,6 +54,7 @@ impl Policy {
         Ok(Self {
             root: Root::open(map(ebpf, names::GENERATION)?)?,
             sides: [Some(read(ebpf, 0)?), Some(read(ebpf, 1)?)],
+            lag: None,
             names,
             forwards: None,
         })
@@ -59,13 +66,22 @@ impl Policy {
     }
 
     /// Numbers to names, as they are pinned.
-    pub const fn names(&self) -> &Wanted<NameKey, Name> {
+    pub const fn names(&self) -> &Content<NameKey, Name> {
         &self.names
     }
 
     /// What holds; without names and forwards, which have no sides.
     pub fn current(&self) -> Option<&Tables> {
         self.sides[side(self.epoch()) as usize].as_ref()
+    }
+
+    /// What holds, with names and forwards, unless they are from an earlier controller.
+    pub fn whole(&self) -> Option<Tables> {
+        let mut held = self.current()?.clone();
+        let [bindings, bound] = self.forwards.clone()?;
+        held.bindings = bindings;
+        held.bound = bound;
+        Some(held)
     }
 
     /// log2 of the ticks in a window of the flow cache.
@@ -103,10 +119,11 @@ impl Policy {
     ///
     /// What the kernel says; the map that failed is named.
     pub fn apply(&mut self, ebpf: &mut Ebpf, tables: &Tables) -> Result<()> {
+        self.level(ebpf)?;
         let epoch = self.epoch();
         let next = epoch.wrapping_add(1);
         self.root.store(Generation::new(epoch, next));
-        self.write(ebpf, side(next), tables)?;
+        let difference = self.write(ebpf, side(next), tables, None)?;
         // Names that are gone are taken away when nothing refers to them any more.
         let mut there = std::mem::take(&mut self.names);
         let named = set(
@@ -114,7 +131,6 @@ impl Policy {
             names::NAMES,
             &mut there,
             &tables.names,
-            |key| *key,
         );
         self.names = there;
         named?;
@@ -124,6 +140,7 @@ impl Policy {
             self.forwards = Some([tables.bindings.clone(), tables.bound.clone()]);
         }
         self.root.store(Generation::new(next, next));
+        self.lag = Some(difference);
         Ok(())
     }
 
@@ -145,13 +162,18 @@ impl Policy {
     ///
     /// What the kernel says.
     pub fn level(&mut self, ebpf: &mut Ebpf) -> Result<()> {
+        let lag = self.lag.take();
+        if lag.as_ref().is_some_and(Difference::is_nothing) {
+            self.lag = lag;
+            return Ok(());
+        }
         let epoch = self.epoch();
         let next = epoch.wrapping_add(1);
         let Some(current) = self.sides[side(epoch) as usize].take() else {
             return Err(Error::Load("the policy that holds is not known".to_owned()));
         };
         self.root.store(Generation::new(epoch, next));
-        let written = self.write(ebpf, side(next), &current);
+        let written = self.write(ebpf, side(next), &current, lag).map(drop);
         let mut unnamed = Vec::new();
         for key in self.names.keys() {
             if !current.names.contains_key(key) && !current.names.is_empty() {
@@ -164,19 +186,29 @@ impl Policy {
         for key in &unnamed {
             self.names.remove(key);
         }
+        self.lag = Some(Difference::default());
         Ok(())
     }
 
-    /// Brings a side that packets do not read to `wanted`.
-    fn write(&mut self, ebpf: &mut Ebpf, side: u32, wanted: &Tables) -> Result<()> {
-        let mut there = match self.sides[side as usize].take() {
-            Some(there) => there,
-            None => read(ebpf, side)?,
+    /// Brings a side that packets do not read to `wanted`, from which it differs as is known, or is found out
+    /// here.
+    fn write(
+        &mut self,
+        ebpf: &mut Ebpf,
+        side: u32,
+        wanted: &Tables,
+        known: Option<Difference>,
+    ) -> Result<Difference> {
+        let (mut there, known) = match self.sides[side as usize].take() {
+            Some(there) => (there, known),
+            None => (read(ebpf, side)?, None),
         };
-        write(ebpf, side, &mut there, wanted)?;
+        let difference = known.unwrap_or_else(|| Difference::between(&there, wanted));
+        write(ebpf, side, &difference)?;
+        difference.follow(&mut there);
         there.names.clone_from(&wanted.names);
         self.sides[side as usize] = Some(there);
-        Ok(())
+        Ok(difference)
     }
 }
 
@@ -272,8 +304,8 @@ fn entries<R: Pod, K: Eq + Hash, V: Pod>(
     ebpf: &Ebpf,
     name: &'static str,
     key_of: impl Fn(R) -> Option<K>,
-) -> Result<Wanted<K, V>> {
-    let mut there = Wanted::new();
+) -> Result<Content<K, V>> {
+    let mut there = Content::default();
     bpf_batch::for_each::<R, V>(map(ebpf, name)?, |raw, value| {
         if let Some(key) = key_of(*raw) {
             there.insert(key, *value);
@@ -284,17 +316,13 @@ fn entries<R: Pod, K: Eq + Hash, V: Pod>(
 }
 
 /// Writes what differs.
-fn write(ebpf: &mut Ebpf, side: u32, there: &mut Tables, wanted: &Tables) -> Result<()> {
+fn write(ebpf: &mut Ebpf, side: u32, difference: &Difference) -> Result<()> {
     let prefix = |key: &PrefixKey| prefix_on_side(*key, side);
     macro_rules! bring {
         ($name:ident, $field:ident, $key:expr) => {
-            bring(
-                map(ebpf, names::$name)?,
-                names::$name,
-                &mut there.$field,
-                &wanted.$field,
-                $key,
-            )?
+            difference
+                .$field
+                .write(map(ebpf, names::$name)?, names::$name, $key)?
         };
     }
     bring!(PORT_RULES, port_rules, |(bits, key): &(u32, PortKey)| {
@@ -322,86 +350,41 @@ fn write(ebpf: &mut Ebpf, side: u32, there: &mut Tables, wanted: &Tables) -> Res
         }
     });
     bring!(INTERFACES, interfaces, |index: &u32| sided(*index, side));
-    gateways(ebpf, side, &mut there.gateways, &wanted.gateways)?;
-    if there.settings != wanted.settings {
+    let name = names::GATEWAYS;
+    let mut gateways = array::<Gateway>(ebpf, name)?;
+    for (number, gateway) in &difference.gateways {
+        gateways
+            .set(number + side * MAX_GATEWAYS, gateway, 0)
+            .map_err(Error::map(name))?;
+    }
+    if let Some(wanted) = difference.settings {
         let mut settings = array::<Settings>(ebpf, names::SETTINGS)?;
         settings
-            .set(side, wanted.settings, 0)
+            .set(side, wanted, 0)
             .map_err(Error::map(names::SETTINGS))?;
-        there.settings = wanted.settings;
     }
     Ok(())
 }
 
-/// Brings a map to what is wanted, and `there` with it.
-fn bring<K: Copy + Eq + Hash, R: Pod, V: Pod + PartialEq>(
-    map: &MapData,
-    name: &'static str,
-    there: &mut Wanted<K, V>,
-    wanted: &Wanted<K, V>,
-    raw: impl Fn(&K) -> R,
-) -> Result<()> {
-    let gone: Vec<K> = there
-        .keys()
-        .filter(|key| !wanted.contains_key(*key))
-        .copied()
-        .collect();
-    let keys: Vec<R> = gone.iter().map(&raw).collect();
-    bpf_batch::delete(map, &keys).map_err(writing(name))?;
-    for key in &gone {
-        there.remove(key);
-    }
-    set(map, name, there, wanted, raw)
-}
-
 /// Sets what is wanted, and leaves everything else there.
-fn set<K: Copy + Eq + Hash, R: Pod, V: Pod + PartialEq>(
+fn set<K: Pod + Eq + Hash, V: Pod + PartialEq>(
     map: &MapData,
     name: &'static str,
-    there: &mut Wanted<K, V>,
-    wanted: &Wanted<K, V>,
-    raw: impl Fn(&K) -> R,
+    there: &mut Content<K, V>,
+    wanted: &Content<K, V>,
 ) -> Result<()> {
-    let changed: Vec<(K, V)> = wanted
-        .iter()
-        .filter(|(key, value)| there.get(*key) != Some(*value))
-        .map(|(key, value)| (*key, *value))
-        .collect();
-    let keys: Vec<R> = changed.iter().map(|(key, _)| raw(key)).collect();
-    let values: Vec<V> = changed.iter().map(|(_, value)| *value).collect();
-    bpf_batch::update(map, &keys, &values).map_err(writing(name))?;
-    there.extend(changed);
+    let changed = Changes {
+        gone: Vec::new(),
+        set: differing(there, wanted),
+    };
+    changed.write(map, name, |key| *key)?;
+    there.extend(changed.set);
     Ok(())
 }
 
 fn array<'a, V: Pod>(ebpf: &'a mut Ebpf, name: &str) -> Result<Array<&'a mut MapData, V>> {
     let map = ebpf.map_mut(name).ok_or_else(|| missing(name))?;
     Array::try_from(map).map_err(Error::map(name))
-}
-
-fn gateways(
-    ebpf: &mut Ebpf,
-    side: u32,
-    there: &mut BTreeMap<u32, Gateway>,
-    wanted: &BTreeMap<u32, Gateway>,
-) -> Result<()> {
-    if there == wanted {
-        return Ok(());
-    }
-    let name = names::GATEWAYS;
-    let mut map = array::<Gateway>(ebpf, name)?;
-    let gone = there.keys().filter(|number| !wanted.contains_key(number));
-    let gone = gone.map(|number| (*number, Gateway::default()));
-    let changed = wanted
-        .iter()
-        .filter(|(number, gateway)| there.get(number) != Some(gateway));
-    let changed = changed.map(|(number, gateway)| (*number, *gateway));
-    for (number, gateway) in gone.chain(changed) {
-        map.set(number + side * MAX_GATEWAYS, gateway, 0)
-            .map_err(Error::map(name))?;
-    }
-    there.clone_from(wanted);
-    Ok(())
 }
 
 fn missing(name: &str) -> Error {

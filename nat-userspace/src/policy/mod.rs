@@ -2,8 +2,9 @@
 //! numbers already given come in, the whole content of every table comes out.
 //!
 //! `network.rs` has subnets, routes and instances, `gateway.rs` NAT gateways, `filtering.rs` security groups
-//! and network ACLs, which `rules/` classifies. `view.rs` asks what was compiled.
+//! and network ACLs, which `rules/` classifies, `drain.rs` public IPs that are given up. `view.rs` asks what was compiled.
 
+mod drain;
 mod filtering;
 mod gateway;
 mod network;
@@ -33,6 +34,7 @@ use crate::{
     error::{Error, Result},
 };
 
+pub use drain::{DRAIN, Drains, without_drains};
 pub use filtering::RULE_BITS;
 pub use gateway::port_pool;
 pub use view::judge;
@@ -40,39 +42,42 @@ pub use view::judge;
 /// Prefix length and key of a longest-prefix map.
 pub type PrefixKey = (u32, ScopedAddress);
 
+/// A hash table with a cheap hash: what is in it comes from the configuration alone.
+pub type Map<K, V> = rustc_hash::FxHashMap<K, V>;
+
 /// The content of every policy map, for one side: keys say nothing of sides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     /// By interface index.
-    pub interfaces: HashMap<u32, Interface>,
+    pub interfaces: Map<u32, Interface>,
     /// By interface index and source prefix, and by VPC and prefix.
-    pub subnets: HashMap<PrefixKey, Subnet>,
+    pub subnets: Map<PrefixKey, Subnet>,
     /// By route table and destination prefix.
-    pub routes: HashMap<PrefixKey, Route>,
+    pub routes: Map<PrefixKey, Route>,
     /// By number.
     pub gateways: BTreeMap<u32, Gateway>,
     /// By public IP.
-    pub public_addresses: HashMap<Address, PublicAddress>,
+    pub public_addresses: Map<Address, PublicAddress>,
     /// By VPC and private IP.
-    pub instances: HashMap<ScopedAddress, Instance>,
+    pub instances: Map<ScopedAddress, Instance>,
     /// By interface and MAC address.
-    pub appliances: HashMap<ApplianceKey, Address>,
+    pub appliances: Map<ApplianceKey, Address>,
     /// Forwards by inside port: their public one.
-    pub bindings: HashMap<SessionKey, Binding>,
+    pub bindings: Map<SessionKey, Binding>,
     /// Forwards by public port: their inside one.
-    pub bound: HashMap<SessionKey, Binding>,
+    pub bound: Map<SessionKey, Binding>,
     /// What is not translated, by gateway (or all of them) and remote prefix.
-    pub exemptions: HashMap<PrefixKey, Exemptions>,
+    pub exemptions: Map<PrefixKey, Exemptions>,
     /// Classes of remote addresses, by ruleset and prefix.
-    pub rulesets: HashMap<PrefixKey, u32>,
+    pub rulesets: Map<PrefixKey, u32>,
     /// Classes of remote instances, by ruleset and set of groups.
-    pub group_rules: HashMap<GroupKey, u32>,
+    pub group_rules: Map<GroupKey, u32>,
     /// What each class says about protocols and ports, by prefix length and key.
-    pub port_rules: HashMap<(u32, PortKey), Judgement>,
+    pub port_rules: Map<(u32, PortKey), Judgement>,
     /// What holds for the whole node.
     pub settings: Settings,
     /// Numbers to names.
-    pub names: HashMap<NameKey, Name>,
+    pub names: Map<NameKey, Name>,
 }
 
 /// Gives what has a name a number that it keeps as long as it is there. Numbers of VPCs, route tables and
@@ -168,6 +173,7 @@ pub fn compile(config: &Config, numbering: &mut Numbering, facts: Facts<'_>) -> 
         facts,
     };
     compiler.node(config)?;
+    compiler.make_room(config);
     for vpc in &config.vpcs {
         compiler.vpc(vpc)?;
     }
@@ -188,6 +194,15 @@ struct Compiler<'a, 'n> {
 }
 
 impl Compiler<'_, '_> {
+    /// Tables that grow copy what they have.
+    fn make_room(&mut self, config: &Config) {
+        for vpc in &config.vpcs {
+            let routes = vpc.route_tables.iter().map(|table| table.routes.len());
+            self.tables.routes.reserve(routes.sum());
+            self.tables.instances.reserve(vpc.instances.len());
+        }
+    }
+
     /// The number of what has this name.
     fn number(&mut self, kind: u32, name: &str, first: u32) -> u32 {
         let number = self.numbering.number(kind, name, first);

@@ -19,7 +19,7 @@ use nat_common::{
     wire::{Fragment, Mac, TcpFlags},
 };
 
-use super::{PrefixKey, Tables, prefix};
+use super::{Map, PrefixKey, Tables, prefix};
 
 /// What would become of the packets of a session, in both directions.
 ///
@@ -110,7 +110,7 @@ impl View<'_> {
     /// The value of the longest prefix in a scope that holds an address.
     fn longest<V: Copy>(
         &self,
-        table: &std::collections::HashMap<PrefixKey, V>,
+        table: &Map<PrefixKey, V>,
         scope: u32,
         address: Address,
     ) -> Option<V> {

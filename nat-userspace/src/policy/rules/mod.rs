@@ -10,15 +10,12 @@ mod interner;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    rc::Rc,
-};
+use std::{collections::BTreeMap, rc::Rc};
 
 use ipnet::Ipv4Net;
 use nat_common::map_types::{GroupKey, Judgement, PortKey};
 
-use super::{PrefixKey, prefix};
+use super::{Map, PrefixKey, prefix};
 use cover::Cover;
 use fold::{Content, Fold};
 pub use interner::Interner;
@@ -52,11 +49,11 @@ pub enum RemoteRule {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entries {
     /// Classes by ruleset and remote prefix.
-    pub rulesets: HashMap<PrefixKey, u32>,
+    pub rulesets: Map<PrefixKey, u32>,
     /// Classes by ruleset and remote set of groups.
-    pub group_rules: HashMap<GroupKey, u32>,
+    pub group_rules: Map<GroupKey, u32>,
     /// Judgements by prefix length and key.
-    pub port_rules: HashMap<(u32, PortKey), Judgement>,
+    pub port_rules: Map<(u32, PortKey), Judgement>,
 }
 
 /// The entries of a class, with 0 for its number.
