@@ -311,7 +311,6 @@ pub fn explain_changes_nothing(hook: Hook) {
         held.exchange().expect("an exchange");
         // It would sweep.
         standing.terminate();
-        let lab = &standing.lab;
         let flows = [
             ("tcp", from, "198.51.100.80:8080"),
             ("tcp", "10.40.2.101:41001", "198.51.100.81:8080"),
