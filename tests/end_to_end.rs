@@ -174,7 +174,7 @@ on_every_hook! {
     changes::a_change_elsewhere_keeps_mappings_under_live_traffic,
     changes::a_forbidden_connection_stops_for_a_counted_reason,
     gateways::internet_gateway_takes_all_of_its_conditions,
-    gateways::a_private_nat_gateway_hides_one_subnet_from_another,
+    gateways::a_private_nat_gateway_translates_to_its_private_ip,
     gateways::a_nat_gateway_never_answers_ping,
     groups::sg_a_new_group_lets_nothing_in_and_everything_out,
     groups::sg_rules_of_all_groups_hold_together,
