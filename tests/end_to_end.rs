@@ -180,6 +180,7 @@ on_every_hook! {
     groups::sg_rules_of_all_groups_hold_together,
     groups::sg_references_to_groups_and_prefix_lists,
     groups::sg_icmp_errors_of_tracked_flows_pass,
+    groups::sg_and_nacl_rules_about_ports_let_fragments_pass,
     groups::sg_tracked_flows_survive_a_rules_removal,
     groups::sg_groups_are_added_under_live_connections,
     routing::subnets_on_two_interfaces_reach_each_other,
