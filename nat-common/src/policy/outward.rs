@@ -36,7 +36,7 @@ fn decide<P: Policy>(policy: &P, question: &Question<'_>) -> Result<Decision, Dr
     ) {
         Ok(sender) => sender,
         // Whoever it is may write to the host itself, as on any interface.
-        Err(DropReason::UnlistedSource) if policy.leads(flow) == Leads::ToHost => {
+        Err(DropReason::UnlistedSource) if is_the_hosts(policy, question) => {
             return Ok(Decision::to(Way::Pass, 0));
         }
         Err(reason) => return Err(reason),
@@ -259,6 +259,16 @@ fn local<P: Policy>(
         ask_groups(policy, question, sender, &receiver, receiver.groups)?;
     }
     Ok(Decision::to(Way::Local, subnet.interface).with(flags))
+}
+
+/// A packet to the host itself. Its routes know nothing of subnets that it has no address in.
+#[inline(always)]
+fn is_the_hosts<P: Policy>(policy: &P, question: &Question<'_>) -> bool {
+    let flow = &question.packet.flow;
+    match policy.subnet_of(question.interface.vpc, flow.destination) {
+        Some(subnet) => matches!(to_node(policy, flow, &subnet), Way::Pass),
+        None => policy.leads(flow) == Leads::ToHost,
+    }
 }
 
 /// To the router's address of a subnet, or the host's own in it; [`Way::Undecided`] when it is neither.

@@ -2,7 +2,7 @@
 use nat_tests::netns::Hook;
 
 use super::{
-    A, C, INTERNET, Lab, NAT, WEB, WEB_PUBLIC, acl, but, group, in_subnet,
+    INTERNET, Lab, NAT, WEB_PUBLIC, acl, but, group, in_subnet,
     reached::{NOTHING, Seen, Server, from},
     routed, vpc,
 };
@@ -101,20 +101,18 @@ fn without_nat_gateway(text: &str) -> String {
     format!("{before}{after}")
 }
 
-/// Private NAT gateways translate to their private IP.
-pub fn a_private_nat_gateway_hides_one_subnet_from_another(hook: Hook) {
-    let text = but(&vpc(hook), "  public_ips = [\"198.51.100.10\"]\n", "");
-    let text = routed(
-        &text,
-        "private",
-        r#"{ destination = "10.20.3.0/24", target = "nat-gateway:egress" }"#,
-    );
-    let text = routed(&text, "beside", "");
-    let standing = Lab::with(hook, &text);
+/// Towards a network behind the uplink that knows the VPC by that address alone.
+pub fn a_private_nat_gateway_translates_to_its_private_ip(hook: Hook) {
+    let private = but(&vpc(hook), "  public_ips = [\"198.51.100.10\"]\n", "");
+    let standing = Lab::with(hook, &private);
     let lab = &standing.lab;
-    Server::on(&lab.c).assert_sees(&lab.a, C, from("10.20.1.100"));
-    Server::on(&lab.web).assert_sees(&lab.a, WEB, from(A));
-    Server::on(&lab.a).assert_sees(&lab.c, A, from(C));
+    let outside = &lab.site.internet;
+    outside
+        .route("10.20.1.100/32", "198.51.100.1")
+        .expect("a route");
+    Server::on(outside).assert_sees(&lab.a, INTERNET, from("10.20.1.100"));
+    // Nobody comes in by it.
+    Server::on(&lab.a).assert_sees(outside, "10.20.1.100", NOTHING);
 }
 
 pub fn a_nat_gateway_never_answers_ping(hook: Hook) {

@@ -4,14 +4,15 @@ use std::{io::ErrorKind, time::Duration};
 use nat_tests::{
     netns::{
         Connection, Hook, Path,
+        raw::{bytes, receive_large},
         sockets::{ANY, udp_exchange},
-        told::{Fragmentation, listen_for_errors, set_fragmentation, told},
     },
     packets::PacketBuilder,
 };
 
 use super::{
-    A, B, C, INTERNET, INTERNET_TOO, Lab, NAT, WEB, WEB_PUBLIC, but, group, instance,
+    A, B, C, INTERNET, INTERNET_TOO, Lab, NAT, WEB, WEB_PUBLIC, acl, but, group, in_subnet,
+    instance,
     reached::{NOTHING, Seen, Server, from, from_one},
     vpc,
 };
@@ -140,17 +141,6 @@ pub fn sg_icmp_errors_of_tracked_flows_pass(hook: Hook) {
         assert_eq!(heard, ErrorKind::ConnectionRefused, "{own}, outside");
         let heard = heard_by(host, &from, "10.20.3.10:9");
         assert_eq!(heard, ErrorKind::ConnectionRefused, "{own}, inside");
-        let socket = host.udp(ANY).expect("a socket");
-        set_fragmentation(&socket, Fragmentation::Never).expect("DF");
-        listen_for_errors(&socket).expect("errors");
-        socket.connect("203.0.113.80:5300").expect("a peer");
-        socket.send(&[7; 1400]).expect("sending");
-        let too_big = told(&socket, Duration::from_secs(5)).expect("a look");
-        let too_big = too_big.unwrap_or_else(|| panic!("{own} is told of the narrow link"));
-        assert_eq!(
-            (too_big.icmp_type, too_big.code, too_big.mtu),
-            (3, 4, NARROW)
-        );
     }
     // An error about nothing it has sent reaches no filtered instance.
     let dropped = standing.drops("no_session");
@@ -168,6 +158,47 @@ fn unasked_error() -> Vec<u8> {
     PacketBuilder::icmp(*outside.ip(), *web.ip(), 3, 3)
         .payload(&quoted)
         .build_ip()
+}
+
+/// Only the first fragment of a datagram has the ports that rules are about.
+pub fn sg_and_nacl_rules_about_ports_let_fragments_pass(hook: Hook) {
+    let inward = r#"ingress = [{ protocol = "udp", ports = "5301", source = "0.0.0.0/0" }]"#;
+    let allow = |number: u32, ports: &str, remote: &str| {
+        format!(
+            r#"{{ rule = {number}, action = "allow", protocol = "udp", ports = "{ports}", {remote} = "0.0.0.0/0" }}"#
+        )
+    };
+    let text = in_subnet(&web_in(hook, "\"web\""), "public", "network_acl = \"edge\"")
+        + &group("web", inward)
+        + &acl(
+            "edge",
+            &[allow(1, "5301-5302", "source")],
+            &[allow(1, "1024-65535", "destination")],
+        );
+    let standing = Lab::with(hook, &text);
+    let lab = &standing.lab;
+    let (question, answer) = (bytes(20_000, 1), bytes(9_000, 2));
+    for (host, to) in [(&lab.a, WEB), (&lab.site.internet, WEB_PUBLIC)] {
+        let socket = host.udp(ANY).expect("a socket");
+        for (port, is_allowed) in [(5301, true), (5302, false), (5303, false)] {
+            let server = lab.web.udp(&format!("{WEB}:{port}")).expect("a server");
+            let to = format!("{to}:{port}");
+            socket.send_to(&question, &to).expect("sending");
+            if !is_allowed {
+                let limit = Some(Duration::from_millis(700));
+                server.set_read_timeout(limit).expect("a time-out");
+                assert!(receive_large(&server).is_err(), "{to}");
+                continue;
+            }
+            let (arrived, seen) = receive_large(&server).expect(&to);
+            assert!(arrived == question, "another question, {to}");
+            server.send_to(&answer, seen).expect("sending");
+            let (arrived, _) = receive_large(&socket).expect(&to);
+            assert!(arrived == answer, "another answer, {to}");
+        }
+    }
+    assert!(standing.drops("security_group") > 0);
+    assert!(standing.drops("network_acl") > 0);
 }
 
 /// And new ones are refused.
