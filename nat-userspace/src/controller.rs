@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    attach::{self, Attached},
+    attach::{self, Attached, Hook},
     config::{Attach, Config},
     desired::{Dataplane, Order},
     error::{Error, Result},
@@ -172,7 +172,12 @@ fn bring_up(
     options: LoadOptions,
     footprint: &mut Footprint,
 ) -> Result<(Ebpf, Policy, Numbering, Drains)> {
-    let mut ebpf = loader::load(pins, config.node.max_sessions, options)?;
+    let planned = attach::plan(interfaces, config.node.attach);
+    let loaded = LoadOptions {
+        without_xdp: planned.iter().all(|each| each.hook == Hook::Tc),
+        ..options
+    };
+    let mut ebpf = loader::load(pins, config.node.max_sessions, loaded)?;
     let mut policy = Policy::open(&ebpf)?;
     let before = flags_before(pins)?;
     let was = |index: u32, flag: u32| before.get(&index).copied().unwrap_or(0) & flag;
@@ -207,7 +212,6 @@ fn bring_up(
             },
         )
     };
-    let planned = attach::plan(interfaces, config.node.attach);
     let mut drains = Drains::default();
     let mut planned_tables = compile(&planned, &policy.secrets())?;
     carry_over(&mut drains, &policy, &mut planned_tables);

@@ -85,6 +85,8 @@ pub struct LoadOptions {
     pub log_level: u8,
     /// For tests: the clock is what they write into the map `CLOCK`, and nothing is left to chance.
     pub test_clock: bool,
+    /// Those of XDP are not wanted: the verifier takes as long for them as for those of TC.
+    pub without_xdp: bool,
 }
 
 /// The capacity of maps whose size the configuration decides. Every session may have a binding and a
@@ -215,17 +217,15 @@ pub fn load(pins: &Pins, max_sessions: u32, options: LoadOptions) -> Result<Ebpf
     let mut ebpf = loader.load(OBJECT)?;
     session_table::set_seed(pins, seed)?;
     for (stage, suffix) in STAGE_PROGRAMS {
-        let xdp: &mut Xdp = program(&mut ebpf, &format!("{XDP_PROGRAM}{suffix}"))?;
-        xdp.load()?;
-        let xdp = xdp
-            .fd()?
-            .try_clone()
-            .map_err(Error::io("keeping a program"))?;
-        set_stage(&mut ebpf, names::XDP_STAGES, stage, &xdp)?;
+        if !options.without_xdp {
+            load_xdp_stage(&mut ebpf, stage, &format!("{XDP_PROGRAM}{suffix}"))?;
+        }
         load_tc_stage(&mut ebpf, stage, &format!("{TC_PROGRAM}{suffix}"))?;
     }
     load_tc_stage(&mut ebpf, CUT_STAGE, CUT_PROGRAM)?;
-    program::<Xdp>(&mut ebpf, XDP_PROGRAM)?.load()?;
+    if !options.without_xdp {
+        program::<Xdp>(&mut ebpf, XDP_PROGRAM)?.load()?;
+    }
     program::<SchedClassifier>(&mut ebpf, TC_PROGRAM)?.load()?;
     for name in [EXPIRE_PROGRAM, END_PROGRAM, WAKE_PROGRAM] {
         program::<SchedClassifier>(&mut ebpf, name)?.load()?;
@@ -275,6 +275,16 @@ fn shared_maps() -> Result<Vec<String>> {
         .filter(|(_, map)| map.pinning() == PinningType::ByName)
         .map(|(name, _)| name.clone());
     Ok(shared.collect())
+}
+
+fn load_xdp_stage(ebpf: &mut Ebpf, stage: u32, name: &str) -> Result<()> {
+    let xdp: &mut Xdp = program(ebpf, name)?;
+    xdp.load()?;
+    let xdp = xdp
+        .fd()?
+        .try_clone()
+        .map_err(Error::io("keeping a program"))?;
+    set_stage(ebpf, names::XDP_STAGES, stage, &xdp)
 }
 
 fn load_tc_stage(ebpf: &mut Ebpf, stage: u32, name: &str) -> Result<()> {

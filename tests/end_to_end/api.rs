@@ -52,6 +52,11 @@ fn without_web(hook: Hook) -> String {
     before.to_owned()
 }
 
+/// A file in which hosts behind the NAT gateway have no way out.
+fn routed_nowhere(hook: Hook) -> String {
+    classic(hook, "").replace("nat-gateway:egress", "blackhole")
+}
+
 /// `nat diff` says what `nat apply` then does: to the objects, and to the sessions.
 pub fn a_file_is_compared_and_applied(hook: Hook) {
     let mut standing = Standing::new(hook);
@@ -63,26 +68,36 @@ pub fn a_file_is_compared_and_applied(hook: Hook) {
     let same = standing.says(&["diff", OTHER]);
     assert_eq!(same, "no changes\nsessions: 1 go on, 0 end\n");
 
+    // A public IP that is given up serves its sessions on.
     standing.other_file(&classic_with_ips(hook, &["198.51.100.11"], ""));
     let expected = "~ main/nat_gateway/egress\n    \
                     - public_ips = \"198.51.100.10\"\n    \
                     + public_ips = \"198.51.100.11\"\n";
+    let goes_on = "sessions: 1 go on, 0 end\n";
+    assert_eq!(
+        standing.says(&["diff", OTHER]),
+        format!("{expected}{goes_on}")
+    );
+
+    standing.other_file(&routed_nowhere(hook));
     let diff = standing.says(&["diff", OTHER]);
     let ends = "sessions: 0 go on, 1 end\n  tcp main 10.40.2.101:40001 -> 198.51.100.80:8080 as \
-                198.51.100.10:40001: its public IP is no longer its gateway's\n";
-    assert_eq!(diff, format!("{expected}{ends}"));
+                198.51.100.10:40001: The route to the destination is a blackhole.\n";
+    assert!(diff.ends_with(ends), "{diff}");
     held.exchange().expect("nothing was changed");
     let lines = standing.says(&["diff", OTHER, "--json"]);
     let lines: Vec<Json> = lines
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
-    assert_eq!(lines[0]["object"], "main/nat_gateway/egress");
+    assert_eq!(lines[0]["object"], "main/route_table/private");
     assert_eq!(lines[1]["sessions_end"], 1);
     assert_eq!(lines[2]["source_port"], 40001);
 
-    assert_eq!(standing.says(&["apply", OTHER]), expected);
-    assert!(held.exchange().is_err(), "its public IP is gone");
+    standing.says(&["apply", OTHER]);
+    assert!(held.exchange().is_err(), "its route leads nowhere");
+    standing.other_file(&classic_with_ips(hook, &["198.51.100.11"], ""));
+    standing.says(&["apply", OTHER]);
     let new = Connection::open(
         &standing.lab.private_a,
         "10.40.2.101:40002",
