@@ -72,7 +72,6 @@ fn traffic_opens_sessions_of_every_kind() {
                 Via::Local => "local",
                 Via::Instance(_) => "to an instance",
                 Via::InternetGateway => "1:1",
-                Via::NatGateway(_) if session.flow.appliance.is_some() => "of an appliance",
                 Via::NatGateway(_) => "translated",
             };
             *seen.entry((kind, is_answered)).or_default() += 1;
@@ -82,7 +81,6 @@ fn traffic_opens_sessions_of_every_kind() {
         "local",
         "to an instance",
         "1:1",
-        "of an appliance",
         "translated",
     ] {
         for is_answered in [false, true] {
