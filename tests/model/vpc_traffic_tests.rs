@@ -50,7 +50,7 @@ fn traffic_meets_everything_that_a_vpc_does() {
         ("security_group", 2_000),
         ("network_acl", 1_000),
         ("unlisted_source", 500),
-        ("policy_changed", 20),
+        ("policy_changed", 8),
     ];
     for (what, least) in wanted {
         let count = seen.get(what).copied().unwrap_or(0);
