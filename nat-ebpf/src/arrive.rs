@@ -16,6 +16,7 @@ use crate::{
     decisions, flow_cache,
     forward::Hook,
     kernel_tables::{KernelTables, find_half, is_bound},
+    leave::without_flow,
     plan::{Plan, Step},
     policy_maps::View,
     settings, ticket,
@@ -40,15 +41,17 @@ pub fn translate_destination<H: Hook>(
         PublicUse::Elastic(_) if !may_open => Err(DropReason::SpoofedSource),
         PublicUse::NatGateway if awaits_ports => Ok(Step::Wait),
         purpose => {
-            let may_be_found = !awaits_ports
-                && (matches!(purpose, PublicUse::NatGateway) || view.has_setting(Settings::TRACKS));
+            let may_be_found = match purpose {
+                PublicUse::NatGateway => packet.may_come_in(),
+                PublicUse::Elastic(_) => packet.shows_flow() && view.has_setting(Settings::TRACKS),
+            };
             let is_found = may_be_found && find(hook, plan);
             if is_found && !from_inside && plan.reverse.has_passed != 0 {
                 return Ok(take_session(plan));
             }
             match purpose {
                 PublicUse::Elastic(private) => {
-                    to_instance(view, public.owner() as u16, private, is_found, plan)
+                    to_instance(view, packet, public.owner() as u16, private, is_found, plan)
                 }
                 PublicUse::NatGateway => {
                     plan.is_stateless = false;
@@ -109,6 +112,7 @@ fn ask(
 ) -> Result<Option<&'static Decision>, DropReason> {
     let session = Session {
         is_there: is_found,
+        is_answer: false,
         gateway: 0,
         address: inside.address,
     };
@@ -127,6 +131,7 @@ fn ask(
 #[inline(always)]
 fn to_instance(
     view: View,
+    packet: &Ipv4Packet,
     vpc: u16,
     private: Address,
     is_found: bool,
@@ -156,6 +161,14 @@ fn to_instance(
         return Ok(Step::GoOn);
     }
     plan.is_stateless = false;
+    if !packet.shows_flow() {
+        plan.vpc = vpc;
+        plan.to = inward;
+        return without_flow(packet);
+    }
+    if packet.ttl <= 1 {
+        return Err(DropReason::TtlExpired);
+    }
     claim(&Claim {
         flow: inward.reversed(),
         vpc,
@@ -186,10 +199,7 @@ fn to_gateway(
     may_open: bool,
     plan: &mut Plan,
 ) -> Result<Step, DropReason> {
-    if !matches!(
-        packet.transport,
-        Transport::Tcp | Transport::Udp | Transport::IcmpEchoReply
-    ) {
+    if !packet.may_come_in() {
         return Err(DropReason::NoSession);
     }
     let gateway = view.gateway(number).ok_or(DropReason::Internal)?;

@@ -126,13 +126,21 @@ impl<H: Hook> Policy for Asked<'_, H> {
     }
 
     #[inline(always)]
-    fn is_carried_via(&self, flow: &Flow, vpc: u16) -> bool {
-        let scope = vpc | SessionKey::VIA_INSTANCE;
-        let (key, answers) = (
-            SessionKey::forward(flow, scope),
-            SessionKey::answers(flow, scope),
-        );
-        is_in_use(&raw const key) != 0 || is_in_use(&raw const answers) != 0
+    fn is_open(&self, flow: &Flow, scope: u16) -> bool {
+        let key = SessionKey::forward(flow, scope);
+        is_in_use(&raw const key) != 0
+    }
+
+    #[inline(always)]
+    fn is_answered(&self, flow: &Flow) -> bool {
+        let key = SessionKey::reverse(flow);
+        is_in_use(&raw const key) != 0
+    }
+
+    #[inline(always)]
+    fn is_answer(&self, flow: &Flow, scope: u16) -> bool {
+        let key = SessionKey::answers(flow, scope);
+        is_in_use(&raw const key) != 0
     }
 
     #[inline(always)]

@@ -20,7 +20,7 @@ use crate::{
     leave::{is_from_subnet, sender},
     lines::{self, Lines},
     plan::Plan,
-    policy_maps::View,
+    policy_maps::{View, is_its_station},
     settings,
 };
 
@@ -70,6 +70,9 @@ fn find<H: Hook>(hook: &H, to: Mac, packet: &Ipv4Packet) -> Option<Outgoing> {
     let (view, origin) = (View::now(), origin(hook));
     let settings = view.settings()?;
     let now = &Moment::at(settings::now(), view.epoch(), settings);
+    if settings.is(Settings::STATIONS) && !is_its_station(hook, view, &packet.flow) {
+        return None;
+    }
     let has_public_ips = settings.is(Settings::ONE_TO_ONE);
     if has_public_ips
         && let Some(pair) = lines::path(&LineKey::of_pair(&packet.flow, origin), now.epoch)
@@ -304,11 +307,14 @@ pub fn remember<H: Hook>(
         || !origin.is_some()
         || !(plan.has_session || plan.is_stateless)
         || (plan.has_session && !plan.via.is_unspecified())
+        || plan.reverse.is_of_another_way()
     {
         return;
     }
-    // Of what an appliance and others send by the same interface, who sent it is not to be seen in a line.
-    if interface.is(Interface::HAS_APPLIANCES) && sender(hook, next.view) != Some(flow.source) {
+    // What an appliance sends for others may be what they send themselves by the same interface.
+    if interface.is(Interface::HAS_APPLIANCES)
+        && sender(hook, next.view).is_some_and(|own| own != flow.source)
+    {
         return;
     }
     let now = settings::moment();

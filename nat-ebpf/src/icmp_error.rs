@@ -2,20 +2,21 @@
 //! open, refresh or end one (REQ-6; RFC 4787 REQ-12, RFC 5382 REQ-10).
 
 use nat_common::{
-    address::{Address, Port},
+    address::Address,
     drop_reason::DropReason,
     flow::Flow,
     icmp_error::{self, Translated},
     map_types::{ERROR_STAGE, SessionKey},
     parse::{IPV4_OFFSET, Ipv4Packet},
     policy::{self, Decision, Inside, Session},
+    sessions::is_tracker,
 };
 
 use crate::{
     decisions,
     forward::{Hook, NextHop, find_next_hop},
     kernel_tables::{find_half, is_in_use},
-    plan::{self, Carrier},
+    plan::{self, Carrier, Plan},
     sum,
     verdict::Verdict,
 };
@@ -41,7 +42,6 @@ enum Kind {
     None,
     OutOfGateway,
     OutOfInstance,
-    Within,
     IntoGateway,
     IntoInstance,
 }
@@ -70,18 +70,6 @@ impl Way {
     #[inline(always)]
     pub const fn out_of_instance(public: Address, vpc: u16, is_tracked: bool) -> Self {
         Self::of(Kind::OutOfInstance, public, vpc, is_tracked)
-    }
-
-    /// Within this VPC, untranslated; to the instance `via` if that is specified.
-    #[inline(always)]
-    pub const fn within(via: Address, vpc: u16, is_tracked: bool) -> Self {
-        Self::of(Kind::Within, via, vpc, is_tracked)
-    }
-
-    /// It goes on within the VPC.
-    #[inline(always)]
-    pub const fn is_within(&self) -> bool {
-        matches!(self.kind, Kind::Within)
     }
 
     /// To a public IP of a NAT gateway whose own address is `private`, about a packet that left through it.
@@ -117,13 +105,14 @@ pub fn forward<H: Hook>(
         destination: packet.flow.destination,
         quoted: quote.flow,
     };
-    let mut towards = to.destination;
     let mut vpc = 0;
     match out.kind {
         Kind::OutOfGateway => {
             quote.names_a_session(false)?;
-            let key = SessionKey::forward(&to.quoted.reversed(), out.vpc);
-            let found = find(&key)?;
+            let found = find(SessionKey::forward(&to.quoted.reversed(), out.vpc))?;
+            if is_tracker(found.owner) {
+                return Err(DropReason::NoSession);
+            }
             to.source = found.address;
             to.quoted = to.quoted.with_destination(found.address, found.port);
         }
@@ -132,21 +121,16 @@ pub fn forward<H: Hook>(
                 return Err(DropReason::NoSession);
             }
             if out.is_tracked {
-                find(&SessionKey::forward(&to.quoted.reversed(), out.vpc))?;
+                if to.quoted.source != to.destination {
+                    return Err(DropReason::NoSession);
+                }
+                quote.names_a_flow()?;
+                is_of_a_session(&to.quoted, out.vpc)?;
             }
             to.source = out.value;
             to.quoted = to
                 .quoted
                 .with_destination(out.value, to.quoted.destination_port);
-        }
-        Kind::Within => {
-            vpc = out.vpc;
-            if !out.value.is_unspecified() {
-                towards = out.value;
-            }
-            if out.is_tracked {
-                is_about_a_session(&to.quoted, vpc)?;
-            }
         }
         _ => {}
     }
@@ -162,7 +146,7 @@ pub fn forward<H: Hook>(
         };
         if matches!(back.kind, Kind::IntoGateway) {
             quote.names_a_session(true)?;
-            let found = find(&SessionKey::reverse(&to.quoted.reversed()))?;
+            let found = find(SessionKey::reverse(&to.quoted.reversed()))?;
             inside.vpc = found.owner;
             inside.gateway = back.value;
             inside.address = found.address;
@@ -183,19 +167,18 @@ pub fn forward<H: Hook>(
         if !matches!(decision.way, policy::Way::Inside) {
             return Err(decision.reason());
         }
-        if decision.is(Decision::TRACKED) && inside.gateway.is_unspecified() {
-            find(&SessionKey::reverse(&to.quoted.reversed()))?;
-        }
         vpc = inside.vpc;
         to.destination = inside.address;
-        towards = inside.address;
         to.quoted = to.quoted.with_source(inside.address, inside.port);
+        if decision.is(Decision::TRACKED) && inside.gateway.is_unspecified() {
+            quote.names_a_flow()?;
+            is_of_a_session(&to.quoted, vpc)?;
+        }
     }
     if packet.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
-    let routed = to.flow().with_destination(towards, Port::NONE);
-    find_next_hop(hook, &routed, hook.mtu_length(packet), vpc, next)?;
+    find_next_hop(hook, &to.flow(), hook.mtu_length(packet), vpc, next)?;
     if !next.view.is_whole() {
         return Err(DropReason::Internal);
     }
@@ -215,27 +198,57 @@ fn has_right_checksum<H: Hook>(hook: &H, packet: &Ipv4Packet) -> bool {
     sum.is_some_and(|sum| sum.folded() == u16::MAX)
 }
 
-/// The half of a key, if it is in use. In the plan, because there is no room for it on the stack.
+/// The half of a key, if it is in use. All of it in the plan, because there is no room for it on the stack.
 #[inline(always)]
-fn find(key: &SessionKey) -> Result<&'static Carrier, DropReason> {
+fn find(key: SessionKey) -> Result<&'static Carrier, DropReason> {
     let plan = plan::last().ok_or(DropReason::Internal)?;
-    if find_half(&raw const *key, &raw mut plan.forward, 0, 0) != 0 {
+    plan.reverse.key = key;
+    let key = &raw const plan.reverse.key;
+    if find_half(key, &raw mut plan.forward, 0, 0) != 0 {
         Ok(&plan.forward)
     } else {
         Err(DropReason::NoSession)
     }
 }
 
-/// The quoted packet is of a session within the VPC, whoever opened it.
+/// What an error within the VPC quotes was sent by its receiver, and is of a session.
 #[inline(always)]
-fn is_about_a_session(quoted: &Flow, vpc: u16) -> Result<(), DropReason> {
-    let (key, answers) = (
-        SessionKey::forward(quoted, vpc),
-        SessionKey::answers(quoted, vpc),
-    );
-    if is_in_use(&raw const key) != 0 || is_in_use(&raw const answers) != 0 {
-        Ok(())
-    } else {
-        Err(DropReason::NoSession)
+pub fn is_about_a_session<H: Hook>(
+    hook: &mut H,
+    packet: &Ipv4Packet,
+    vpc: u16,
+) -> Result<(), DropReason> {
+    if !has_right_checksum(hook, packet) {
+        return Err(DropReason::Malformed);
     }
+    hook.reach(HEADERS);
+    let quote = icmp_error::quote(hook, packet)?;
+    if quote.flow.source != packet.flow.destination {
+        return Err(DropReason::NoSession);
+    }
+    quote.names_a_flow()?;
+    is_of_a_session(&quote.flow, vpc)
+}
+
+/// A packet in the VPC is of a session, whoever opened that and whichever way it took. The keys are in the
+/// plan, as in [`find`].
+#[inline(always)]
+fn is_of_a_session(flow: &Flow, vpc: u16) -> Result<(), DropReason> {
+    let plan = plan::last().ok_or(DropReason::Internal)?;
+    plan.forward.key = SessionKey::forward(flow, vpc);
+    plan.reverse.key = SessionKey::forward(&flow.reversed(), vpc);
+    if is_one_in_use(plan) {
+        return Ok(());
+    }
+    plan.forward.key = plan.forward.key.via_instance();
+    plan.reverse.key = plan.reverse.key.via_instance();
+    if is_one_in_use(plan) {
+        return Ok(());
+    }
+    Err(DropReason::NoSession)
+}
+
+#[inline(always)]
+fn is_one_in_use(plan: &Plan) -> bool {
+    is_in_use(&raw const plan.forward.key) != 0 || is_in_use(&raw const plan.reverse.key) != 0
 }

@@ -5,11 +5,12 @@ use nat_common::{
     address::Address,
     claim::Claim,
     drop_reason::DropReason,
-    flow::{Flow, protocol},
+    flow::Flow,
     map_types::{Gateway, Interface, SessionKey, TRACKER},
-    parse::Ipv4Packet,
+    parse::{Ipv4Packet, Transport},
     policy::{Decision, Session, Way},
     reply::Answer,
+    sessions::is_tracker,
     wire::EthernetHeader,
 };
 
@@ -18,7 +19,7 @@ use crate::{
     forward::Hook,
     kernel_tables::find_half,
     plan::{Plan, Step},
-    policy_maps::View,
+    policy_maps::{View, is_its_station},
     settings, ticket,
 };
 
@@ -59,9 +60,14 @@ pub fn translate_source<H: Hook>(
     let flow = &packet.flow;
     plan.vpc = interface.vpc;
     let mut session = Session::default();
-    if !(packet.is_later_fragment() && protocol::is_translated(flow.protocol)) {
+    if packet.shows_flow() {
         session = find(hook, interface, flow, interface.vpc, plan);
-        if plan.has_passed() {
+        // Nobody outside pings by a NAT gateway: this is a ping of the number 0, which has no port either.
+        if matches!(packet.transport, Transport::IcmpEchoReply) && !is_tracker(session.gateway) {
+            session = Session::default();
+            plan.forget_sessions();
+        }
+        if plan.has_passed() && packet.is_whole() && is_its_station(hook, view, flow) {
             return Ok(take_session(flow, plan));
         }
     }
@@ -75,9 +81,10 @@ pub fn translate_source<H: Hook>(
             plan.is_stateless = false;
             Ok(Step::Wait)
         }
-        Way::NatGateway if session.is_there => Ok(take_session(flow, plan)),
+        Way::NatGateway if session.is_there && !session.is_answer => Ok(take_session(flow, plan)),
         Way::NatGateway => {
             plan.is_stateless = false;
+            plan.forget_sessions();
             let number = decision.value;
             claim(
                 interface.vpc,
@@ -89,7 +96,7 @@ pub fn translate_source<H: Hook>(
             )
         }
         Way::OneToOne | Way::Local | Way::Instance => {
-            untranslated(hook, interface, flow, view, decision, session, plan)
+            untranslated(hook, interface, packet, view, decision, session, plan)
         }
         Way::Router => Ok(Step::AnswerPing),
         Way::Drop => {
@@ -97,6 +104,16 @@ pub fn translate_source<H: Hook>(
             Err(decision.reason())
         }
         Way::Undecided | Way::Inside => Err(DropReason::Internal),
+    }
+}
+
+/// A packet of no flow, where security groups keep track: they are asked about each.
+#[inline(always)]
+pub const fn without_flow(packet: &Ipv4Packet) -> Result<Step, DropReason> {
+    match packet.transport {
+        // In fragments: what it is about may be in another one.
+        Transport::IcmpError => Err(DropReason::Fragment),
+        _ => Ok(Step::GoOn),
     }
 }
 
@@ -114,21 +131,28 @@ fn find<H: Hook>(
     if find_half(&raw const key, &raw mut plan.forward, epoch, origin) != 0 {
         return Session {
             is_there: true,
+            is_answer: false,
             gateway: plan.forward.owner,
             address: plan.forward.address,
         };
     }
-    let key = SessionKey::answers(flow, scope);
-    if interface.is(Interface::TRACKS)
-        && find_half(&raw const key, &raw mut plan.reverse, epoch, origin) != 0
-    {
+    if interface.is(Interface::TRACKS) && is_answer(hook, flow, scope, plan) {
         return Session {
             is_there: true,
+            is_answer: true,
             gateway: TRACKER as u16,
             address: flow.source,
         };
     }
     Session::default()
+}
+
+/// A flow within this scope has this one for its answers.
+#[inline(always)]
+fn is_answer<H: Hook>(hook: &H, flow: &Flow, scope: u16, plan: &mut Plan) -> bool {
+    let (epoch, origin) = (plan.epoch, flow_cache::origin(hook).raw());
+    let key = SessionKey::answers(flow, scope);
+    find_half(&raw const key, &raw mut plan.reverse, epoch, origin) != 0
 }
 
 /// The packet becomes what its session says.
@@ -151,12 +175,13 @@ fn take_session(flow: &Flow, plan: &mut Plan) -> Step {
 fn untranslated<H: Hook>(
     hook: &H,
     interface: &Interface,
-    flow: &Flow,
+    packet: &Ipv4Packet,
     view: View,
     decision: &Decision,
     session: Session,
     plan: &mut Plan,
 ) -> Result<Step, DropReason> {
+    let flow = &packet.flow;
     let mut mapped = flow.source;
     match decision.way {
         Way::OneToOne => mapped = Address::from_raw(decision.value),
@@ -164,30 +189,38 @@ fn untranslated<H: Hook>(
         _ => {}
     }
     let is_via = matches!(decision.way, Way::Instance);
-    if session.is_there && !is_via {
-        return Ok(take_session(flow, plan));
+    let is_its = !session.is_answer || matches!(decision.way, Way::Local);
+    if session.is_there && is_its && !is_via {
+        let step = take_session(flow, plan);
+        // Where nobody is filtered any more, later fragments find their own way.
+        plan.is_stateless = !decision.is(Decision::BY_FLOW);
+        return Ok(step);
     }
     plan.to = flow.with_source(mapped, flow.source_port);
     plan.inward = !matches!(decision.way, Way::OneToOne);
+    plan.forget_sessions();
     if !decision.is(Decision::TRACKED) {
-        plan.forget_sessions();
         return Ok(Step::GoOn);
     }
     plan.is_stateless = false;
-    let mut scope = interface.vpc;
-    // Answers that an appliance brings back are of the session that its way to it has.
-    if is_via || interface.is(Interface::HAS_APPLIANCES) {
-        plan.forget_sessions();
-        let scope = interface.vpc | SessionKey::VIA_INSTANCE;
-        if find(hook, interface, flow, scope, plan).is_there {
-            plan.has_session = true;
-            return Ok(Step::GoOn);
-        }
+    if !packet.shows_flow() {
+        return without_flow(packet);
     }
-    if is_via {
-        scope |= SessionKey::VIA_INSTANCE;
+    let (here, there) = if is_via {
+        (interface.vpc | SessionKey::VIA_INSTANCE, interface.vpc)
+    } else {
+        (interface.vpc, interface.vpc | SessionKey::VIA_INSTANCE)
+    };
+    let is_known = (is_via && find(hook, interface, flow, here, plan).is_there)
+        || (!matches!(decision.way, Way::OneToOne) && is_answer(hook, flow, there, plan));
+    if is_known {
+        plan.has_session = true;
+        return Ok(Step::GoOn);
     }
-    claim(scope, TRACKER as u16, mapped, flow, view, plan)
+    if packet.ttl <= 1 {
+        return Err(DropReason::TtlExpired);
+    }
+    claim(here, TRACKER as u16, mapped, flow, view, plan)
 }
 
 /// The packet needs a session.

@@ -78,7 +78,7 @@ fn ipv4<H: Hook, const STAGE: u32>(
     }
     let plan = plan::begin(&packet.flow, next.view.epoch(), STAGE).ok_or(DropReason::Internal)?;
     let outcome = match STAGE {
-        ERROR_STAGE => error(hook, interface, &packet, next),
+        ERROR_STAGE => error(hook, interface, &packet, plan, next),
         FRAGMENT_STAGE => fragment(hook, interface, &packet, plan, next),
         _ => whole(hook, interface, &packet, plan, next),
     };
@@ -257,9 +257,10 @@ fn decide<H: Hook>(
         }
         _ if from_inside => Ok(Step::GoOn),
         _ => {
-            // Ports may decide.
-            plan.is_stateless = false;
-            strangers::to_others(hook, view, interface, packet).map(|()| Step::Pass)
+            strangers::to_others(hook, view, interface, packet)?;
+            // From outside ports may have decided.
+            plan.is_stateless = interface.is(Interface::INSIDE);
+            Ok(Step::Pass)
         }
     }
 }
@@ -270,6 +271,7 @@ fn error<H: Hook>(
     hook: &mut H,
     interface: &Interface,
     packet: &Ipv4Packet,
+    plan: &mut Plan,
     next: &mut NextHop,
 ) -> Result<(), DropReason> {
     let view = next.view;
@@ -289,15 +291,25 @@ fn error<H: Hook>(
             policy::Way::Pass | policy::Way::Router => return Ok(()),
             policy::Way::NatGateway => Way::out_of_gateway(vpc),
             policy::Way::OneToOne => Way::out_of_instance(value, vpc, is_tracked),
-            policy::Way::Local => Way::within(Address::UNSPECIFIED, vpc, is_tracked),
-            policy::Way::Instance => Way::within(value, vpc, is_tracked),
+            policy::Way::Local | policy::Way::Instance => {
+                if matches!(decision.way, policy::Way::Instance) {
+                    plan.via = value;
+                }
+                plan.vpc = vpc;
+                plan.inward = true;
+                next.verdict = Verdict::Send;
+                return if is_tracked {
+                    icmp_error::is_about_a_session(hook, packet, vpc)
+                } else {
+                    Ok(())
+                };
+            }
             _ => return Err(decision.reason()),
         };
     }
     let mut back = Way::NONE;
     let mut is_shared = false;
     match view.public_address(packet.flow.destination) {
-        _ if out.is_within() => {}
         Some(public) if from_inside || interface.is(Interface::UPLINK) => {
             is_shared = public.is_shared();
             back = match public.purpose() {

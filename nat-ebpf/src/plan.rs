@@ -90,6 +90,12 @@ impl Carrier {
         self.is_there == 0
     }
 
+    /// It is of a flow that went to an instance.
+    #[inline(always)]
+    pub const fn is_of_another_way(&self) -> bool {
+        !self.is_none() && self.key.scope() & SessionKey::VIA_INSTANCE != 0
+    }
+
     /// Accounts for packets that it carries; bits of [`kernel_tables::CARRIED`] and the others.
     #[inline(always)]
     pub fn carry(&self, now: Tick, packets: u64, bytes: u64, flags: TcpFlags) -> u32 {

@@ -8,13 +8,16 @@ use aya_ebpf::{
 };
 use nat_common::{
     address::{Address, Port},
+    flow::Flow,
     map_types::{
         ALL_GATEWAYS, ALL_VPCS, ApplianceKey, Exemptions, Gateway, Generation, Instance, Interface,
         MAX_GATEWAYS, Name, NameKey, PublicAddress, Route, ScopedAddress, Settings, Subnet, side,
         sided,
     },
-    wire::Mac,
+    wire::{EthernetHeader, Mac},
 };
+
+use crate::forward::Hook;
 
 #[map]
 static GENERATION: Array<u64> = Array::pinned(1, BPF_F_MMAPABLE);
@@ -202,6 +205,45 @@ impl View {
     pub fn is_exempt_from_outside(self, remote: Address, protocol: u8, port: Option<Port>) -> bool {
         self.is_exempt(ALL_GATEWAYS, remote, protocol, port)
     }
+}
+
+/// A packet with a session comes from the station that this session's packets come from. Appliances send
+/// for others: what is not from their own address has to be looked at more closely.
+#[inline(always)]
+pub fn is_its_station<H: Hook>(hook: &H, view: View, flow: &Flow) -> bool {
+    if !view.has_setting(Settings::STATIONS) {
+        return true;
+    }
+    let Some(header) = hook.load::<EthernetHeader>(0) else {
+        return false;
+    };
+    let [a, b, c, d, e, f] = header.source();
+    let mac = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
+    is_station_of(hook.ingress(), view.epoch, flow.source.raw(), mac) != 0
+}
+
+/// A global function, as the next one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn is_station_of(ingress: u32, epoch: u32, source: u32, mac: u64) -> u32 {
+    let (view, source) = (View::of(epoch), Address::from_raw(source));
+    let [a, b, c, d, e, f, ..] = mac.to_ne_bytes();
+    let mac = [a, b, c, d, e, f];
+    let Some(interface) = view.interface(ingress) else {
+        return 1;
+    };
+    if interface.is(Interface::HAS_INSTANCES)
+        && let Some(listed) = view.instance(interface.vpc, source)
+        && listed.mac != [0; 6]
+        && listed.mac != mac
+    {
+        return 0;
+    }
+    let is_for_others = interface.is(Interface::HAS_APPLIANCES)
+        && view
+            .appliance(ingress, mac)
+            .is_some_and(|own| own != source);
+    u32::from(!is_for_others)
 }
 
 /// As one word: of an `Option` that is passed on, part is uninitialised.

@@ -7,7 +7,7 @@ use nat_common::{
     clock::Tick,
     drop_reason::DropReason,
     map_types::{Counter, Interface},
-    parse::{self, IPV4_OFFSET, Transport},
+    parse::{self, IPV4_OFFSET, Ipv4Packet, Transport},
     reply::{self, Answer},
     wire::Ipv4Header,
 };
@@ -28,13 +28,18 @@ const SECOND_SHIFT: u32 = 3;
 static ICMP_ERRORS: PerCpuArray<[u32; 2]> = PerCpuArray::with_max_entries(1, 0);
 
 /// What becomes of a packet that is too big for its next hop: it is cut, or dropped with ICMP 3/4 when
-/// it says that it must not be fragmented. Trains are cut by nobody but the NIC.
+/// it says that it must not be fragmented. Trains are cut by nobody but the NIC, ICMP errors by nobody.
 #[inline(always)]
-pub fn too_big<H: Hook>(hook: &H, plan: &mut Plan, next: &mut NextHop) -> Result<(), DropReason> {
+pub fn too_big<H: Hook>(
+    hook: &H,
+    packet: &Ipv4Packet,
+    plan: &mut Plan,
+    next: &mut NextHop,
+) -> Result<(), DropReason> {
     let header = hook.load::<Ipv4Header>(IPV4_OFFSET);
     if header.is_some_and(|header| header.dont_fragment()) {
         plan.answer = Answer::too_big(next.mtu);
-    } else if !hook.is_train() {
+    } else if !hook.is_train() && !packet.is_error() {
         next.verdict = H::TOO_BIG;
         return Ok(());
     }

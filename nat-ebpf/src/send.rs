@@ -36,19 +36,16 @@ pub fn send<H: Hook, const STAGE: u32>(
     // each, a path for each of them would only be in the way of others.
     let is_shared = plan.via.is_unspecified() && (plan.has_session || !is_plain(packet));
     let to = plan.to;
-    let way = LineKey::of_route(
-        &packet.flow,
-        &to,
-        plan.is_answer(),
-        flow_cache::origin(hook),
-    );
+    // To a host inside, of which there may be two with this address: the public IP tells which.
+    let is_inward = plan.is_answer() || to.destination != packet.flow.destination;
+    let way = LineKey::of_route(&packet.flow, &to, is_inward, flow_cache::origin(hook));
     if is_shared && flow_cache::next_hop(&way, plan.epoch, length, next) {
         next.verdict = Verdict::Forward;
     } else {
         let (routed, vpc) = (plan.routed(), plan.vpc_of_receiver());
         if let Err(reason) = forward::find_next_hop(hook, &routed, length, vpc, next) {
             return match reason {
-                DropReason::TooBig => refuse::too_big(hook, plan, next),
+                DropReason::TooBig => refuse::too_big(hook, packet, plan, next),
                 other => Err(other),
             };
         }

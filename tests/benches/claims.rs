@@ -35,6 +35,9 @@ mod bench;
 mod capture;
 #[path = "../dataplane/counts.rs"]
 mod counts;
+#[path = "../dataplane/network.rs"]
+#[allow(dead_code, reason = "the tests use the rest")]
+mod network;
 
 use std::{
     collections::HashSet,

@@ -39,13 +39,8 @@ impl Model {
 fn fits(config: &ModelConfig, session: &Session) -> bool {
     let flow = &session.flow;
     let (protocol, public) = (flow.protocol, session.public);
-    let is_there = |instance: usize| instance < config.instances.len();
-    if flow.appliance.is_some_and(|appliance| !is_there(appliance)) {
-        return false;
-    }
     match session.via {
-        Via::Local => true,
-        Via::Instance(instance) => is_there(instance),
+        Via::Local | Via::Instance(_) => true,
         Via::InternetGateway => config.public_of(flow.vpc, *flow.inside.ip()) == Some(*public.ip()),
         Via::NatGateway(number) => config.gateways.get(number).is_some_and(|gateway| {
             let forwarded = gateway.forward_of_public(protocol, public);

@@ -55,21 +55,30 @@ fn a_session_that_is_led_through_the_same_gateway_keeps_its_mapping() {
 
 #[test]
 fn a_session_that_is_led_elsewhere_is_dropped() {
-    for target in [Target::NatGateway(1), Target::Instance(1)] {
-        let mut nat = with_session();
-        changed(&mut nat, |config| {
-            config.subnets[1].routes[0].target = target
-        });
-        let reason = dropped(&mut nat, PRIVATE_SUBNET, &out());
-        assert_eq!(reason, DropReason::PolicyChanged);
-        // New ones go there, and the old one's answers still come.
-        let other = udp(PRIVATE_B, SERVER).build();
-        let output = nat.handle(NOW, PRIVATE_SUBNET, &other);
-        assert!(matches!(output, Output::Forward { .. }));
-        let public = nat.sessions()[0].public;
-        let answer = PacketBuilder::udp(at(SERVER, 53), public).build();
-        forwarded(&mut nat, Side::Uplink, &answer, PRIVATE_SUBNET);
-    }
+    let mut nat = with_session();
+    changed(&mut nat, |config| {
+        config.subnets[1].routes[0].target = Target::NatGateway(1);
+    });
+    let reason = dropped(&mut nat, PRIVATE_SUBNET, &out());
+    assert_eq!(reason, DropReason::PolicyChanged);
+    // New ones go there, and the old one's answers still come.
+    let other = udp(PRIVATE_B, SERVER).build();
+    let output = nat.handle(NOW, PRIVATE_SUBNET, &other);
+    assert!(matches!(output, Output::Forward { .. }));
+    let public = nat.sessions()[0].public;
+    let answer = PacketBuilder::udp(at(SERVER, 53), public).build();
+    forwarded(&mut nat, Side::Uplink, &answer, PRIVATE_SUBNET);
+}
+
+#[test]
+fn a_session_does_not_stand_in_the_way_to_an_instance() {
+    let mut nat = with_session();
+    changed(&mut nat, |config| {
+        config.subnets[1].routes[0].target = Target::Instance(1);
+    });
+    let to = given(&mut nat, PRIVATE_SUBNET, &out());
+    assert_eq!(to, (MIDDLE_SUBNET, APPLIANCE));
+    assert_eq!(nat.sessions().len(), 1);
 }
 
 #[test]
@@ -126,8 +135,8 @@ fn a_tracked_flow_survives_the_rule_that_let_it_in() {
             .routes
             .push(route("10.40.2.0/24", Target::Instance(1)));
     });
-    let led = dropped(&mut nat, PUBLIC_SUBNET, &to_db(WEB_PRIVATE));
-    assert_eq!(led, DropReason::PolicyChanged);
+    let led = given(&mut nat, PUBLIC_SUBNET, &to_db(WEB_PRIVATE));
+    assert_eq!(led, (MIDDLE_SUBNET, APPLIANCE));
 }
 
 #[test]

@@ -121,7 +121,14 @@ impl ModelConfig {
         let shared = self
             .gateway_of_public(address)
             .is_some_and(|(_, gateway)| gateway.shared_with_host);
-        shared || self.host_addresses.contains(&address)
+        shared || self.is_own(address)
+    }
+
+    /// Whether `address` is the host's alone: outside, or in a subnet as its router.
+    pub(super) fn is_own(&self, address: Ipv4Addr) -> bool {
+        let mut subnets = self.subnets.iter();
+        self.host_addresses.contains(&address)
+            || subnets.any(|subnet| subnet.cidr.nth(1) == address)
     }
 
     /// Whether `address` is a public IP that only the NAT has.

@@ -9,7 +9,6 @@ use super::check::Choice;
 use super::icmp_error::{error_in, one_to_one};
 use super::made::Answer;
 use super::sender::{Origin, Sender};
-use super::sessions::{Outside, Scope};
 use super::through_gateway::is_echo_reply;
 use super::tracking::{Candidate, ends};
 use super::{Change, Direction, DropReason, End, Flow, Model, Session, Side, Target, Via};
@@ -141,14 +140,18 @@ impl Model {
             };
             return self.gateway_destination(packet, sender, translated, choice);
         }
-        if session.is_none() && self.config.host_addresses.contains(&ip.dst) {
+        let is_host = match target {
+            Some(Target::Instance(_)) => self.config.is_host(ip.dst),
+            _ => self.config.is_own(ip.dst),
+        };
+        if session.is_none() && is_host {
             return Err(Stop::Pass);
         }
         self.by_route(packet, sender, choice)
     }
 
     fn session_from_inside(&self, packet: &Arrival<'_>, sender: &Sender) -> Option<Session> {
-        let flow = flow_from_inside(packet.ip, sender)?;
+        let flow = flow_from_inside(packet.ip, sender, false)?;
         let session = self.live(packet.now, &flow)?;
         // NAT gateways let nobody ping from outside. Id 0 stands for no port, too.
         let is_other = session.gateway().is_some() && is_echo_reply(packet.ip);
@@ -199,11 +202,13 @@ impl Model {
     ) -> Result<Way, Stop> {
         let session = self.session_from_inside(packet, sender);
         let via = self.via(packet.ip, sender, session.is_none())?;
-        if session.is_some_and(|session| session.via != via) {
+        // To an instance it goes as another flow.
+        let is_same = |session: &Session| session.via == via || matches!(via, Via::Instance(_));
+        if session.is_some_and(|session| !is_same(&session)) {
             return Err(Stop::drop(DropReason::PolicyChanged));
         }
         match via {
-            Via::Local | Via::Instance(_) => self.unchanged(packet, sender, via, session),
+            Via::Local | Via::Instance(_) => self.unchanged(packet, sender, via),
             Via::InternetGateway => self.one_to_one_outward(packet, sender, session),
             Via::NatGateway(gateway) => match session {
                 Some(session) => self.onward(packet, Leg::outward(&session)),
@@ -213,14 +218,9 @@ impl Model {
     }
 
     /// Within the VPC.
-    fn unchanged(
-        &mut self,
-        packet: &Arrival<'_>,
-        sender: &Sender,
-        via: Via,
-        session: Option<Session>,
-    ) -> Result<Way, Stop> {
+    fn unchanged(&mut self, packet: &Arrival<'_>, sender: &Sender, via: Via) -> Result<Way, Stop> {
         let ip = packet.ip;
+        let to_instance = matches!(via, Via::Instance(_));
         let receiver = match via {
             Via::Instance(instance) => Some(instance),
             _ => self.config.instance_of(sender.vpc, ip.dst),
@@ -229,29 +229,19 @@ impl Model {
             Via::Instance(instance) => self.config.instances[instance].private,
             _ => ip.dst,
         };
-        let answered = ends(ip).and_then(|(from, to)| {
-            let outside = Outside {
-                scope: Scope::Vpc(sender.vpc, sender.appliance),
-                protocol: ip.protocol,
-                public: to,
-                remote: from,
-            };
-            self.live_outside(packet.now, &outside)
-        });
-        let carried = match (session, answered) {
-            (Some(session), _) => Some((session.flow, Direction::Forward)),
-            (None, Some(session)) => Some((session.flow, Direction::Reverse)),
-            (None, None) => {
-                let new = Candidate {
-                    ip,
-                    sender: sender.instance,
-                    receiver,
-                    vpc: sender.vpc,
-                    quoted_sender: ip.dst,
-                    flow: flow_from_inside(ip, sender),
-                    via,
-                    public: None,
-                };
+        let new = Candidate {
+            ip,
+            sender: sender.instance,
+            receiver,
+            vpc: sender.vpc,
+            quoted_sender: ip.dst,
+            flow: flow_from_inside(ip, sender, to_instance),
+            via,
+            public: None,
+        };
+        let carried = match self.tracked_as(packet.now, &new, to_instance) {
+            Some(carried) => Some(carried),
+            None => {
                 let opened = self.admit(packet.now, &new)?;
                 opened.map(|flow| (flow, Direction::Forward))
             }
@@ -288,7 +278,7 @@ impl Model {
                     receiver: None,
                     vpc: sender.vpc,
                     quoted_sender: ip.dst,
-                    flow: flow_from_inside(ip, sender),
+                    flow: flow_from_inside(ip, sender, false),
                     via: Via::InternetGateway,
                     public: Some(public),
                 };
@@ -341,11 +331,11 @@ impl Exit {
 }
 
 /// The flow of a packet from inside that may have a session.
-pub(super) fn flow_from_inside(ip: &Ipv4, sender: &Sender) -> Option<Flow> {
+pub(super) fn flow_from_inside(ip: &Ipv4, sender: &Sender, to_instance: bool) -> Option<Flow> {
     let (inside, remote) = ends(ip)?;
     Some(Flow {
         vpc: sender.vpc,
-        appliance: sender.appliance,
+        to_instance,
         protocol: ip.protocol,
         inside,
         remote,

@@ -46,6 +46,8 @@ drop_reasons! {
     PrivateDestination = "private_destination",
     /// The time to live ends here.
     TtlExpired = "ttl_expired",
+    /// The host's routes do not lead there.
+    NoNextHop = "no_next_hop",
     /// Longer than what the next hop takes.
     TooBig = "too_big",
     /// The inside host has as many sessions or ports as it may.

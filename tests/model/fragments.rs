@@ -21,8 +21,8 @@ const HELD_IN_ALL: usize = 512;
 /// What tells that fragments are of one datagram (RFC 791).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Datagram {
-    /// The VPC it comes from, and the appliance that sends it on.
-    sender: Option<(usize, Option<usize>)>,
+    /// The interface and the station that it comes from, inside.
+    sender: Option<(u32, [u8; 6])>,
     src: Ipv4Addr,
     dst: Ipv4Addr,
     id: u16,
@@ -67,9 +67,11 @@ pub(super) struct Fragments {
 
 impl Datagram {
     fn of(packet: &Arrival<'_>) -> Self {
-        let sender = match packet.origin {
-            Origin::Inside(sender) => Some((sender.vpc, sender.appliance)),
-            Origin::Outside | Origin::Nobody(_) => None,
+        let mut station = [0; 6];
+        station.copy_from_slice(&packet.frame[6..12]);
+        let sender = match packet.ingress {
+            Side::Inside(interface) => Some((interface, station)),
+            Side::Uplink => None,
         };
         Self {
             sender,
@@ -204,7 +206,7 @@ impl Model {
         way: Option<Way>,
         output: &Output,
     ) -> bool {
-        if matches!(packet.origin, Origin::Nobody(_)) {
+        if matches!(packet.origin, Origin::Nobody(_) | Origin::Forger) {
             return false;
         }
         let fate = match (way, output) {

@@ -68,19 +68,15 @@ impl Model {
     ) -> Result<Leg, Stop> {
         let quote = readable_quote(icmp)?;
         let (remote, inside) = ends(&quote, icmp_type::ECHO_REPLY)?;
-        let flow = |appliance| Flow {
+        let flow = Flow {
             vpc: sender.vpc,
-            appliance,
+            to_instance: false,
             protocol: quote.protocol,
             inside,
             remote,
         };
-        let appliances = (0..self.config.instances.len()).map(Some);
-        let mut senders = [None].into_iter().chain(appliances);
-        let session = senders.find_map(|appliance| {
-            let session = self.live(now, &flow(appliance));
-            session.filter(|session| session.gateway().is_some())
-        });
+        let session = self.live(now, &flow);
+        let session = session.filter(|session| session.gateway().is_some());
         let session = session.ok_or(Stop::drop(DropReason::NoSession))?;
         Ok(Leg::stateless(Change {
             end: End::Source,

@@ -97,27 +97,14 @@ impl Model {
         let flow = &session.flow;
         let no_session = Stop::drop(DropReason::NoSession);
         let gateway = session.gateway().ok_or(no_session)?;
-        let inside = *flow.inside.ip();
-        // What an appliance has sent for those behind it comes back to it.
-        let is_here = self.config.subnet_of(flow.vpc, inside).is_some();
-        let address = match flow.appliance.filter(|_| !is_here) {
-            Some(appliance) => self.config.instances[appliance].private,
-            None => inside,
-        };
-        self.enter_client(ip, gateway, address, flow.inside)
+        self.enter_client(ip, gateway, flow.inside)
     }
 
-    /// To `address`, for the client at `inside`.
-    fn enter_client(
-        &self,
-        ip: &Ipv4,
-        gateway: usize,
-        address: Ipv4Addr,
-        inside: SocketAddrV4,
-    ) -> Result<Exit, Stop> {
+    /// To the client at `inside`; an appliance may have sent for somebody who is not.
+    fn enter_client(&self, ip: &Ipv4, gateway: usize, inside: SocketAddrV4) -> Result<Exit, Stop> {
         let vpc = self.config.vpc_of_gateway(gateway);
-        let exit = self.exit_to(vpc, address)?;
-        if let Some(subnet) = self.config.subnet_of(vpc, address) {
+        let exit = self.exit_to(vpc, *inside.ip())?;
+        if let Some(subnet) = self.config.subnet_of(vpc, *inside.ip()) {
             self.enter_gateway(ip, gateway, (subnet, inside))?;
         }
         Ok(exit)
@@ -133,13 +120,13 @@ impl Model {
         let instance = &self.config.instances[number];
         let (subnet, private) = (instance.subnet, instance.private);
         let vpc = self.config.vpc_of_instance(number);
-        self.acl(subnet, Toward::Ingress, ip, &Asked::of(ip), ip.src)?;
         let change = Change {
             end: End::Destination,
             address: private,
             port: None,
         };
         let mut leg = one_to_one(ip, change)?;
+        self.acl(subnet, Toward::Ingress, ip, &Asked::of(ip), ip.src)?;
         let known = ends(ip).and_then(|(remote, public)| {
             let outside = Outside {
                 scope: Scope::Internet,
@@ -154,7 +141,7 @@ impl Model {
             None => {
                 let flow = ends(ip).map(|(remote, public)| Flow {
                     vpc,
-                    appliance: None,
+                    to_instance: false,
                     protocol: ip.protocol,
                     inside: SocketAddrV4::new(private, public.port()),
                     remote,
@@ -176,7 +163,7 @@ impl Model {
         Ok((leg, self.exit_to(vpc, private)?))
     }
 
-    /// Where a packet goes that belongs to no session. It opens one when it is TCP, or
+    /// Where a packet goes that belongs to no session. It opens one when it is TCP, or UDP
     /// to a filtered instance.
     fn let_in(&mut self, now: Duration, ip: &Ipv4, outside: &Outside) -> Result<(Leg, Exit), Stop> {
         let no_session = || Stop::drop(DropReason::NoSession);
@@ -200,7 +187,7 @@ impl Model {
         {
             return Err(no_session());
         }
-        let exit = self.enter_client(ip, gateway, *inside.ip(), inside)?;
+        let exit = self.enter_client(ip, gateway, inside)?;
         let vpc = self.config.vpc_of_gateway(gateway);
         let instance = self.config.instance_of(vpc, *inside.ip());
         let instance = instance.filter(|&number| {
@@ -211,7 +198,8 @@ impl Model {
             let asked = Asked::of(ip).at_port(inside.port());
             self.groups(ip, &asked, None, instance)?;
         }
-        if outside.protocol != protocol::TCP && instance.is_none() {
+        let is_tracked = outside.protocol == protocol::UDP && instance.is_some();
+        if outside.protocol != protocol::TCP && !is_tracked {
             return Ok((inward_leg(inside, None), exit));
         }
         if ip.ttl <= 1 {
@@ -219,7 +207,7 @@ impl Model {
         }
         let flow = Flow {
             vpc,
-            appliance: None,
+            to_instance: false,
             protocol: outside.protocol,
             inside,
             remote: outside.remote,

@@ -18,8 +18,6 @@
 //!   [`random_config`] makes gateways, [`random_vpcs`] makes VPCs; [`shrink`] finds the few steps that matter to a failure.
 //!
 //! # Limitations
-//! - What a flow goes through twice, to an appliance and from it, counts as two flows:
-//!   answers are known where they come back the same way.
 //! - 1:1 translation does not look into fragments of ICMP errors, nor into the
 //!   deprecated source quench and redirect: what they quote keeps its addresses.
 //!   Nor does it touch checksums of protocols other than TCP and UDP that cover

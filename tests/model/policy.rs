@@ -18,6 +18,12 @@ impl Model {
     /// no session.
     pub(super) fn via(&self, ip: &Ipv4, sender: &Sender, new: bool) -> Result<Via, Stop> {
         let target = self.lead(sender.subnet, ip.dst)?;
+        // What an instance sends would come back to it for ever.
+        if let Target::Instance(number) = target
+            && sender.instance == Some(number)
+        {
+            return Err(Stop::drop(DropReason::Blackhole));
+        }
         let subnet = &self.config.subnets[sender.subnet];
         let stays = target == Target::Local && subnet.cidr.contains(ip.dst);
         if !stays {
@@ -31,10 +37,6 @@ impl Model {
                 Ok(Via::Local)
             }
             Target::Instance(number) => {
-                // What it sends would come back to it for ever.
-                if sender.instance == Some(number) {
-                    return Err(Stop::drop(DropReason::Blackhole));
-                }
                 let instance = &self.config.instances[number];
                 if instance.source_dest_check {
                     return Err(Stop::drop(DropReason::SourceDestCheck));
@@ -50,6 +52,9 @@ impl Model {
             Target::NatGateway(number) => {
                 if new {
                     self.is_taken_by(number, ip)?;
+                }
+                if is_later_fragment(ip) {
+                    return Err(Stop::Follow);
                 }
                 self.out_of_gateway(ip, sender, number)?;
                 Ok(Via::NatGateway(number))

@@ -97,6 +97,7 @@ impl Model {
             Origin::Outside => self.packet_from_uplink(packet),
             // Multicast and broadcast, and what nobody may send but to the host.
             _ if dst.octets()[0] >= 224 => Err(Stop::Pass),
+            Origin::Forger => Err(Stop::drop(DropReason::SpoofedSource)),
             Origin::Nobody(_) if self.config.is_host(dst) => Err(Stop::Pass),
             Origin::Nobody(reason) => Err(Stop::drop(reason)),
             Origin::Inside(sender) => self.packet_from_inside(packet, &sender, choice),
@@ -126,6 +127,11 @@ impl Model {
         let (now, ip) = (packet.now, packet.ip);
         if ip.ttl <= 1 {
             return Err(Stop::ttl_expired());
+        }
+        // Outside the host's routes count, and it is in all subnets.
+        let mut subnets = self.config.subnets.iter();
+        if way.exit == Exit::UPLINK && subnets.any(|subnet| subnet.cidr.contains(ip.dst)) {
+            return Err(Stop::drop(DropReason::NoNextHop));
         }
         let mtu = self.config.mtu(way.exit.egress);
         if ip.total_length > mtu {

@@ -9,8 +9,10 @@ use super::{DropReason, Instance, ModelConfig, Side};
 pub(super) enum Origin {
     Outside,
     Inside(Sender),
-    /// Somebody who may not send it.
+    /// Somebody who may not send it, but to the host.
     Nobody(DropReason),
+    /// Somebody under the address of another, or of nobody.
+    Forger,
 }
 
 /// A sender inside.
@@ -47,7 +49,7 @@ impl ModelConfig {
             && self.instances[appliance].private != src
         {
             if matches!(src.octets()[0], 0 | 127 | 224..) {
-                return Origin::Nobody(DropReason::SpoofedSource);
+                return Origin::Forger;
             }
             return Origin::Inside(Sender {
                 vpc,
@@ -67,13 +69,14 @@ impl ModelConfig {
             Some(_) if instance.is_none() && self.vpcs[vpc].strict => {
                 Origin::Nobody(DropReason::UnlistedSource)
             }
-            Some(subnet) if !is_forged => Origin::Inside(Sender {
+            Some(_) if is_forged => Origin::Forger,
+            Some(subnet) => Origin::Inside(Sender {
                 vpc,
                 subnet,
                 instance,
                 appliance: None,
             }),
-            _ => Origin::Nobody(DropReason::SpoofedSource),
+            None => Origin::Nobody(DropReason::SpoofedSource),
         }
     }
 }

@@ -12,9 +12,9 @@ use super::tcp_state::Half;
 pub struct Flow {
     /// Number of the VPC.
     pub vpc: usize,
-    /// Number of the appliance that sends it on for its inside end: a packet that comes
-    /// back from there is another one to the router.
-    pub appliance: Option<usize>,
+    /// Whether it is on its way to an instance that a route leads to. What comes back from
+    /// there on its way to somewhere else is another flow to the router.
+    pub to_instance: bool,
     /// IP protocol number. NAT gateways translate TCP, UDP and ICMP.
     pub protocol: u8,
     /// The inside host. In a ping the query id stands for the port of its sender.
@@ -29,7 +29,7 @@ impl Flow {
     pub fn new(protocol: u8, inside: SocketAddrV4, remote: SocketAddrV4) -> Self {
         Self {
             vpc: 0,
-            appliance: None,
+            to_instance: false,
             protocol,
             inside,
             remote,
@@ -97,8 +97,8 @@ pub enum Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Scope {
     Internet,
-    /// In this VPC, or behind this appliance of it: answers come back from there.
-    Vpc(usize, Option<usize>),
+    /// In this VPC; behind an instance that a route leads to, or not.
+    Vpc(usize, bool),
 }
 
 /// Both ends as the remote one sees them: unique.
@@ -153,8 +153,7 @@ impl Session {
     /// Its ends as the remote one sees them.
     pub(super) fn outside(&self) -> Outside {
         let scope = match self.via {
-            Via::Local => Scope::Vpc(self.flow.vpc, None),
-            Via::Instance(appliance) => Scope::Vpc(self.flow.vpc, Some(appliance)),
+            Via::Local | Via::Instance(_) => Scope::Vpc(self.flow.vpc, self.flow.to_instance),
             Via::InternetGateway | Via::NatGateway(_) => Scope::Internet,
         };
         Outside {

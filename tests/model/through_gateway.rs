@@ -4,8 +4,7 @@ use std::net::SocketAddrV4;
 
 use super::check::Choice;
 use super::decide::{
-    Arrival, Leg, Stop, Way, flow_from_inside, inbound_end, is_later_fragment,
-    is_translated_protocol,
+    Arrival, Leg, Stop, Way, flow_from_inside, inbound_end, is_translated_protocol,
 };
 use super::icmp_error::{error_in, is_error};
 use super::made::Answer;
@@ -63,15 +62,12 @@ impl Model {
     ) -> Result<Way, Stop> {
         let (now, ip) = (packet.now, packet.ip);
         let settings = &self.config.gateways[gateway];
-        if is_later_fragment(ip) {
-            return Err(Stop::Follow);
-        }
         self.sender_groups(ip, sender)?;
         if let Some(icmp) = error_in(ip) {
             let leg = self.error_from_inside(now, sender, icmp)?;
             return self.onward(packet, leg);
         }
-        let Some(flow) = flow_from_inside(ip, sender) else {
+        let Some(flow) = flow_from_inside(ip, sender, false) else {
             return Err(Stop::drop(DropReason::UnsupportedIcmp));
         };
         if ip.ttl <= 1 {

@@ -8,7 +8,8 @@ use super::decide::{Stop, is_later_fragment, is_translated_protocol};
 use super::icmp_error::{error_in, is_error, readable_quote};
 use super::policy::is_of_metadata;
 use super::rules::Asked;
-use super::{DropReason, Flow, Mapping, Model, Session, Via};
+use super::sessions::{Outside, Scope};
+use super::{Direction, DropReason, Flow, Mapping, Model, Session, Via};
 use crate::packets::{Ipv4, Quote, Transport, icmp_type, protocol};
 
 /// A flow that may need a session.
@@ -29,6 +30,55 @@ pub(super) struct Candidate<'a> {
 }
 
 impl Model {
+    /// The session within the VPC that a packet is of, and the half that counts it. What a
+    /// session was opened for on its way to an instance, or not, goes the same way; its
+    /// answers are its answers whichever way they take. Where nobody is filtered, what
+    /// goes to an instance is of none.
+    pub(super) fn tracked_as(
+        &self,
+        now: Duration,
+        new: &Candidate<'_>,
+        to_instance: bool,
+    ) -> Option<(Flow, Direction)> {
+        let is_tracked = self.is_tracked(new);
+        if to_instance && !is_tracked {
+            return None;
+        }
+        let flow = new.flow?;
+        if let Some(session) = self.live(now, &flow) {
+            return Some((session.flow, Direction::Forward));
+        }
+        let (from, to) = ends(new.ip)?;
+        let answered = |to_instance| {
+            let outside = Outside {
+                scope: Scope::Vpc(new.vpc, to_instance),
+                protocol: new.ip.protocol,
+                public: to,
+                remote: from,
+            };
+            self.live_outside(now, &outside)
+        };
+        let is_somebody_filtered =
+            self.config
+                .instances
+                .iter()
+                .enumerate()
+                .any(|(number, each)| {
+                    each.is_filtered() && self.config.vpc_of_instance(number) == new.vpc
+                });
+        let own = answered(to_instance).filter(|_| is_somebody_filtered);
+        let session = own.or_else(|| answered(!to_instance).filter(|_| is_tracked))?;
+        Some((session.flow, Direction::Reverse))
+    }
+
+    /// Whether an end of a flow is filtered.
+    fn is_tracked(&self, new: &Candidate<'_>) -> bool {
+        let ends = [new.sender, new.receiver];
+        let mut ends = ends.into_iter().flatten();
+        let is_filtered = ends.any(|end| self.config.instances[end].is_filtered());
+        is_filtered && !is_of_metadata(new.ip)
+    }
+
     /// Asks the groups about a packet without a session. Answers the flow that it has
     /// opened a session for, because an end is filtered.
     pub(super) fn admit(
@@ -37,16 +87,10 @@ impl Model {
         new: &Candidate<'_>,
     ) -> Result<Option<Flow>, Stop> {
         let ip = new.ip;
-        let is_filtered =
-            |end: Option<usize>| end.is_some_and(|end| self.config.instances[end].is_filtered());
-        let is_receiver_filtered = is_filtered(new.receiver);
-        if is_of_metadata(ip) || !is_receiver_filtered && !is_filtered(new.sender) {
+        if !self.is_tracked(new) {
             return Ok(None);
         }
         if let Some(icmp) = error_in(ip) {
-            if !is_receiver_filtered {
-                return Ok(None);
-            }
             let quote = readable_quote(icmp)?;
             return if quote.src == ip.dst && self.knows(now, new, &quote)? {
                 Ok(None)
@@ -61,11 +105,7 @@ impl Model {
             && is_error(icmp.icmp_type)
         {
             // Of an error in fragments nobody finds the quote.
-            return if is_receiver_filtered {
-                Err(Stop::drop(DropReason::Fragment))
-            } else {
-                Ok(None)
-            };
+            return Err(Stop::drop(DropReason::Fragment));
         }
         self.groups(ip, &Asked::of(ip), new.sender, new.receiver)?;
         let Some(flow) = new.flow else {
@@ -122,7 +162,11 @@ fn quoted_ends(
     sender: Ipv4Addr,
 ) -> Result<Option<(SocketAddrV4, SocketAddrV4)>, Stop> {
     let malformed = || Stop::drop(DropReason::Malformed);
-    if quote.fragment_offset != 0 {
+    let is_translated = matches!(
+        quote.protocol,
+        protocol::TCP | protocol::UDP | protocol::ICMP
+    );
+    if quote.fragment_offset != 0 && is_translated {
         return Ok(None);
     }
     let ports = match quote.protocol {

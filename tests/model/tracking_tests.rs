@@ -125,12 +125,14 @@ fn icmp_errors_pass_to_a_filtered_instance_about_live_sessions_only() {
         let reason = dropped(&mut nat, PUBLIC_SUBNET, &other.build());
         assert_eq!(reason, DropReason::NoSession);
     }
-    // About an answer, to who is not filtered: as any packet, session or not.
-    for port in [5000, 6000] {
+    // About an answer, from who is filtered: the same.
+    let from_db = |port| {
         let answer = PacketBuilder::udp(at(WEB_PRIVATE, 53), at(PRIVATE_A, port));
-        let error = about(&answer, PRIVATE_A, WEB_PRIVATE).build();
-        given(&mut nat, PRIVATE_SUBNET, &error);
-    }
+        about(&answer, PRIVATE_A, WEB_PRIVATE).build()
+    };
+    given(&mut nat, PRIVATE_SUBNET, &from_db(5000));
+    let reason = dropped(&mut nat, PRIVATE_SUBNET, &from_db(6000));
+    assert_eq!(reason, DropReason::NoSession);
     let packets = nat.sessions()[0];
     assert_eq!([packets.forward.packets, packets.reverse.packets], [1, 0]);
     let late = nat.handle(Duration::from_secs(40), PUBLIC_SUBNET, &near);

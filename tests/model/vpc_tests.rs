@@ -168,7 +168,6 @@ fn an_appliance_sends_from_any_address_by_its_mac() {
     let mut nat = Model::new(picture());
     let neighbour = Ipv4Addr::new(10, 20, 3, 77);
     for (source, back) in [
-        (FOREIGN, (MIDDLE_SUBNET, APPLIANCE)),
         (APPLIANCE, (MIDDLE_SUBNET, APPLIANCE)),
         (neighbour, (MIDDLE_SUBNET, neighbour)),
         (PRIVATE_A, (PRIVATE_SUBNET, PRIVATE_A)),
@@ -186,6 +185,11 @@ fn an_appliance_sends_from_any_address_by_its_mac() {
         };
         assert_eq!((egress, next_hop), (back.0, Some(back.1)));
     }
+    // An address that no subnet has is answered by nobody.
+    let out = sent(&mut nat, MIDDLE_SUBNET, &by_appliance(udp(FOREIGN, SERVER)));
+    let answer = PacketBuilder::udp(out.destination(), out.source()).build();
+    let reason = dropped(&mut nat, Side::Uplink, &answer);
+    assert_eq!(reason, DropReason::NoRoute);
     let nobody = [
         Ipv4Addr::UNSPECIFIED,
         Ipv4Addr::LOCALHOST,

@@ -511,6 +511,8 @@ impl Settings {
     pub const LOCAL: u32 = 1 << 2;
     /// Some instance has security groups.
     pub const TRACKS: u32 = 1 << 3;
+    /// Some instance has a MAC address that its packets must come from.
+    pub const STATIONS: u32 = 1 << 4;
     /// The log names the remote ends that hosts inside write to (RFC 6888 REQ-12).
     pub const LOG_DESTINATIONS: u32 = 1 << 1;
 

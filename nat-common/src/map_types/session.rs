@@ -63,6 +63,16 @@ impl SessionKey {
         Self::forward(flow, scope | Self::ANSWERS)
     }
 
+    /// Of the same flow on its way to an instance.
+    #[inline(always)]
+    #[must_use]
+    pub const fn via_instance(self) -> Self {
+        Self {
+            rest: self.rest | (Self::VIA_INSTANCE as u64) << 32,
+            ..self
+        }
+    }
+
     /// It is that of a forward half.
     #[inline(always)]
     pub const fn is_forward(&self) -> bool {

@@ -5,6 +5,7 @@ use crate::{
     address::{Address, Port},
     drop_reason::DropReason,
     map_types::{Instance, Ruleset},
+    parse::Transport,
 };
 
 /// Whom a packet is for, and how it comes to him.
@@ -30,7 +31,8 @@ pub fn inward<P: Policy>(
 ) -> Decision {
     match decide(policy, question, remote, inside) {
         Ok(decision) => decision,
-        Err(reason) => Decision::refused(reason),
+        Err(DropReason::NoRoute) => Decision::refused(DropReason::NoRoute),
+        Err(reason) => Decision::refused(reason).with(Decision::BY_FLOW),
     }
 }
 
@@ -81,7 +83,10 @@ fn decide<P: Policy>(
     if !is_in_gateways_subnet && !may_enter(policy, &subnet, remote, what.to_port(inside.port)) {
         return Err(DropReason::NetworkAcl);
     }
-    if !question.session.is_there && !packet.is_error() && receiver.groups != 0 {
+    if !question.session.is_there
+        && !matches!(packet.transport, Transport::IcmpError)
+        && receiver.groups != 0
+    {
         let ruleset = Ruleset::ingress_of_groups(receiver.groups);
         if !policy.groups_allow(ruleset, remote, 0, what.to_port(inside.port)) {
             return Err(DropReason::SecurityGroup);

@@ -61,8 +61,12 @@ pub trait Policy {
 
     /// Somebody inside has the public address and port that a flow is addressed to.
     fn is_bound(&self, flow: &Flow) -> bool;
-    /// A session carries this flow by an instance that a route leads to.
-    fn is_carried_via(&self, flow: &Flow, vpc: u16) -> bool;
+    /// A session that was opened for this flow in the scope of its VPC.
+    fn is_open(&self, flow: &Flow, scope: u16) -> bool;
+    /// A session has this flow for its answers, outside.
+    fn is_answered(&self, flow: &Flow) -> bool;
+    /// A flow within the VPC has this one for its answers, in that scope.
+    fn is_answer(&self, flow: &Flow, scope: u16) -> bool;
     /// Where the host would send packets of a flow.
     fn leads(&self, flow: &Flow) -> Leads;
     /// The destination of a flow, in a subnet, is the host's own address there.
@@ -173,6 +177,8 @@ pub struct Question<'a> {
 pub struct Session {
     /// There is one.
     pub is_there: bool,
+    /// It was opened from the other end, within the VPC.
+    pub is_answer: bool,
     /// The NAT gateway's number.
     pub gateway: u16,
     /// The address that the inside host has outside.

@@ -9,23 +9,60 @@ use crate::{
     drop_reason::DropReason,
     flow::Flow,
     map_types::{
-        Gateway, Instance, Interface, PublicAddress, PublicUse, Route, Ruleset, Subnet, TRACKER,
+        Gateway, Instance, Interface, PublicAddress, PublicUse, Route, Ruleset, SessionKey, Subnet,
+        TRACKER,
     },
-    parse::Transport,
+    parse::{Ipv4Packet, Transport},
     reply::Answer,
 };
 
 /// What becomes of a packet from inside.
 #[inline(always)]
 pub fn outward<P: Policy>(policy: &P, question: &Question<'_>) -> Decision {
-    match decide(policy, question) {
+    let mut course = Course {
+        is_by_flow: false,
+        waits: false,
+    };
+    let decision = match decide(policy, question, &mut course) {
         Ok(decision) => decision,
+        Err(_) if course.waits => Decision::to(Way::Wait, 0),
         Err(reason) => Decision::refused(reason),
+    };
+    if course.is_by_flow {
+        decision.with(Decision::BY_FLOW)
+    } else {
+        decision
+    }
+}
+
+/// What a decision has looked at.
+struct Course {
+    /// Ports.
+    is_by_flow: bool,
+    /// Which the packet does not have.
+    waits: bool,
+}
+
+impl Course {
+    /// Ports are looked at now.
+    #[inline(always)]
+    const fn takes_ports(&mut self, packet: &Ipv4Packet) -> Result<(), DropReason> {
+        self.is_by_flow = true;
+        self.waits = lacks_ports(packet);
+        if self.waits {
+            Err(DropReason::Fragment)
+        } else {
+            Ok(())
+        }
     }
 }
 
 #[inline(always)]
-fn decide<P: Policy>(policy: &P, question: &Question<'_>) -> Result<Decision, DropReason> {
+fn decide<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    course: &mut Course,
+) -> Result<Decision, DropReason> {
     let flow = &question.packet.flow;
     let sender = match sender(
         policy,
@@ -47,29 +84,37 @@ fn decide<P: Policy>(policy: &P, question: &Question<'_>) -> Result<Decision, Dr
     let public = policy.public_address(flow.destination);
     if kind == Route::LOCAL {
         // NAT loopback: an address of the host within the VPC can be a gateway's too, and have forwards.
-        match public {
-            Some(public)
-                if public.is_shared()
-                    && (question.session.is_of(public.owner()) || policy.is_bound(flow)) =>
-            {
+        let shared = public.filter(PublicAddress::is_shared);
+        if shared.is_some() {
+            course.takes_ports(question.packet)?;
+        }
+        match shared {
+            Some(public) if question.session.is_of(public.owner()) || policy.is_bound(flow) => {
                 kind = Route::NAT_GATEWAY;
                 value = public.owner();
             }
-            _ => return local(policy, question, &sender),
+            _ => return local(policy, question, course, &sender),
         }
     }
-    // Who has a public IP of his own is not asked who is there at another one: `inward.rs` sees.
-    let is_direct = kind == Route::INTERNET_GATEWAY && !sender.instance.public.is_unspecified();
-    if !is_direct || public.is_none() {
-        let early = to_public(policy, question, kind, public)?;
-        if !matches!(early.way, Way::Undecided) {
-            return Ok(early);
-        }
+    // What answers somebody within the VPC and now leaves it is a flow of its own.
+    let mut afresh = *question;
+    if question.session.is_answer {
+        afresh.session = Session::default();
+    }
+    let question = &afresh;
+    let own = if kind == Route::INTERNET_GATEWAY {
+        sender.instance.public
+    } else {
+        Address::UNSPECIFIED
+    };
+    let early = to_public(policy, question, course, (kind, own), public)?;
+    if !matches!(early.way, Way::Undecided) {
+        return Ok(early);
     }
     match kind {
-        Route::INTERNET_GATEWAY => one_to_one(policy, question, &sender),
-        Route::NAT_GATEWAY => gateway(policy, question, &sender, value),
-        Route::INSTANCE => instance(policy, question, &sender, Address::from_raw(value)),
+        Route::INTERNET_GATEWAY => one_to_one(policy, question, course, &sender),
+        Route::NAT_GATEWAY => gateway(policy, question, course, &sender, value),
+        Route::INSTANCE => instance(policy, question, course, &sender, Address::from_raw(value)),
         _ => Err(nowhere(kind)),
     }
 }
@@ -84,18 +129,20 @@ const fn nowhere(kind: u32) -> DropReason {
 }
 
 /// What a public IP of ours, or the host, makes of a packet before its route counts;
-/// [`Way::Undecided`] when the route does.
+/// [`Way::Undecided`] when the route does. With `own`, the public IP that the sender has, it leaves.
 #[inline(always)]
 fn to_public<P: Policy>(
     policy: &P,
     question: &Question<'_>,
-    route: u32,
+    course: &mut Course,
+    (route, own): (u32, Address),
     public: Option<PublicAddress>,
 ) -> Result<Decision, DropReason> {
     const UNDECIDED: Decision = Decision::to(Way::Undecided, 0);
     const PASS: Decision = Decision::to(Way::Pass, 0);
     let (packet, flow) = (question.packet, &question.packet.flow);
-    let Some(public) = public else {
+    // To an instance goes what others would translate.
+    let Some(public) = public.filter(|_| route != Route::INSTANCE) else {
         if question.session.is_there {
             return Ok(UNDECIDED);
         }
@@ -112,18 +159,20 @@ fn to_public<P: Policy>(
     if matches!(public.purpose(), PublicUse::Elastic(_)) {
         return Ok(UNDECIDED);
     }
-    if lacks_ports(packet) {
-        return Ok(Decision::to(Way::Wait, 0));
-    }
+    course.takes_ports(packet)?;
     if packet.is_error() {
-        let is_the_hosts = public.is_shared() && route != Route::NAT_GATEWAY;
+        let is_the_hosts =
+            public.is_shared() && route != Route::NAT_GATEWAY && own.is_unspecified();
         return Ok(if is_the_hosts { PASS } else { UNDECIDED });
     }
-    if question.session.is_there || policy.is_bound(flow) {
+    let is_answer = packet.may_come_in()
+        && !own.is_unspecified()
+        && policy.is_answered(&flow.with_source(own, flow.source_port));
+    if question.session.is_there || is_answer || policy.is_bound(flow) {
         return Ok(UNDECIDED);
     }
     if public.is_shared() {
-        return Ok(PASS.with(Decision::BY_FLOW));
+        return Ok(PASS);
     }
     // With endpoint-independent mapping somebody may come later: hole punching works (RFC 4787 REQ-9).
     match policy.gateway(public.owner()) {
@@ -137,8 +186,13 @@ fn to_public<P: Policy>(
 fn leave<P: Policy>(
     policy: &P,
     question: &Question<'_>,
+    course: &mut Course,
     sender: &Sender,
 ) -> Result<(), DropReason> {
+    if sender.subnet.acl == 0 {
+        return Ok(());
+    }
+    course.takes_ports(question.packet)?;
     let remote = question.packet.flow.destination;
     if may_leave(policy, &sender.subnet, remote, question.what) {
         Ok(())
@@ -152,11 +206,16 @@ fn leave<P: Policy>(
 fn enter<P: Policy>(
     policy: &P,
     question: &Question<'_>,
+    course: &mut Course,
     sender: &Sender,
     subnet: &Subnet,
 ) -> Result<(), DropReason> {
+    if subnet.acl == 0 || subnet.number == sender.subnet.number {
+        return Ok(());
+    }
+    course.takes_ports(question.packet)?;
     let remote = question.packet.flow.source;
-    if subnet.number == sender.subnet.number || may_enter(policy, subnet, remote, question.what) {
+    if may_enter(policy, subnet, remote, question.what) {
         Ok(())
     } else {
         Err(DropReason::NetworkAcl)
@@ -174,7 +233,7 @@ fn ask_groups<P: Policy>(
     remote_set: u32,
 ) -> Result<(), DropReason> {
     let (flow, what) = (&question.packet.flow, question.what);
-    if question.session.is_there || question.packet.is_error() {
+    if question.session.is_there || matches!(question.packet.transport, Transport::IcmpError) {
         return Ok(());
     }
     let set = sender.instance.groups;
@@ -193,17 +252,28 @@ fn ask_groups<P: Policy>(
     Ok(())
 }
 
-/// What a decision is in which groups or ACLs, of which one is not 0, have a say.
+/// Whether groups keep track of a flow; then its ports count.
 #[inline(always)]
-const fn weight(sender: &Sender, receiver: &Instance, acls: u32) -> u32 {
-    let mut flags = 0;
-    if sender.instance.groups != 0 || receiver.groups != 0 {
-        flags |= Decision::TRACKED | Decision::BY_FLOW;
+fn tracks(
+    question: &Question<'_>,
+    course: &mut Course,
+    sender: &Sender,
+    receiver: &Instance,
+) -> Result<bool, DropReason> {
+    let is_tracked = sender.instance.groups != 0 || receiver.groups != 0;
+    if is_tracked {
+        course.takes_ports(question.packet)?;
     }
-    if acls != 0 {
-        flags |= Decision::BY_FLOW;
+    Ok(is_tracked)
+}
+
+#[inline(always)]
+const fn tracked(decision: Decision, is_tracked: bool) -> Decision {
+    if is_tracked {
+        decision.with(Decision::TRACKED)
+    } else {
+        decision
     }
-    flags
 }
 
 /// The session that carries the packet goes on, if it is one that this policy would make.
@@ -222,15 +292,17 @@ fn goes_on(question: &Question<'_>, gateway: u32, address: Address) -> Result<()
 fn local<P: Policy>(
     policy: &P,
     question: &Question<'_>,
+    course: &mut Course,
     sender: &Sender,
 ) -> Result<Decision, DropReason> {
-    let (packet, flow) = (question.packet, &question.packet.flow);
+    let flow = &question.packet.flow;
     let vpc = question.interface.vpc;
     let Some(subnet) = policy.subnet_of(vpc, flow.destination) else {
-        return match policy.leads(flow) {
-            Leads::ToHost => Ok(Decision::to(Way::Pass, 0)),
-            _ => Err(DropReason::NoRoute),
-        };
+        if policy.leads(flow) == Leads::ToHost {
+            return Ok(Decision::to(Way::Pass, 0));
+        }
+        leave(policy, question, course, sender)?;
+        return Err(DropReason::NoRoute);
     };
     policy.note(Step::ReceiverSubnet, subnet.number, subnet.interface);
     let of_node = to_node(policy, flow, &subnet);
@@ -238,27 +310,22 @@ fn local<P: Policy>(
         return Ok(Decision::to(of_node, 0));
     }
     let receiver = receiver(policy, question.interface, flow.destination);
-    let is_inside = subnet.number == sender.subnet.number;
-    let acls = if is_inside {
-        0
-    } else {
-        sender.subnet.acl | subnet.acl
-    };
-    let flags = weight(sender, &receiver, acls);
-    if lacks_ports(packet) && flags != 0 {
-        return Ok(Decision::to(Way::Wait, 0));
+    if subnet.number != sender.subnet.number {
+        leave(policy, question, course, sender)?;
+        enter(policy, question, course, sender, &subnet)?;
     }
-    if !is_inside {
-        leave(policy, question, sender)?;
-        enter(policy, question, sender, &subnet)?;
-    }
+    let is_tracked = tracks(question, course, sender, &receiver)?;
     goes_on(question, TRACKER, question.session.address)?;
-    // The answers that an appliance brings back.
-    let is_answer = sender.address != flow.source && policy.is_carried_via(flow, vpc);
-    if !is_answer {
+    // Answers to what went to an instance are answers whichever way they take.
+    let is_known = question.session.is_there
+        || (is_tracked && policy.is_answer(flow, vpc | SessionKey::VIA_INSTANCE));
+    if !is_known {
         ask_groups(policy, question, sender, &receiver, receiver.groups)?;
     }
-    Ok(Decision::to(Way::Local, subnet.interface).with(flags))
+    Ok(tracked(
+        Decision::to(Way::Local, subnet.interface),
+        is_tracked,
+    ))
 }
 
 /// A packet to the host itself. Its routes know nothing of subnets that it has no address in.
@@ -300,22 +367,21 @@ fn receiver<P: Policy>(policy: &P, interface: &Interface, address: Address) -> I
 fn one_to_one<P: Policy>(
     policy: &P,
     question: &Question<'_>,
+    course: &mut Course,
     sender: &Sender,
 ) -> Result<Decision, DropReason> {
-    let (packet, flow) = (question.packet, &question.packet.flow);
-    let flags = weight(sender, &Instance::default(), sender.subnet.acl);
-    if lacks_ports(packet) && flags != 0 {
-        return Ok(Decision::to(Way::Wait, 0));
-    }
-    leave(policy, question, sender)?;
+    let flow = &question.packet.flow;
+    leave(policy, question, course, sender)?;
     let public = sender.instance.public;
     if public.is_unspecified() || sender.address != flow.source {
         return Err(DropReason::NoPublicIp);
     }
     policy.note(Step::PublicIp, public.raw(), flow.source.raw());
+    let is_tracked = tracks(question, course, sender, &Instance::default())?;
     goes_on(question, TRACKER, public)?;
     ask_groups(policy, question, sender, &Instance::default(), 0)?;
-    Ok(Decision::to(Way::OneToOne, public.raw()).with(flags))
+    let decision = Decision::to(Way::OneToOne, public.raw());
+    Ok(tracked(decision, is_tracked))
 }
 
 /// By a NAT gateway, and from its subnet on by that one's route table.
@@ -323,17 +389,16 @@ fn one_to_one<P: Policy>(
 fn gateway<P: Policy>(
     policy: &P,
     question: &Question<'_>,
+    course: &mut Course,
     sender: &Sender,
     number: u32,
 ) -> Result<Decision, DropReason> {
     let (packet, flow) = (question.packet, &question.packet.flow);
     let gateway = policy.gateway(number).ok_or(DropReason::Internal)?;
     policy.note(Step::Gateway, number, 0);
-    let decision = Decision::to(Way::NatGateway, number).with(Decision::BY_FLOW);
-    if lacks_ports(packet) && sender.subnet.acl != 0 {
-        return Ok(Decision::to(Way::Wait, 0));
-    }
-    leave(policy, question, sender)?;
+    let decision = Decision::to(Way::NatGateway, number);
+    leave(policy, question, course, sender)?;
+    course.is_by_flow = true;
     if gateway.is(Gateway::EXEMPTS)
         && !question.session.is_there
         && policy.is_exempt(
@@ -343,13 +408,11 @@ fn gateway<P: Policy>(
             packet.remote_port(),
         )
     {
-        return Ok(Decision::to(Way::Pass, 0).with(Decision::BY_FLOW));
+        return Ok(Decision::to(Way::Pass, 0));
     }
-    if lacks_ports(packet) {
-        return Ok(Decision::to(Way::Wait, 0));
-    }
+    course.takes_ports(packet)?;
     translatable(packet)?;
-    through_subnet_of(policy, question, sender, number, gateway)?;
+    through_subnet_of(policy, question, course, sender, number, gateway)?;
     if packet.is_error() {
         return Ok(decision);
     }
@@ -385,6 +448,7 @@ fn gateway<P: Policy>(
 fn through_subnet_of<P: Policy>(
     policy: &P,
     question: &Question<'_>,
+    course: &mut Course,
     sender: &Sender,
     number: u32,
     gateway: &Gateway,
@@ -394,7 +458,7 @@ fn through_subnet_of<P: Policy>(
     let Some(subnet) = policy.subnet_of(gateway.vpc as u16, gateway.private_ip) else {
         return Ok(());
     };
-    enter(policy, question, sender, &subnet)?;
+    enter(policy, question, course, sender, &subnet)?;
     let route = policy.route(subnet.route_table, flow.destination);
     policy.note(Step::GatewaySubnet, subnet.number, route.kind());
     match route.kind() {
@@ -418,6 +482,7 @@ fn through_subnet_of<P: Policy>(
 fn instance<P: Policy>(
     policy: &P,
     question: &Question<'_>,
+    course: &mut Course,
     sender: &Sender,
     address: Address,
 ) -> Result<Decision, DropReason> {
@@ -432,23 +497,19 @@ fn instance<P: Policy>(
     if address == sender.address {
         return Err(DropReason::Blackhole);
     }
-    let acl = if subnet.number == sender.subnet.number {
-        0
-    } else {
-        subnet.acl
-    };
-    let flags = weight(sender, &receiver, sender.subnet.acl | acl);
-    if lacks_ports(question.packet) && flags != 0 {
-        return Ok(Decision::to(Way::Wait, 0));
-    }
-    leave(policy, question, sender)?;
+    leave(policy, question, course, sender)?;
     if !receiver.is(Instance::IS_APPLIANCE) {
         return Err(DropReason::SourceDestCheck);
     }
-    enter(policy, question, sender, &subnet)?;
-    // A session of the same flow is that of its second way, from the instance on.
-    let is_new =
-        flags & Decision::TRACKED != 0 && !policy.is_carried_via(&question.packet.flow, vpc);
+    enter(policy, question, course, sender, &subnet)?;
+    let is_tracked = tracks(question, course, sender, &receiver)?;
+    // A session of the same flow is that of its second way, from the instance on. Answers are answers
+    // whichever way they take.
+    let (flow, scope) = (&question.packet.flow, vpc | SessionKey::VIA_INSTANCE);
+    let is_new = is_tracked
+        && !policy.is_open(flow, scope)
+        && !policy.is_answer(flow, scope)
+        && !policy.is_answer(flow, vpc);
     if is_new {
         let afresh = Question {
             session: Session::default(),
@@ -457,5 +518,6 @@ fn instance<P: Policy>(
         let remote = self::receiver(policy, question.interface, question.packet.flow.destination);
         ask_groups(policy, &afresh, sender, &receiver, remote.groups)?;
     }
-    Ok(Decision::to(Way::Instance, address.raw()).with(flags))
+    let decision = Decision::to(Way::Instance, address.raw());
+    Ok(tracked(decision, is_tracked))
 }

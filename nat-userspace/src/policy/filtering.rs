@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 
 use nat_common::{
     clock::ticks_in,
-    map_types::{self, Gateway, NameKey, PortKey, Ruleset, Settings, TRACKER},
+    map_types::{self, Gateway, NameKey, PortKey, Ruleset, TRACKER},
 };
 
 use super::{
@@ -31,7 +31,7 @@ const TCP_ESTABLISHED: Duration = Duration::from_secs(432_000);
 const TCP_OTHER: Duration = Duration::from_secs(240);
 const UDP: Duration = Duration::from_secs(30);
 const UDP_STREAM: Duration = Duration::from_secs(180);
-const OTHERS: Duration = Duration::from_secs(60);
+const OTHERS: Duration = Duration::from_secs(30);
 
 impl Compiler<'_, '_> {
     /// The number of a set of groups, in the order in which their rules are asked.
@@ -112,11 +112,8 @@ impl Compiler<'_, '_> {
         }
     }
 
-    /// The timers of sessions that no gateway translates, where there may be some.
+    /// The timers of sessions that no gateway translates; there may be some left where groups are gone.
     pub(super) fn tracker(&mut self) {
-        if !self.tables.settings.is(Settings::TRACKS) {
-            return;
-        }
         let timeouts = map_types::Timeouts {
             tcp_established: ticks_in(TCP_ESTABLISHED),
             tcp_opening: ticks_in(TCP_OTHER),

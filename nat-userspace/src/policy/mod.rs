@@ -24,6 +24,7 @@ use nat_common::{
     map_types::{
         self, ApplianceKey, Binding, Exemptions, Gateway, GroupKey, Instance, Interface, Judgement,
         Name, NameKey, PortKey, PublicAddress, Route, ScopedAddress, SessionKey, Settings, Subnet,
+        TRACKER,
     },
 };
 
@@ -215,8 +216,10 @@ impl Compiler<'_, '_> {
     /// How long the flow cache may keep a packet from its session, and the timeouts to match: those of
     /// protocols whose packets it sends on.
     fn window(&mut self) {
-        let gateways = self.tables.gateways.values();
-        let timeouts = gateways.map(|gateway| &gateway.timeouts);
+        let tracks = self.tables.settings.is(Settings::TRACKS);
+        let gateways = self.tables.gateways.iter();
+        let gateways = gateways.filter(|(number, _)| tracks || **number != TRACKER);
+        let timeouts = gateways.map(|(_, gateway)| &gateway.timeouts);
         let shortest = timeouts.flat_map(|timeouts| {
             [protocol::TCP, protocol::UDP].map(|protocol| shortest_timeout(protocol, timeouts))
         });

@@ -201,6 +201,9 @@ impl Compiler<'_, '_> {
             }
         }
         let mac = instance.mac.unwrap_or_default();
+        if instance.mac.is_some() {
+            self.tables.settings.flags |= Settings::STATIONS;
+        }
         let mut flags = 0;
         if !instance.source_dest_check {
             flags |= Instance::IS_APPLIANCE;

@@ -33,6 +33,7 @@ pub fn judge(tables: &Tables, key: &SessionKey, session: &Session) -> Result<(),
     };
     let carried = policy::Session {
         is_there: true,
+        is_answer: false,
         gateway: session.owner(),
         address: session.mapped_address(),
     };
@@ -44,7 +45,11 @@ pub fn judge(tables: &Tables, key: &SessionKey, session: &Session) -> Result<(),
     } else if view.is_via {
         Ok(())
     } else {
-        view.outward(key.vpc(), &flow.reversed(), carried)
+        let answers = policy::Session {
+            is_answer: true,
+            ..carried
+        };
+        view.outward(key.vpc(), &flow.reversed(), answers)
     }
 }
 
@@ -199,8 +204,16 @@ impl Policy for View<'_> {
         true
     }
 
-    fn is_carried_via(&self, _flow: &Flow, _vpc: u16) -> bool {
+    fn is_open(&self, _flow: &Flow, _scope: u16) -> bool {
         self.is_via
+    }
+
+    fn is_answered(&self, _flow: &Flow) -> bool {
+        true
+    }
+
+    fn is_answer(&self, _flow: &Flow, _scope: u16) -> bool {
+        false
     }
 
     fn leads(&self, _flow: &Flow) -> Leads {
