@@ -82,14 +82,13 @@ fn ipv4<H: Hook, const STAGE: u32>(
         FRAGMENT_STAGE => fragment(hook, interface, &packet, plan, next),
         _ => whole(hook, interface, &packet, plan, next),
     };
-    answered(hook, interface, plan, outcome, next)
+    answered(hook, plan, outcome, next)
 }
 
 /// A packet that is dropped may be turned into an answer to its sender.
 #[inline(always)]
 fn answered<H: Hook>(
     hook: &mut H,
-    interface: &Interface,
     plan: &mut Plan,
     outcome: Result<(), DropReason>,
     next: &mut NextHop,
@@ -105,7 +104,7 @@ fn answered<H: Hook>(
     if matches!(outcome, Err(DropReason::TtlExpired)) {
         plan.answer = Answer::TIME_EXCEEDED;
     }
-    if refuse::answer(hook, interface, plan.answer) {
+    if refuse::answer(hook, plan.answer) {
         next.verdict = Verdict::Answer;
     }
     outcome
@@ -129,7 +128,7 @@ fn send<H: Hook, const STAGE: u32>(
     {
         fragments::give_up(datagram);
     }
-    answered(hook, interface, plan, outcome, next)
+    answered(hook, plan, outcome, next)
 }
 
 #[inline(always)]

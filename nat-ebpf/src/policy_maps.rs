@@ -166,6 +166,13 @@ impl View {
         SUBNETS.get(whole(self.sided(scope), address)).copied()
     }
 
+    /// The address is in a subnet that the host has no address in, so that it knows nothing of it.
+    #[inline(always)]
+    pub fn is_beyond_host(self, vpc: u16, address: Address) -> bool {
+        let scope = ScopedAddress::subnets_of_vpc(u32::from(vpc));
+        host_is_not_in(self.sided(scope), address.raw()) != 0
+    }
+
     /// A route table's longest match.
     #[inline(always)]
     pub fn route(self, table: u32, destination: Address) -> Route {
@@ -254,6 +261,14 @@ fn raw(port: Option<Port>) -> u32 {
 const NO_PORT: u32 = u32::MAX;
 
 /// A global function: the verifier looks at it once, not anew for each way that leads here.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn host_is_not_in(scope: u32, address: u32) -> u32 {
+    let subnet = SUBNETS.get(whole(scope, Address::from_raw(address)));
+    u32::from(subnet.is_some_and(|subnet| !subnet.is(Subnet::HOST_IS_IN_IT)))
+}
+
+/// As the one above.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn is_exempt_in(scope: u32, remote: u32, protocol: u32, port: u32) -> u32 {

@@ -6,7 +6,7 @@ use nat_common::{
     address::Address,
     clock::Tick,
     drop_reason::DropReason,
-    map_types::{Counter, Interface},
+    map_types::Counter,
     parse::{self, IPV4_OFFSET, Ipv4Packet, Transport},
     reply::{self, Answer},
     wire::Ipv4Header,
@@ -48,12 +48,12 @@ pub fn too_big<H: Hook>(
 
 /// Turns the packet into its answer, if there is one to make; false when it is still to be dropped.
 #[inline(always)]
-pub fn answer<H: Hook>(hook: &mut H, interface: &Interface, answer: Answer) -> bool {
-    answer != Answer::NONE && make(hook, interface, answer.to_raw())
+pub fn answer<H: Hook>(hook: &mut H, answer: Answer) -> bool {
+    answer != Answer::NONE && make(hook, answer.to_raw())
 }
 
 #[inline(never)]
-fn make<H: Hook>(hook: &mut H, interface: &Interface, answer: u32) -> bool {
+fn make<H: Hook>(hook: &mut H, answer: u32) -> bool {
     let answer = Answer::from_raw(answer);
     let Ok(packet) = parse::ipv4(hook) else {
         return false;
@@ -71,7 +71,7 @@ fn make<H: Hook>(hook: &mut H, interface: &Interface, answer: u32) -> bool {
         Transport::IcmpError | Transport::IcmpOther
     ) && !packet.is_later_fragment()
         && !packet.flow.source.is_martian();
-    let own = sender(hook, interface, packet.flow.source);
+    let own = sender(hook, packet.flow.source);
     if !may_be_told || own.is_unspecified() {
         return false;
     }
@@ -86,15 +86,25 @@ fn make<H: Hook>(hook: &mut H, interface: &Interface, answer: u32) -> bool {
     is_made
 }
 
-/// Whom an error is from: the host, or the router of the sender's subnet where the host has no address.
+/// Whom an error is from: the host, or the router of the receiver's subnet where the host has no address.
 #[inline(always)]
-fn sender<H: Hook>(hook: &H, interface: &Interface, receiver: Address) -> Address {
+fn sender<H: Hook>(hook: &H, receiver: Address) -> Address {
+    Address::from_raw(sender_of_errors(hook.ingress(), receiver.raw()))
+}
+
+/// A global function: the verifier looks at it once, not anew for each way that leads here.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sender_of_errors(ingress: u32, receiver: u32) -> u32 {
+    let view = View::now();
+    let Some(interface) = view.interface(ingress) else {
+        return 0;
+    };
     if !interface.address.is_unspecified() {
-        return interface.address;
+        return interface.address.raw();
     }
-    View::now()
-        .subnet_behind(hook.ingress(), receiver)
-        .map_or(Address::UNSPECIFIED, |subnet| subnet.router)
+    view.subnet_behind(ingress, Address::from_raw(receiver))
+        .map_or(0, |subnet| subnet.router.raw())
 }
 
 /// RFC 1812, 4.3.2.8.

@@ -1,11 +1,7 @@
 //! Packets that are neither from one of our hosts nor to a public IP of ours.
 
 use nat_common::{
-    drop_reason::DropReason,
-    flow::Flow,
-    map_types::{Interface, Subnet},
-    parse::Ipv4Packet,
-    policy::Leads,
+    drop_reason::DropReason, flow::Flow, map_types::Interface, parse::Ipv4Packet, policy::Leads,
 };
 
 use crate::{
@@ -54,10 +50,7 @@ fn foreign_source<H: Hook>(
     flow: &Flow,
 ) -> Result<(), DropReason> {
     let is_free = interface.is(Interface::UPLINK) && !interface.is(Interface::FORWARDING_SET);
-    // Of a subnet that it has no address in, the host knows nothing.
-    let is_beyond_host = view
-        .subnet_of(interface.vpc, flow.destination)
-        .is_some_and(|subnet| !subnet.is(Subnet::HOST_IS_IN_IT));
+    let is_beyond_host = view.is_beyond_host(interface.vpc, flow.destination);
     let is_to_host = !is_beyond_host && forward::leads(hook, view, flow) == Leads::ToHost;
     if is_free || is_to_host {
         Ok(())

@@ -220,7 +220,9 @@ fn a_session_is_judged_as_its_packets_will_be() {
     let routed = |target: &str| judged(&CONFIG.replace("nat-gateway:rfc", target));
     assert_eq!(routed("blackhole"), Err(DropReason::Blackhole));
     assert_eq!(routed("nat-gateway:aws"), Err(DropReason::PolicyChanged));
-    let moved = CONFIG.replace("\"198.51.100.1\", ", "");
+    let moved = CONFIG
+        .replace("\"198.51.100.1\", ", "")
+        .replace("10.0.0.0/22", "10.0.0.0/23");
     assert_eq!(judged(&moved), Err(DropReason::PolicyChanged));
     let filtered = |ingress: &str, egress: &str| {
         let text = CONFIG.replace(
