@@ -76,22 +76,27 @@ macro_rules! on_every_hook {
     };
 }
 
+/// Native XDP and TC alone.
+macro_rules! on_both_hooks {
+    ($($subject:ident::$test:ident),* $(,)?) => {
+        on_every_hook!(@hook policy_xdp, Xdp, $($subject::$test),*);
+        on_every_hook!(@hook policy_tc, Tc, $($subject::$test),*);
+    };
+}
+
+/// TC alone.
+macro_rules! on_tc {
+    ($($subject:ident::$test:ident),* $(,)?) => {
+        on_every_hook!(@hook tools, Tc, $($subject::$test),*);
+    };
+}
+
 on_every_hook! {
-    explain::explain_agrees_about_a_nat_gateway,
-    explain::explain_agrees_about_acls_and_groups_within_the_vpc,
-    explain::explain_agrees_about_routes,
-    explain::explain_agrees_about_packets_from_outside,
-    explain::explain_changes_nothing,
-    explain_internet::explain_names_what_the_internet_gateway_lacks_first,
-    explain_internet::routes_and_instances_are_shown_as_they_are_held,
     controller::main_job_holds,
     controller::kill_minus_nine_keeps_connections_and_a_new_controller_adopts_them,
     controller::sessions_expire_after_their_timeout,
     controller::down_leaves_nothing,
     controller::nothing_attached_on_bad_config,
-    api::a_file_is_compared_and_applied,
-    api::an_object_of_the_api_outlives_its_controller,
-    api::routes_to_a_deleted_gateway_are_blackholes,
     applies::a_hundred_applies_a_second_lose_nothing,
     volume::a_large_file_arrives_identical,
     volume::ten_thousand_short_connections_none_fails,
@@ -178,6 +183,10 @@ on_every_hook! {
     restart::mappings_and_forwards_outlive_their_controller,
     restart::a_new_controller_takes_up_new_forwards,
     restart::lines_of_an_earlier_controller_lead_nowhere,
+}
+
+// What the policy says is the same program's on every driver.
+on_both_hooks! {
     acls::nacl_the_lowest_matching_number_decides,
     acls::nacl_without_a_match_denies,
     acls::nacl_is_stateless,
@@ -216,4 +225,18 @@ on_every_hook! {
     side_by_side::vpcs_with_the_same_addresses_work_at_once,
     side_by_side::vpcs_with_the_same_addresses_never_meet,
     side_by_side::vpcs_reach_each_other_as_from_outside,
+}
+
+// What the controller and the command line do is the same on every hook.
+on_tc! {
+    explain::explain_agrees_about_a_nat_gateway,
+    explain::explain_agrees_about_acls_and_groups_within_the_vpc,
+    explain::explain_agrees_about_routes,
+    explain::explain_agrees_about_packets_from_outside,
+    explain::explain_changes_nothing,
+    explain_internet::explain_names_what_the_internet_gateway_lacks_first,
+    explain_internet::routes_and_instances_are_shown_as_they_are_held,
+    api::a_file_is_compared_and_applied,
+    api::an_object_of_the_api_outlives_its_controller,
+    api::routes_to_a_deleted_gateway_are_blackholes,
 }
