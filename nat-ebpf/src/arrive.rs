@@ -15,7 +15,8 @@ use nat_common::{
 use crate::{
     decisions, flow_cache,
     forward::Hook,
-    kernel_tables::{KernelTables, find_half, is_bound},
+    halves::{find_half, is_bound},
+    kernel_tables::KernelTables,
     leave::without_flow,
     plan::{Plan, Step},
     policy_maps::View,

@@ -15,7 +15,7 @@ use nat_common::{
 use crate::{
     decisions::{self, About},
     forward::{self, Hook},
-    kernel_tables::{is_bound, is_in_use},
+    halves::{is_bound, is_in_use},
     policy_maps::View,
     rule_maps, trace,
 };

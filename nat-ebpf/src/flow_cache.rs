@@ -16,7 +16,8 @@ use nat_common::{
 
 use crate::{
     forward::{Hook, NextHop},
-    kernel_tables::{CARRIED_ONE, KernelTables, REFRESHES, pass_half},
+    halves::{CARRIED_ONE, REFRESHES, pass_half},
+    kernel_tables::KernelTables,
     leave::{is_from_subnet, sender},
     lines::{self, Lines},
     plan::Plan,

@@ -15,7 +15,7 @@ use nat_common::{
 use crate::{
     decisions,
     forward::{Hook, NextHop, find_next_hop},
-    kernel_tables::{find_half, is_in_use},
+    halves::{find_half, is_in_use},
     plan::{self, Carrier, Plan},
     sum,
     verdict::Verdict,

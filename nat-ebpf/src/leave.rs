@@ -17,7 +17,7 @@ use nat_common::{
 use crate::{
     decisions, flow_cache,
     forward::Hook,
-    kernel_tables::find_half,
+    halves::find_half,
     plan::{Plan, Step},
     policy_maps::{View, is_its_station},
     settings, ticket,

@@ -3,7 +3,7 @@
 //! A packet's way: [`xdp_packet`] or [`tc_packet`] -> [`flow_cache`], and if its flow had no packet a
 //! moment ago -> [`pipeline`] (identify) -> [`leave`] (its source)
 //! -> [`arrive`] (its destination) -> [`send`], by [`forward`] -> the verdict table below. Both sides of
-//! a translation look into [`kernel_tables`], and ask the policy by [`decisions`]: [`decide`] answers, by
+//! a translation look into [`kernel_tables`] and [`halves`], and ask the policy by [`decisions`]: [`decide`] answers, by
 //! [`policy_maps`] and [`rule_maps`]. ICMP errors go through [`icmp_error`], fragments through
 //! [`fragments`], what is too big through [`cut`]. [`refuse`] answers dropped packets,
 //! [`arp`] for the public IPs.
@@ -33,6 +33,7 @@ mod expire;
 mod flow_cache;
 mod forward;
 mod fragments;
+mod halves;
 mod held;
 mod icmp_error;
 mod kernel_tables;

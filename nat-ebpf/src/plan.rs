@@ -12,7 +12,7 @@ use nat_common::{
     wire::TcpFlags,
 };
 
-use crate::{kernel_tables, trace};
+use crate::{halves, trace};
 
 /// Where a stage leaves a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl Carrier {
         !self.is_none() && self.key.scope() & SessionKey::VIA_INSTANCE != 0
     }
 
-    /// Accounts for packets that it carries; bits of [`kernel_tables::CARRIED`] and the others.
+    /// Accounts for packets that it carries; bits of [`halves::CARRIED`] and the others.
     #[inline(always)]
     pub fn carry(&self, now: Tick, packets: u64, bytes: u64, flags: TcpFlags) -> u32 {
         if self.is_none() {
@@ -104,7 +104,7 @@ impl Carrier {
         }
         let key = self.key;
         let made_and_flags = u32::from(self.made) | u32::from(flags.bits()) << 16;
-        kernel_tables::carry_half(&raw const key, made_and_flags, packets, bytes, now)
+        halves::carry_half(&raw const key, made_and_flags, packets, bytes, now)
     }
 }
 

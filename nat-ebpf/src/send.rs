@@ -12,7 +12,7 @@ use nat_common::{
 use crate::{
     flow_cache::{self, Pending},
     forward::{self, Hook, NextHop},
-    kernel_tables::reopen_if_closing,
+    halves::reopen_if_closing,
     plan::{self, Plan},
     refuse, rehearsal, settings,
     verdict::Verdict,
