@@ -5,7 +5,8 @@
 //! -> [`arrive`] (its destination) -> [`send`], by [`forward`] -> the verdict table below. Both sides of
 //! a translation look into [`kernel_tables`] and [`halves`], and ask the policy by [`decisions`]: [`decide`] answers, by
 //! [`policy_maps`] and [`rule_maps`]. ICMP errors go through [`icmp_error`], fragments through
-//! [`fragments`], what is too big through [`cut`]. [`refuse`] answers dropped packets,
+//! [`fragments`], what is too big through [`cut`]. [`remember`] writes what
+//! [`flow_cache`] reads. [`refuse`] answers dropped packets,
 //! [`arp`] for the public IPs.
 //! [`strangers`] are the host's; [`room`] is made in a full table. [`expire`] is run by the controller,
 //! [`counters`], [`events`] and [`trace`] tell what happened, [`rehearsal`] what would, [`bounds`], [`sum`]
@@ -44,6 +45,7 @@ mod plan;
 mod policy_maps;
 mod refuse;
 mod rehearsal;
+mod remember;
 mod room;
 mod rule_maps;
 mod send;

@@ -10,11 +10,13 @@ use nat_common::{
 };
 
 use crate::{
-    flow_cache::{self, Pending},
+    flow_cache,
     forward::{self, Hook, NextHop},
     halves::reopen_if_closing,
     plan::{self, Plan},
-    refuse, rehearsal, settings,
+    refuse, rehearsal,
+    remember::{self, Pending},
+    settings,
     verdict::Verdict,
 };
 
@@ -39,7 +41,7 @@ pub fn send<H: Hook, const STAGE: u32>(
     // To a host inside, of which there may be two with this address: the public IP tells which.
     let is_inward = plan.is_answer() || to.destination != packet.flow.destination;
     let way = LineKey::of_route(&packet.flow, &to, is_inward, flow_cache::origin(hook));
-    if is_shared && flow_cache::next_hop(&way, plan.epoch, length, next) {
+    if is_shared && remember::next_hop(&way, plan.epoch, length, next) {
         next.verdict = Verdict::Forward;
     } else {
         let (routed, vpc) = (plan.routed(), plan.vpc_of_receiver());
@@ -53,7 +55,7 @@ pub fn send<H: Hook, const STAGE: u32>(
             return Ok(());
         }
         if is_shared {
-            flow_cache::remember_next_hop(&way, interface.mac, next);
+            remember::remember_next_hop(&way, interface.mac, next);
         }
     }
     // What was decided so far is of one generation of the policy, or it is decided anew.
@@ -69,7 +71,7 @@ pub fn send<H: Hook, const STAGE: u32>(
         reopen(plan, now);
     }
     let pending = if packet.is_whole() {
-        flow_cache::take(hook, packet)
+        remember::take(hook, packet)
     } else {
         Pending::NONE
     };
@@ -85,7 +87,7 @@ pub fn send<H: Hook, const STAGE: u32>(
     translate::apply(hook, packet, &to).ok_or(DropReason::Malformed)?;
     hook.complete(next).ok_or(DropReason::Malformed)?;
     if packet.is_whole() {
-        flow_cache::remember(hook, interface, packet, plan, carried, next);
+        remember::remember(hook, interface, packet, plan, carried, next);
     }
     Ok(())
 }
