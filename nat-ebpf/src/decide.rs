@@ -40,7 +40,8 @@ pub fn run<H: Hook>(hook: &H) -> Option<u32> {
     // One at a time: the verifier follows every way through the second behind every way through the first.
     if let Some(slot) = decisions::question(About::Outward) {
         let question = ask(&packet, what, interface, ingress, mac, slot.session);
-        slot.answer(view, policy::outward(&asked, &question));
+        let decision = policy::outward(&asked, &question, &mut slot.course);
+        slot.answer(view, decision);
         return Some(slot.stage);
     }
     let slot = decisions::question(About::Inward)?;
@@ -110,8 +111,8 @@ impl<H: Hook> Policy for Asked<'_, H> {
     }
 
     #[inline(always)]
-    fn public_address(&self, address: Address) -> Option<PublicAddress> {
-        self.view.public_address(address)
+    fn public_address(&self, address: Address) -> PublicAddress {
+        self.view.public_address(address).unwrap_or_default()
     }
 
     #[inline(always)]

@@ -5,7 +5,7 @@
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 use nat_common::{
     address::Address,
-    policy::{Decision, Inside, Session},
+    policy::{Course, Decision, Inside, Session},
 };
 
 use crate::policy_maps::View;
@@ -25,6 +25,8 @@ pub struct Slot {
     pub remote: Address,
     /// Whom they are for.
     pub inside: Inside,
+    /// What is found on the way to the answer.
+    pub course: Course,
     /// The answer.
     pub decision: Decision,
 }

@@ -558,6 +558,12 @@ impl PublicAddress {
         }
     }
 
+    /// It is none of ours: all zeros.
+    #[inline(always)]
+    pub const fn is_none(&self) -> bool {
+        self.kind == 0
+    }
+
     /// What it is for.
     #[inline(always)]
     pub const fn purpose(&self) -> PublicUse {

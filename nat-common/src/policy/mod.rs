@@ -14,7 +14,7 @@ mod sender;
 
 pub use inward::{Inside, inward};
 pub use opening::{may_open, translatable};
-pub use outward::outward;
+pub use outward::{Course, outward};
 pub use sender::{Sender, sender};
 
 use crate::{
@@ -54,8 +54,8 @@ pub trait Policy {
     fn route(&self, table: u32, destination: Address) -> Route;
     /// The NAT gateway of this number.
     fn gateway(&self, number: u32) -> Option<&Gateway>;
-    /// What a public IP of ours is for.
-    fn public_address(&self, address: Address) -> Option<PublicAddress>;
+    /// What a public IP of ours is for, or [`PublicAddress::is_none`].
+    fn public_address(&self, address: Address) -> PublicAddress;
     /// A gateway leaves packets to this remote end alone.
     fn is_exempt(&self, gateway: u32, remote: Address, protocol: u8, port: Option<Port>) -> bool;
 

@@ -18,12 +18,10 @@ use crate::{
 
 /// What becomes of a packet from inside.
 #[inline(always)]
-pub fn outward<P: Policy>(policy: &P, question: &Question<'_>) -> Decision {
-    let mut course = Course {
-        is_by_flow: false,
-        waits: false,
-    };
-    let decision = match decide(policy, question, &mut course) {
+pub fn outward<P: Policy>(policy: &P, question: &Question<'_>, course: &mut Course) -> Decision {
+    course.is_by_flow = false;
+    course.waits = false;
+    let decision = match decide(policy, question, course) {
         Ok(decision) => decision,
         Err(_) if course.waits => Decision::to(Way::Wait, 0),
         Err(reason) => Decision::refused(reason),
@@ -35,12 +33,22 @@ pub fn outward<P: Policy>(policy: &P, question: &Question<'_>) -> Decision {
     }
 }
 
-/// What a decision has looked at.
-struct Course {
-    /// Ports.
+/// What a decision has looked at and found so far. Whoever asks has the memory: a program takes it from a
+/// map, of whose content the verifier expects nothing, where it would follow every constant on the stack
+/// through all that comes behind it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Course {
+    sender: Sender,
+    receiver: Instance,
+    public: PublicAddress,
+    route: Route,
+    node: Node,
+    /// It has looked at ports.
     is_by_flow: bool,
     /// Which the packet does not have.
     waits: bool,
+    reserved: u16,
 }
 
 impl Course {
@@ -64,7 +72,11 @@ fn decide<P: Policy>(
     course: &mut Course,
 ) -> Result<Decision, DropReason> {
     let flow = &question.packet.flow;
-    let sender = match sender(
+    // Once, for whoever asks: each place that asks the host is another way for the verifier.
+    let has_session = u32::from(question.session.is_there);
+    course.node = Node(of_node(policy, flow, question.interface.vpc, has_session));
+    let node = course.node;
+    course.sender = match sender(
         policy,
         question.interface,
         question.ingress,
@@ -73,28 +85,30 @@ fn decide<P: Policy>(
     ) {
         Ok(sender) => sender,
         // Whoever it is may write to the host itself, as on any interface.
-        Err(DropReason::UnlistedSource) if is_the_hosts(policy, question) => {
+        Err(DropReason::UnlistedSource) if node == Node::HOST => {
             return Ok(Decision::to(Way::Pass, 0));
         }
         Err(reason) => return Err(reason),
     };
-    let route = policy.route(sender.subnet.route_table, flow.destination);
+    let sender = course.sender;
+    course.route = policy.route(sender.subnet.route_table, flow.destination);
+    let route = course.route;
     policy.note(Step::Route, route.kind(), route.value());
     let (mut kind, mut value) = (route.kind(), route.value());
-    let public = policy.public_address(flow.destination);
+    course.public = policy.public_address(flow.destination);
+    let public = course.public;
     if kind == Route::LOCAL {
         // NAT loopback: an address of the host within the VPC can be a gateway's too, and have forwards.
-        let shared = public.filter(PublicAddress::is_shared);
-        if shared.is_some() {
+        if public.is_shared() {
             course.takes_ports(question.packet)?;
         }
-        match shared {
-            Some(public) if question.session.is_of(public.owner()) || policy.is_bound(flow) => {
-                kind = Route::NAT_GATEWAY;
-                value = public.owner();
-            }
-            _ => return local(policy, question, course, &sender),
+        let is_looped =
+            public.is_shared() && (question.session.is_of(public.owner()) || policy.is_bound(flow));
+        if !is_looped {
+            return local(policy, question, course, &sender, node);
         }
+        kind = Route::NAT_GATEWAY;
+        value = public.owner();
     }
     // What answers somebody within the VPC and now leaves it is a flow of its own.
     let mut afresh = *question;
@@ -107,7 +121,7 @@ fn decide<P: Policy>(
     } else {
         Address::UNSPECIFIED
     };
-    let early = to_public(policy, question, course, (kind, own), public)?;
+    let early = to_public(policy, question, course, (kind, own), public, node)?;
     if !matches!(early.way, Way::Undecided) {
         return Ok(early);
     }
@@ -136,24 +150,22 @@ fn to_public<P: Policy>(
     question: &Question<'_>,
     course: &mut Course,
     (route, own): (u32, Address),
-    public: Option<PublicAddress>,
+    public: PublicAddress,
+    node: Node,
 ) -> Result<Decision, DropReason> {
     const UNDECIDED: Decision = Decision::to(Way::Undecided, 0);
     const PASS: Decision = Decision::to(Way::Pass, 0);
     let (packet, flow) = (question.packet, &question.packet.flow);
     // To an instance goes what others would translate.
-    let Some(public) = public.filter(|_| route != Route::INSTANCE) else {
+    if public.is_none() || route == Route::INSTANCE {
         if question.session.is_there {
             return Ok(UNDECIDED);
         }
-        // The host's routes know nothing of subnets that it has no address in.
-        if let Some(subnet) = policy.subnet_of(question.interface.vpc, flow.destination) {
-            return Ok(Decision::to(to_node(policy, flow, &subnet), 0));
-        }
-        return match policy.leads(flow) {
-            Leads::ToHost => Ok(PASS),
-            Leads::Forbidden => Err(DropReason::NoNextHop),
-            Leads::Out | Leads::Elsewhere => Ok(UNDECIDED),
+        return match node {
+            Node::HOST => Ok(PASS),
+            Node::ROUTER => Ok(Decision::to(Way::Router, 0)),
+            Node::FORBIDDEN => Err(DropReason::NoNextHop),
+            _ => Ok(UNDECIDED),
         };
     };
     if matches!(public.purpose(), PublicUse::Elastic(_)) {
@@ -294,22 +306,22 @@ fn local<P: Policy>(
     question: &Question<'_>,
     course: &mut Course,
     sender: &Sender,
+    node: Node,
 ) -> Result<Decision, DropReason> {
     let flow = &question.packet.flow;
     let vpc = question.interface.vpc;
+    match node {
+        Node::HOST => return Ok(Decision::to(Way::Pass, 0)),
+        Node::ROUTER => return Ok(Decision::to(Way::Router, 0)),
+        _ => {}
+    }
     let Some(subnet) = policy.subnet_of(vpc, flow.destination) else {
-        if policy.leads(flow) == Leads::ToHost {
-            return Ok(Decision::to(Way::Pass, 0));
-        }
         leave(policy, question, course, sender)?;
         return Err(DropReason::NoRoute);
     };
     policy.note(Step::ReceiverSubnet, subnet.number, subnet.interface);
-    let of_node = to_node(policy, flow, &subnet);
-    if !matches!(of_node, Way::Undecided) {
-        return Ok(Decision::to(of_node, 0));
-    }
-    let receiver = receiver(policy, question.interface, flow.destination);
+    course.receiver = receiver(policy, question.interface, flow.destination);
+    let receiver = course.receiver;
     if subnet.number != sender.subnet.number {
         leave(policy, question, course, sender)?;
         enter(policy, question, course, sender, &subnet)?;
@@ -328,30 +340,46 @@ fn local<P: Policy>(
     ))
 }
 
-/// A packet to the host itself. Its routes know nothing of subnets that it has no address in.
-#[inline(always)]
-fn is_the_hosts<P: Policy>(policy: &P, question: &Question<'_>) -> bool {
-    let flow = &question.packet.flow;
-    match policy.subnet_of(question.interface.vpc, flow.destination) {
-        Some(subnet) => matches!(to_node(policy, flow, &subnet), Way::Pass),
-        None => policy.leads(flow) == Leads::ToHost,
-    }
+/// Whose the destination is on this node. A number: of an enum that is handed on, part may be uninitialised.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Node(u32);
+
+impl Node {
+    /// Nobody's.
+    const NOBODY: Self = Self(0);
+    /// The host's.
+    const HOST: Self = Self(1);
+    /// The router's of a subnet.
+    const ROUTER: Self = Self(2);
+    /// The host's routes forbid it.
+    const FORBIDDEN: Self = Self(3);
 }
 
-/// To the router's address of a subnet, or the host's own in it; [`Way::Undecided`] when it is neither.
-#[inline(always)]
-fn to_node<P: Policy>(policy: &P, flow: &Flow, subnet: &Subnet) -> Way {
+/// Asks the host, whose routes know nothing of subnets that it has no address in.
+#[inline(never)]
+fn of_node<P: Policy>(policy: &P, flow: &Flow, vpc: u16, has_session: u32) -> u32 {
+    let Some(subnet) = policy.subnet_of(vpc, flow.destination) else {
+        if has_session != 0 {
+            return Node::NOBODY.0;
+        }
+        return match policy.leads(flow) {
+            Leads::ToHost => Node::HOST.0,
+            Leads::Forbidden => Node::FORBIDDEN.0,
+            Leads::Out | Leads::Elsewhere => Node::NOBODY.0,
+        };
+    };
     if flow.destination == subnet.router {
         return if subnet.is(Subnet::HOST_IS_ROUTER) {
-            Way::Pass
+            Node::HOST.0
         } else {
-            Way::Router
+            Node::ROUTER.0
         };
     }
-    if subnet.is(Subnet::HOST_IS_IN_IT) && policy.is_the_hosts(flow, subnet) {
-        return Way::Pass;
+    if subnet.is(Subnet::HOST_IS_IN_IT) && policy.is_the_hosts(flow, &subnet) {
+        return Node::HOST.0;
     }
-    Way::Undecided
+    Node::NOBODY.0
 }
 
 #[inline(always)]
@@ -464,7 +492,7 @@ fn through_subnet_of<P: Policy>(
     match route.kind() {
         Route::INTERNET_GATEWAY => {}
         // NAT loopback: an address of the host in the VPC.
-        Route::LOCAL if policy.public_address(flow.destination).is_some() => {}
+        Route::LOCAL if !policy.public_address(flow.destination).is_none() => {}
         // Or it is in the subnet that it serves: a host with one arm.
         Route::NAT_GATEWAY if route.value() == number => {}
         Route::LOCAL | Route::NAT_GATEWAY | Route::INSTANCE if !gateway.is(Gateway::IS_PUBLIC) => {}

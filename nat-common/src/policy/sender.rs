@@ -9,7 +9,8 @@ use crate::{
 };
 
 /// The sender of a packet from inside.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Sender {
     /// Its own private IP, which is the packet's source unless it is an appliance.
     pub address: Address,

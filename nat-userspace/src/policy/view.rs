@@ -13,7 +13,7 @@ use nat_common::{
         ScopedAddress, Session, SessionKey, Subnet, TRACKER,
     },
     parse::{Ipv4Packet, Transport},
-    policy::{self, Decision, Inside, Leads, Policy, Question, Way, What},
+    policy::{self, Course, Decision, Inside, Leads, Policy, Question, Way, What},
     rules::{Rules, judge_acl, judge_groups},
     sessions::{is_tracker, outside_flow},
     wire::{Fragment, Mac, TcpFlags},
@@ -79,7 +79,7 @@ impl View<'_> {
             mac: instance.map_or([0; 6], |instance| instance.mac),
             session,
         };
-        allowed(&policy::outward(self, &question))
+        allowed(&policy::outward(self, &question, &mut Course::default()))
     }
 
     /// Of answers that come to a public IP.
@@ -191,8 +191,9 @@ impl Policy for View<'_> {
         self.tables.gateways.get(&number)
     }
 
-    fn public_address(&self, address: Address) -> Option<PublicAddress> {
-        self.tables.public_addresses.get(&address).copied()
+    fn public_address(&self, address: Address) -> PublicAddress {
+        let entry = self.tables.public_addresses.get(&address);
+        entry.copied().unwrap_or_default()
     }
 
     fn is_exempt(&self, gateway: u32, remote: Address, protocol: u8, port: Option<Port>) -> bool {
