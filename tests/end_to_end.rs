@@ -2,6 +2,10 @@
 //! The labs are in netns/; the tests are grouped by subject in end_to_end/. They need root and a built `nat`.
 #[path = "end_to_end/addresses.rs"]
 mod addresses;
+#[path = "end_to_end/api.rs"]
+mod api;
+#[path = "end_to_end/applies.rs"]
+mod applies;
 #[path = "end_to_end/attempts.rs"]
 mod attempts;
 #[path = "end_to_end/connections.rs"]
@@ -14,6 +18,10 @@ mod deterministic;
 mod exempt;
 #[path = "end_to_end/exhaustion.rs"]
 mod exhaustion;
+#[path = "end_to_end/explain.rs"]
+mod explain;
+#[path = "end_to_end/explain_internet.rs"]
+mod explain_internet;
 #[path = "end_to_end/forwarding.rs"]
 mod forwarding;
 #[path = "end_to_end/fragments.rs"]
@@ -24,6 +32,8 @@ mod hairpin;
 mod hops;
 #[path = "end_to_end/icmp_errors.rs"]
 mod icmp_errors;
+#[path = "end_to_end/map_bytes.rs"]
+mod map_bytes;
 #[path = "end_to_end/mapping.rs"]
 mod mapping;
 #[path = "end_to_end/messages.rs"]
@@ -38,8 +48,14 @@ mod reload;
 mod restart;
 #[path = "end_to_end/standing.rs"]
 mod standing;
+#[path = "end_to_end/two_policies.rs"]
+mod two_policies;
 #[path = "end_to_end/volume.rs"]
 mod volume;
+#[path = "end_to_end/vpc/mod.rs"]
+mod vpc;
+
+use vpc::{acls, appliances, changes, gateways, groups, routing, senders, side_by_side};
 
 /// One module per hook, with a test of the same name for each function given.
 macro_rules! on_every_hook {
@@ -60,12 +76,28 @@ macro_rules! on_every_hook {
     };
 }
 
+/// Native XDP and TC alone.
+macro_rules! on_both_hooks {
+    ($($subject:ident::$test:ident),* $(,)?) => {
+        on_every_hook!(@hook policy_xdp, Xdp, $($subject::$test),*);
+        on_every_hook!(@hook policy_tc, Tc, $($subject::$test),*);
+    };
+}
+
+/// TC alone.
+macro_rules! on_tc {
+    ($($subject:ident::$test:ident),* $(,)?) => {
+        on_every_hook!(@hook tools, Tc, $($subject::$test),*);
+    };
+}
+
 on_every_hook! {
     controller::main_job_holds,
     controller::kill_minus_nine_keeps_connections_and_a_new_controller_adopts_them,
     controller::sessions_expire_after_their_timeout,
     controller::down_leaves_nothing,
     controller::nothing_attached_on_bad_config,
+    applies::a_hundred_applies_a_second_lose_nothing,
     volume::a_large_file_arrives_identical,
     volume::ten_thousand_short_connections_none_fails,
     icmp_errors::a_closed_port_outside_is_told_to_the_socket_inside,
@@ -145,10 +177,66 @@ on_every_hook! {
     path_mtu::rfc4787_req13a_datagrams_that_may_be_cut_reach_a_narrow_link_inside,
     path_mtu::a_jumbo_datagram_is_cut_into_many,
     reload::a_changed_configuration_is_taken_up_and_connections_go_on,
-    reload::sessions_of_a_public_ip_that_is_gone_end_at_a_reload,
+    reload::nat_gateway_a_public_ip_that_is_given_up_drains,
     reload::a_reload_that_is_refused_changes_nothing,
     reload::rfc4787_req2_a_client_stays_on_its_public_ip_when_others_go,
     restart::mappings_and_forwards_outlive_their_controller,
     restart::a_new_controller_takes_up_new_forwards,
     restart::lines_of_an_earlier_controller_lead_nowhere,
+}
+
+// What the policy says is the same program's on every driver.
+on_both_hooks! {
+    acls::nacl_the_lowest_matching_number_decides,
+    acls::nacl_without_a_match_denies,
+    acls::nacl_is_stateless,
+    acls::nacl_is_evaluated_at_the_subnet_boundary_only,
+    acls::nacl_of_the_nat_gateways_subnet_counts,
+    acls::nacl_default_serves_subnets_that_name_none,
+    appliances::a_nat_instance_masquerades_for_a_private_subnet,
+    appliances::a_nat_instances_groups_hold_for_what_it_forwards,
+    appliances::source_dest_check_drops_what_an_instance_forwards,
+    appliances::a_transparent_router_stands_between_subnets,
+    appliances::tracked_flows_pass_a_transparent_router,
+    changes::a_change_elsewhere_keeps_mappings_under_live_traffic,
+    changes::a_forbidden_connection_stops_for_a_counted_reason,
+    gateways::internet_gateway_takes_all_of_its_conditions,
+    gateways::a_private_nat_gateway_translates_to_its_private_ip,
+    gateways::a_nat_gateway_never_answers_ping,
+    groups::sg_a_new_group_lets_nothing_in_and_everything_out,
+    groups::sg_rules_of_all_groups_hold_together,
+    groups::sg_references_to_groups_and_prefix_lists,
+    groups::sg_icmp_errors_of_tracked_flows_pass,
+    groups::sg_and_nacl_rules_about_ports_let_fragments_pass,
+    groups::sg_tracked_flows_survive_a_rules_removal,
+    groups::sg_groups_are_added_under_live_connections,
+    routing::subnets_on_two_interfaces_reach_each_other,
+    routing::two_subnets_on_one_interface_reach_each_other,
+    routing::a_routed_packet_is_one_hop_older,
+    routing::path_mtu_is_found_between_subnets,
+    routing::the_router_answers_arp_and_ping_without_a_host_address,
+    routing::the_host_answers_where_it_has_the_routers_address,
+    routing::route_tables_longest_prefix_wins,
+    routing::route_tables_a_written_route_beats_a_prefix_list,
+    routing::route_tables_the_main_table_serves_the_rest,
+    senders::a_source_of_another_subnet_is_spoofed,
+    senders::nobody_else_sends_from_an_instances_address_and_mac,
+    senders::a_strict_vpc_serves_listed_instances_alone,
+    side_by_side::vpcs_with_the_same_addresses_work_at_once,
+    side_by_side::vpcs_with_the_same_addresses_never_meet,
+    side_by_side::vpcs_reach_each_other_as_from_outside,
+}
+
+// What the controller and the command line do is the same on every hook.
+on_tc! {
+    explain::explain_agrees_about_a_nat_gateway,
+    explain::explain_agrees_about_acls_and_groups_within_the_vpc,
+    explain::explain_agrees_about_routes,
+    explain::explain_agrees_about_packets_from_outside,
+    explain::explain_changes_nothing,
+    explain_internet::explain_names_what_the_internet_gateway_lacks_first,
+    explain_internet::routes_and_instances_are_shown_as_they_are_held,
+    api::a_file_is_compared_and_applied,
+    api::an_object_of_the_api_outlives_its_controller,
+    api::routes_to_a_deleted_gateway_are_blackholes,
 }

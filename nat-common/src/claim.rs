@@ -13,7 +13,7 @@ use crate::{
     map_types::{Counter, Gateway, Holds, Session, SessionKey, binding_key},
     port_pool::{Part, unguessable},
     port_search::{Place, port_freed, search},
-    sessions::withdraw,
+    sessions::{is_tracker, withdraw},
     shared::{
         bind, client_key, count_port, hold_binding, hold_client, permit, release_binding,
         release_client, revoke, uncount_port,
@@ -27,12 +27,14 @@ use crate::{
 pub struct Claim {
     /// As the inside host sends it, or would answer.
     pub flow: Flow,
-    /// Its VPC.
+    /// Its VPC, and what else the keys of its session say.
     pub vpc: u16,
     /// The NAT gateway's number.
     pub gateway: u16,
     /// Now.
     pub now: Tick,
+    /// What its source becomes, ports unchanged, in a session of [`crate::map_types::TRACKER`].
+    pub mapped: Address,
     /// Somebody outside wants it: it takes a binding or a forward that is there, and no new port.
     pub lets_in: bool,
 }
@@ -107,6 +109,9 @@ fn make<T: Tables>(tables: &T, claim: &Claim, reclaims: bool) -> Entry {
     ) else {
         return Entry::Internal;
     };
+    if is_tracker(claim.gateway) {
+        return track(tables, claim);
+    }
     let client = client_key(claim.gateway, &claim.flow);
     // SAFETY: the tables' own memory, lent for this claim; nobody searches yet.
     let place = unsafe { (*space).prepare(claim, reclaims) };
@@ -132,6 +137,29 @@ fn make<T: Tables>(tables: &T, claim: &Claim, reclaims: bool) -> Entry {
         release_client(tables, &client);
     }
     entry
+}
+
+/// Enters a session that takes no port. The forward half first: nobody else can have the other one.
+#[inline(never)]
+fn track<T: Tables>(tables: &T, claim: &Claim) -> Entry {
+    let public = (claim.mapped, claim.flow.source_port);
+    let inbound = claim.flow.with_source(public.0, public.1).reversed();
+    match insert_forward(tables, claim, public, Holds::NOTHING) {
+        Ok(()) => {}
+        Err(Refused::Exists) => return Entry::Found,
+        Err(refused) => return Entry::kept_out(refused),
+    }
+    match insert_reverse(tables, claim, &inbound, Holds::NOTHING) {
+        Ok(()) => {
+            tables.count(Counter::SessionsMade);
+            Entry::Made
+        }
+        Err(refused) => {
+            let key = SessionKey::forward(&claim.flow, claim.vpc);
+            withdraw(tables, Side::Inside, &key);
+            Entry::kept_out(refused)
+        }
+    }
 }
 
 /// Where the search for a port begins. A deterministic gateway's client has one block of ports on one of
@@ -286,7 +314,11 @@ fn insert_reverse<T: Tables>(
     let space = tables.search_space().ok_or(Refused::Busy)?;
     // SAFETY: as above.
     let space = unsafe { &mut *space };
-    space.key = SessionKey::reverse(inbound);
+    space.key = if is_tracker(claim.gateway) && claim.mapped == claim.flow.source {
+        SessionKey::answers(inbound, claim.vpc)
+    } else {
+        SessionKey::reverse(inbound)
+    };
     space.half = claim.reverse_half(&space.key).holding(holds);
     tables.insert_half(Side::Outside, &space.key, &space.half)
 }

@@ -13,6 +13,12 @@ macro_rules! drop_reasons {
             /// Every reason, in the order of the counters.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
+            /// The reason of this number; what is none is [`DropReason::Internal`].
+            #[inline(always)]
+            pub const fn of_number(number: u32) -> Self {
+                match number { $($value => Self::$variant,)* _ => Self::Internal }
+            }
+
             /// The name users see and scripts match.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
@@ -46,6 +52,11 @@ drop_reasons! {
     ClientQuota = 16, "client_quota", "The inside host has as many sessions or ports as it may.";
     NotForThisHost = 17, "not_for_this_host", "A packet from outside is for somebody else, and the host forwarded nothing before the dataplane came.";
     Internal = 18, "internal", "The dataplane met a state its controller should never write.";
+    SecurityGroup = 19, "security_group", "No rule of the instance's security groups allows the flow.";
+    NetworkAcl = 20, "network_acl", "The subnet's network ACL denies the packet.";
+    UnlistedSource = 21, "unlisted_source", "The VPC is strict, and the source is no listed instance.";
+    PolicyChanged = 22, "policy_changed", "The session was made under another policy, by which its packets went elsewhere.";
+    SourceDestCheck = 23, "source_dest_check", "The route leads to an instance that takes only packets to its own address.";
 }
 
 /// How many reasons there are: the size of the counter array.
@@ -59,6 +70,7 @@ mod tests {
     fn numbers_are_dense_and_names_unique() {
         for (index, reason) in DropReason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, index);
+            assert_eq!(DropReason::of_number(index as u32), *reason);
             assert_eq!(
                 DropReason::ALL
                     .iter()

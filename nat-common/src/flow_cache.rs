@@ -66,11 +66,11 @@ pub struct Moment {
 impl Moment {
     /// At a tick.
     #[inline(always)]
-    pub const fn at(now: Tick, settings: &Settings) -> Self {
+    pub const fn at(now: Tick, epoch: u32, settings: &Settings) -> Self {
         Self {
             now,
             window: now >> (settings.window_shift & 31),
-            epoch: settings.epoch,
+            epoch,
             checked: (now >> CHECK_SHIFT) as u8,
             fresh: fresh(settings.window_shift),
         }
@@ -153,16 +153,17 @@ impl LineKey {
         Self::of_kind(flow.source, flow.destination, PAIR, origin)
     }
 
-    /// Of the way that packets of this flow go, translated. Those that go out may be routed by their
-    /// source, which is one of few public IPs; those that come in are not.
+    /// Of the way that packets of `flow` go, which become `to`. Those that a forward half carries may be
+    /// routed by their source, which is one of few public IPs. The others go to a host inside: of two
+    /// that have the same address in two VPCs, the public IP tells which.
     #[inline(always)]
-    pub const fn of_route(flow: &Flow, inward: bool, origin: Origin) -> Self {
-        let source = if inward {
-            Address::UNSPECIFIED
+    pub const fn of_route(flow: &Flow, to: &Flow, is_answer: bool, origin: Origin) -> Self {
+        let source = if is_answer {
+            flow.destination
         } else {
-            flow.source
+            to.source
         };
-        Self::of_kind(source, flow.destination, ROUTE, origin)
+        Self::of_kind(source, to.destination, ROUTE, origin)
     }
 
     #[inline(always)]
@@ -280,15 +281,23 @@ pub enum Direction {
     Inward = 1 << WINDOW_BITS,
     /// The same, of packets that keep no session alive: it is looked at for each of them.
     InwardOnly = 2 << WINDOW_BITS,
+    /// The receiver keeps them: answers within a VPC.
+    Answer = 3 << WINDOW_BITS,
 }
 
 impl Line {
     const WINDOW: u16 = (1 << WINDOW_BITS) - 1;
 
-    /// Packets go to a host inside.
+    /// A reverse half carries its packets.
     #[inline(always)]
     pub const fn is_inward(&self) -> bool {
         self.state & !Self::WINDOW != Direction::Outward as u16
+    }
+
+    /// And one of a session within a VPC.
+    #[inline(always)]
+    pub const fn is_answer(&self) -> bool {
+        self.state & !Self::WINDOW == Direction::Answer as u16
     }
 
     /// Its session has to be looked at.
@@ -473,7 +482,7 @@ mod tests {
             prop_assert!(key.place(1 << lines) < 1 << lines);
             prop_assert_eq!(key.place(1 << lines) % WAYS, 0);
             prop_assert_ne!(key, LineKey::of_flow(&flow, Origin::new(interface, !is_tc)));
-            for other in [LineKey::of_pair(&flow, origin), LineKey::of_route(&flow, false, origin)] {
+            for other in [LineKey::of_pair(&flow, origin), LineKey::of_route(&flow, &flow, false, origin)] {
                 prop_assert_ne!(key, other);
             }
         }

@@ -52,6 +52,21 @@ impl Quote {
         matches!(self.quoted, Quoted::Nested)
     }
 
+    /// Security groups can tell which flow it belongs to.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Quote::names_a_session`].
+    #[inline(always)]
+    pub const fn names_a_flow(&self) -> Result<(), DropReason> {
+        match self.quoted {
+            Quoted::Tcp { .. } | Quoted::Udp | Quoted::Echo { .. } => Ok(()),
+            Quoted::CutShort => Err(DropReason::Malformed),
+            Quoted::Opaque if !protocol::is_translated(self.flow.protocol) => Ok(()),
+            Quoted::Nested | Quoted::Opaque => Err(DropReason::NoSession),
+        }
+    }
+
     /// A NAT gateway can tell which session it belongs to, when it was sent out (`outward`) or let in:
     /// pings go out, their answers come in.
     ///

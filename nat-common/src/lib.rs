@@ -28,6 +28,7 @@ pub mod policy;
 pub mod port_pool;
 pub mod port_search;
 pub mod reply;
+pub mod rules;
 pub mod session_table;
 pub mod sessions;
 pub mod shared;

@@ -74,6 +74,26 @@ impl Ipv4Packet {
         matches!(self.transport, Transport::IcmpError) && self.is_whole()
     }
 
+    /// It shows which flow it is of: it has its ports, or is of a protocol without. Of ICMP that are pings and
+    /// their answers.
+    #[inline(always)]
+    pub const fn shows_flow(&self) -> bool {
+        match self.transport {
+            Transport::IcmpOther | Transport::IcmpError => false,
+            Transport::Opaque => !protocol::is_translated(self.flow.protocol),
+            _ => true,
+        }
+    }
+
+    /// NAT gateways let it in, if somebody waits for it: TCP, UDP and the answers to pings.
+    #[inline(always)]
+    pub const fn may_come_in(&self) -> bool {
+        matches!(
+            self.transport,
+            Transport::Tcp | Transport::Udp | Transport::IcmpEchoReply
+        )
+    }
+
     /// The receiver's port; `None` where there is none to be seen.
     #[inline(always)]
     pub const fn remote_port(&self) -> Option<Port> {

@@ -112,6 +112,25 @@ pub fn reset<P: Reshape + ?Sized>(packet: &mut P, parsed: &Ipv4Packet) -> Option
     packet.store(AT, answer)
 }
 
+/// Turns a whole echo request into its answer (RFC 792). `None` when it is none, has IP options or a short
+/// frame; it may then be half written.
+#[inline(always)]
+pub fn pong<P: Reshape + ?Sized>(packet: &mut P, parsed: &Ipv4Packet) -> Option<()> {
+    const AT: usize = IPV4_OFFSET + Ipv4Header::LEN;
+    let is_ping = matches!(parsed.transport, Transport::IcmpEchoRequest);
+    if !is_ping || !parsed.is_whole() || parsed.transport_offset != AT {
+        return None;
+    }
+    let ethernet = packet.load::<EthernetHeader>(0)?;
+    let message = packet.load::<IcmpHeader>(AT)?;
+    packet.store(0, ethernet.answer())?;
+    let (source, destination) = (parsed.flow.destination, parsed.flow.source);
+    let length = parsed.total_length as u16;
+    let header = Ipv4Header::new(source, destination, protocol::ICMP, length, TTL, 0);
+    packet.store(IPV4_OFFSET, header)?;
+    packet.store(AT, message.answered())
+}
+
 /// Turns a packet into the ICMP error about it, sent by `from`. `None` when the frame is short; it may
 /// then be half written.
 #[inline(always)]

@@ -9,7 +9,7 @@ use crate::{
     flow::Flow,
     flow_cache::{Moment, Origin},
     lifecycle::{GRACE, State, overdue},
-    map_types::{Counter, Holds, Mark, Passed, Session, SessionKey},
+    map_types::{Counter, Holds, Mark, Passed, Session, SessionKey, TRACKER},
     port_search::port_freed,
     shared,
     tables::{Side, Tables},
@@ -26,7 +26,7 @@ pub struct Found {
     /// Port its packets get.
     pub port: Port,
     /// The last bits of when it was made.
-    made: u16,
+    pub made: u16,
 }
 
 impl Found {
@@ -50,7 +50,7 @@ impl Found {
         (self.address, self.port) = unsafe { Session::mapped(half) };
     }
 
-    /// The NAT gateway's number (forward half) or the VPC's (reverse half).
+    /// The NAT gateway's number (forward half), or the scope of the forward half's key (reverse half).
     #[inline(always)]
     pub fn owner(&self) -> u16 {
         if self.half.is_null() {
@@ -62,7 +62,7 @@ impl Found {
 
     /// There is none.
     #[inline(always)]
-    pub fn is_none(&self) -> bool {
+    pub const fn is_none(&self) -> bool {
         self.half.is_null()
     }
 
@@ -85,6 +85,15 @@ impl Found {
     pub fn refreshes(&self) -> bool {
         // SAFETY: as above.
         self.half.is_null() || unsafe { !(*self.half).holds().include(Holds::NO_REFRESH) }
+    }
+
+    /// Its packets went the whole way, under this policy, and came in there.
+    #[inline(always)]
+    pub fn has_passed(&self, epoch: u32, origin: Origin) -> bool {
+        // SAFETY: as in `carry`; the word says whose it is.
+        !self.half.is_null()
+            && origin.is_some()
+            && unsafe { (*self.half).passed() == Passed::new(epoch, origin, self.made) }
     }
 
     /// Its packets go the whole way, under this policy, and came in there.
@@ -141,6 +150,26 @@ pub fn find<T: Tables>(
     is_found
 }
 
+/// Finds a half that [`find`] has found a moment ago, in another program: the same session's, and in use.
+#[inline(always)]
+pub fn find_again<T: Tables>(tables: &T, side: Side, key: &SessionKey, made: u16) -> Found {
+    let mut found = Found::NONE;
+    if let Some(half) = tables.half(side, key) {
+        // SAFETY: as in `find`.
+        let mark = unsafe {
+            found.read(half);
+            Mark(tables.load(&raw const (*half).mark))
+        };
+        found.made = mark.created() as u16;
+        let is_in_use = mark.key_and_state() == key.mark(State::Live)
+            || mark.key_and_state() == key.mark(State::Dying);
+        if !is_in_use || found.made != made {
+            found.half = null_mut();
+        }
+    }
+    found
+}
+
 /// As [`find`], of a half whose packets went the whole way through the stages under this policy and came
 /// in there: they still go that way. False of one that carried none for so long that it has to be looked
 /// at more closely.
@@ -182,10 +211,7 @@ fn is_usable<T: Tables>(
     // SAFETY: as in `find`.
     let (other_key, other_side) = unsafe {
         match side {
-            Side::Inside => (
-                SessionKey::reverse(&outside_flow(key, &*half)),
-                Side::Outside,
-            ),
+            Side::Inside => (reverse_key(key, &*half), Side::Outside),
             Side::Outside => (forward_key(key, &*half), Side::Inside),
         }
     };
@@ -270,6 +296,24 @@ pub fn forward_key(key: &SessionKey, reverse: &Session) -> SessionKey {
     SessionKey::forward(&inside.reversed(), reverse.owner())
 }
 
+/// Key of the reverse half of a forward one. Of a session that translates nothing the answers are in the
+/// VPC, too.
+#[inline(always)]
+pub fn reverse_key(key: &SessionKey, forward: &Session) -> SessionKey {
+    let flow = outside_flow(key, forward);
+    if flow.destination == key.flow().source && is_tracker(forward.owner()) {
+        SessionKey::answers(&flow, key.scope())
+    } else {
+        SessionKey::reverse(&flow)
+    }
+}
+
+/// Sessions of this gateway are there to keep track of flows, and have no ports of a pool.
+#[inline(always)]
+pub const fn is_tracker(gateway: u16) -> bool {
+    gateway as u32 == TRACKER
+}
+
 /// The flow of the answers to a forward half, as the key of the reverse half has it.
 #[inline(always)]
 pub fn outside_flow(key: &SessionKey, forward: &Session) -> Flow {
@@ -278,17 +322,18 @@ pub fn outside_flow(key: &SessionKey, forward: &Session) -> Flow {
         .reversed()
 }
 
-/// Starts a session over when a SYN meets one that is closing (RFC 9293, 3.6.1).
+/// Starts a session over when a SYN meets one that is closing (RFC 9293, 3.6.1). True when its forward
+/// half is made now by that.
 #[inline(always)]
-pub fn reopen_if_closing<T: Tables>(tables: &T, key: &SessionKey, now: Tick) {
+pub fn reopen_if_closing<T: Tables>(tables: &T, key: &SessionKey, now: Tick) -> bool {
     let Some(forward) = tables.half(Side::Inside, key) else {
-        return;
+        return false;
     };
     // SAFETY: as in `find`.
     let copy = unsafe { *forward };
-    let reverse_key = SessionKey::reverse(&outside_flow(key, &copy));
+    let reverse_key = reverse_key(key, &copy);
     let Some(reverse) = tables.half(Side::Outside, &reverse_key) else {
-        return;
+        return false;
     };
     // SAFETY: as in `Found::carry`.
     unsafe {
@@ -296,12 +341,14 @@ pub fn reopen_if_closing<T: Tables>(tables: &T, key: &SessionKey, now: Tick) {
         let is_in_use = old.key_and_state() == key.mark(State::Live)
             || old.key_and_state() == key.mark(State::Dying);
         // Not of one that is being removed: whoever does relies on its mark.
-        if is_in_use && reopens(state(copy.tcp_seen(), (*reverse).tcp_seen())) {
-            let new = Mark::new(key.mark(State::Live), now);
-            tables.compare_and_swap(&raw mut (*forward).mark, old.0, new.0);
-            (*forward).forget_flags();
-            (*reverse).forget_flags();
+        if !is_in_use || !reopens(state(copy.tcp_seen(), (*reverse).tcp_seen())) {
+            return false;
         }
+        let new = Mark::new(key.mark(State::Live), now);
+        let is_new = tables.compare_and_swap(&raw mut (*forward).mark, old.0, new.0);
+        (*forward).forget_flags();
+        (*reverse).forget_flags();
+        is_new
     }
 }
 
@@ -311,7 +358,8 @@ struct Pair {
     forward: *mut Session,
     forward_copy: Session,
     reverse_key: SessionKey,
-    reverse: Option<*mut Session>,
+    /// Null when there is none. Not an `Option`, of which half would be uninitialised.
+    reverse: *mut Session,
 }
 
 impl Pair {
@@ -320,13 +368,15 @@ impl Pair {
         let forward = tables.half(Side::Inside, key)?;
         // SAFETY: a line's memory stays valid; a copy is all that is decided on.
         let forward_copy = unsafe { *forward };
-        let reverse_key = SessionKey::reverse(&outside_flow(key, &forward_copy));
+        let reverse_key = reverse_key(key, &forward_copy);
         Some(Self {
             key: *key,
             forward,
             forward_copy,
             reverse_key,
-            reverse: tables.half(Side::Outside, &reverse_key),
+            reverse: tables
+                .half(Side::Outside, &reverse_key)
+                .unwrap_or(null_mut()),
         })
     }
 
@@ -341,8 +391,11 @@ impl Pair {
         let (forward, reverse) = unsafe {
             (
                 self.forward.read_volatile(),
-                self.reverse
-                    .map_or_else(Session::default, |reverse| reverse.read_volatile()),
+                if self.reverse.is_null() {
+                    Session::default()
+                } else {
+                    self.reverse.read_volatile()
+                },
             )
         };
         overdue(self.key.flow().protocol, now, &forward, &reverse, gateway)
@@ -358,10 +411,7 @@ impl Pair {
     /// False when there is a reverse half, and it is not in the state `from`.
     #[inline(always)]
     fn swap_reverse<T: Tables>(&self, tables: &T, from: State, to: State) -> bool {
-        match self.reverse {
-            Some(reverse) => swap(tables, reverse, &self.reverse_key, from, to),
-            None => true,
-        }
+        self.reverse.is_null() || swap(tables, self.reverse, &self.reverse_key, from, to)
     }
 
     /// Marks it dead and removes it; true when it is gone.
@@ -387,12 +437,15 @@ impl Pair {
     /// as long as it is there, nobody enters the session anew, to find the rest in the way.
     #[inline(always)]
     fn remove<T: Tables>(&self, tables: &T) {
-        if self.reverse.is_some() {
+        if !self.reverse.is_null() {
             tables.remove_half(Side::Outside, &self.reverse_key);
         }
         shared::release(tables, &self.key, &self.forward_copy);
         tables.remove_half(Side::Inside, &self.key);
         let (flow, half) = (self.key.flow(), &self.forward_copy);
+        if is_tracker(half.owner()) {
+            return;
+        }
         let public = (half.mapped_address(), half.mapped_port());
         port_freed(tables, &flow, public, half.owner(), false);
     }
@@ -412,7 +465,7 @@ pub fn sweep<T: Tables>(tables: &T, key: &SessionKey, now: Tick) -> bool {
         return false;
     }
     // The reverse half may have been revived alone; it then starts anew.
-    if pair.reverse.is_some() && pair.swap_reverse(tables, State::Live, State::Dying) {
+    if !pair.reverse.is_null() && pair.swap_reverse(tables, State::Live, State::Dying) {
         return false;
     }
     if !pair.swap_forward(tables, State::Dying, State::Dead) {

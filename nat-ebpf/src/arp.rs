@@ -1,25 +1,22 @@
-//! Answers ARP for the public IPs on the uplinks, which need not be on an interface (RFC 826).
+//! Answers ARP (RFC 826) for addresses that need not be on an interface: the public IPs on the uplinks, and
+//! the router's in each subnet.
 
 use nat_common::{
-    map_types::Interface,
+    map_types::{Interface, Subnet},
     parse::IPV4_OFFSET,
     wire::{ArpPacket, EtherType, EthernetHeader},
 };
 
-use crate::{forward::Hook, policy_maps, verdict::Verdict};
+use crate::{forward::Hook, policy_maps::View, verdict::Verdict};
 
-/// Turns a request for one of our public IPs into its answer; everything else is the host's.
+/// Turns a request for one of our addresses into its answer; everything else is the host's.
 #[inline(always)]
-pub fn answer<H: Hook>(hook: &mut H, interface: &Interface) -> Verdict {
+pub fn answer<H: Hook>(hook: &mut H, view: View, interface: &Interface) -> Verdict {
     let Some(request) = hook.load::<ArpPacket>(IPV4_OFFSET) else {
         return Verdict::Pass;
     };
-    if !interface.is(Interface::UPLINK) || !request.is_request() {
+    if !request.is_request() || !is_ours(hook, view, interface, &request) {
         return Verdict::Pass;
-    }
-    match policy_maps::public_address(request.target()) {
-        Some(public) if !public.is_shared() => {}
-        _ => return Verdict::Pass,
     }
     let header = EthernetHeader::new(request.sender_mac(), interface.mac, EtherType::Arp);
     let answer = request.answer(interface.mac);
@@ -27,4 +24,20 @@ pub fn answer<H: Hook>(hook: &mut H, interface: &Interface) -> Verdict {
         (Some(()), Some(())) => Verdict::Answer,
         _ => Verdict::Pass,
     }
+}
+
+#[inline(always)]
+fn is_ours<H: Hook>(hook: &H, view: View, interface: &Interface, request: &ArpPacket) -> bool {
+    let target = request.target();
+    let is_public = interface.is(Interface::UPLINK)
+        && view
+            .public_address(target)
+            .is_some_and(|public| !public.is_shared());
+    is_public
+        || (interface.is(Interface::INSIDE)
+            && view
+                .subnet_behind(hook.ingress(), target)
+                .is_some_and(|subnet| {
+                    subnet.router == target && !subnet.is(Subnet::HOST_IS_ROUTER)
+                }))
 }

@@ -1,25 +1,33 @@
 //! Packets to a public IP of ours, from outside or back from inside (hairpin): what their destination
-//! becomes. Only what somebody inside asked for, or offers, goes in.
+//! becomes. Only what somebody inside asked for, or offers, goes in, and what the policy lets in.
 
 use nat_common::{
+    address::Address,
     claim::Claim,
     drop_reason::DropReason,
     flow::{Flow, protocol},
-    map_types::{Interface, PublicAddress, PublicUse, SessionKey, bound_key},
+    map_types::{Interface, PublicAddress, PublicUse, SessionKey, Settings, TRACKER, bound_key},
     parse::{Ipv4Packet, Transport},
-    sessions, shared,
-    tables::Side,
+    policy::{Decision, Inside, Session, Way},
+    shared,
 };
 
 use crate::{
+    decisions, flow_cache,
+    forward::Hook,
+    halves::{find_half, is_bound},
     kernel_tables::KernelTables,
+    leave::without_flow,
     plan::{Plan, Step},
-    policy_maps, settings, ticket,
+    policy_maps::View,
+    settings, ticket,
 };
 
 /// Translates the destination of a packet whose source is that of `plan` by now.
 #[inline(always)]
-pub fn translate_destination(
+pub fn translate_destination<H: Hook>(
+    hook: &H,
+    view: View,
     interface: &Interface,
     packet: &Ipv4Packet,
     public: &PublicAddress,
@@ -27,33 +35,37 @@ pub fn translate_destination(
     plan: &mut Plan,
 ) -> Result<Step, DropReason> {
     plan.inward = true;
+    let awaits_ports = packet.is_later_fragment() && protocol::is_translated(packet.flow.protocol);
+    // Nobody is let in without a session who can't be where the packet comes from.
+    let may_open = from_inside || may_come_from_outside(view, interface, &packet.flow);
     match public.purpose() {
-        PublicUse::Elastic(_)
-            if !from_inside && !may_come_from_outside(interface, &packet.flow) =>
-        {
-            Err(DropReason::SpoofedSource)
-        }
-        PublicUse::Elastic(private) => {
-            plan.to = plan.to.with_destination(private, plan.to.destination_port);
-            Ok(Step::GoOn)
-        }
-        PublicUse::NatGateway
-            if packet.is_later_fragment() && protocol::is_translated(packet.flow.protocol) =>
-        {
-            Ok(Step::Wait)
-        }
-        PublicUse::NatGateway => {
-            plan.is_stateless = false;
-            // Nobody is let in without a session who can't be where the packet comes from.
-            let may_open = from_inside || may_come_from_outside(interface, &packet.flow);
-            match to_gateway(packet, public.owner(), may_open, plan) {
-                // The host's own; from inside, if nobody there has the port either.
-                Err(DropReason::NoSession)
-                    if public.is_shared() && !(from_inside && is_bound(&plan.to)) =>
-                {
-                    Ok(Step::Pass)
+        PublicUse::Elastic(_) if !may_open => Err(DropReason::SpoofedSource),
+        PublicUse::NatGateway if awaits_ports => Ok(Step::Wait),
+        purpose => {
+            let may_be_found = match purpose {
+                PublicUse::NatGateway => packet.may_come_in(),
+                PublicUse::Elastic(_) => packet.shows_flow() && view.has_setting(Settings::TRACKS),
+            };
+            let is_found = may_be_found && find(hook, plan);
+            if is_found && !from_inside && plan.reverse.has_passed != 0 {
+                return Ok(take_session(plan));
+            }
+            match purpose {
+                PublicUse::Elastic(private) => {
+                    to_instance(view, packet, public.owner() as u16, private, is_found, plan)
                 }
-                other => other,
+                PublicUse::NatGateway => {
+                    plan.is_stateless = false;
+                    match to_gateway(view, packet, public.owner(), is_found, may_open, plan) {
+                        // The host's own; from inside, if nobody there has the port either.
+                        Err(DropReason::NoSession)
+                            if public.is_shared() && !(from_inside && is_somebodys(&plan.to)) =>
+                        {
+                            Ok(Step::Pass)
+                        }
+                        other => other,
+                    }
+                }
             }
         }
     }
@@ -61,70 +73,182 @@ pub fn translate_destination(
 
 /// Somebody inside has the public address and port that a flow is addressed to.
 #[inline(always)]
-pub fn is_bound(flow: &Flow) -> bool {
-    shared::live(&KernelTables, &bound_key(flow)).is_some()
+fn is_somebodys(flow: &Flow) -> bool {
+    let key = bound_key(flow);
+    is_bound(&raw const key) != 0
 }
 
 /// A sender that claims to be inside, or that nobody can be, is not let in to an instance.
 #[inline(always)]
-pub fn may_come_from_outside(interface: &Interface, flow: &Flow) -> bool {
-    interface.is(Interface::INSIDE)
-        || !(flow.source.is_martian() || policy_maps::is_private(flow.source))
+pub fn may_come_from_outside(view: View, interface: &Interface, flow: &Flow) -> bool {
+    interface.is(Interface::INSIDE) || !(flow.source.is_martian() || view.is_private(flow.source))
+}
+
+/// The session of a packet to a public IP.
+#[inline(always)]
+fn find<H: Hook>(hook: &H, plan: &mut Plan) -> bool {
+    let key = SessionKey::reverse(&plan.to);
+    let (epoch, origin) = (plan.epoch, flow_cache::origin(hook).raw());
+    find_half(&raw const key, &raw mut plan.reverse, epoch, origin) != 0
+}
+
+/// The packet becomes what its session says.
+#[inline(always)]
+fn take_session(plan: &mut Plan) -> Step {
+    let (address, port) = (plan.reverse.address, plan.reverse.port);
+    plan.vpc = plan.reverse.owner;
+    plan.to = plan.to.with_destination(address, port);
+    plan.has_session = true;
+    plan.is_stateless = false;
+    Step::GoOn
+}
+
+/// What the policy says about letting the packet in.
+#[inline(always)]
+fn ask(
+    view: View,
+    is_found: bool,
+    inside: Inside,
+    plan: &mut Plan,
+) -> Result<Option<&'static Decision>, DropReason> {
+    let session = Session {
+        is_there: is_found,
+        is_answer: false,
+        gateway: 0,
+        address: inside.address,
+    };
+    let source = plan.to.source;
+    let Some(decision) = decisions::inward(view, plan.stage, session, source, inside) else {
+        return Ok(None);
+    };
+    plan.is_stateless &= !decision.is(Decision::BY_FLOW);
+    match decision.way {
+        Way::Inside | Way::Wait => Ok(Some(decision)),
+        _ => Err(decision.reason()),
+    }
+}
+
+/// To an instance's public IP: with a session only where security groups keep track.
+#[inline(always)]
+fn to_instance(
+    view: View,
+    packet: &Ipv4Packet,
+    vpc: u16,
+    private: Address,
+    is_found: bool,
+    plan: &mut Plan,
+) -> Result<Step, DropReason> {
+    let inside = Inside {
+        vpc,
+        address: private,
+        port: plan.to.destination_port,
+        gateway: Address::UNSPECIFIED,
+    };
+    let Some(decision) = ask(view, is_found, inside, plan)? else {
+        return Ok(Step::Decide);
+    };
+    if matches!(decision.way, Way::Wait) {
+        plan.is_stateless = false;
+        return Ok(Step::Wait);
+    }
+    if is_found {
+        return Ok(take_session(plan));
+    }
+    let public = plan.to.destination;
+    let inward = plan.to.with_destination(private, inside.port);
+    if !decision.is(Decision::TRACKED) {
+        plan.vpc = vpc;
+        plan.to = inward;
+        return Ok(Step::GoOn);
+    }
+    plan.is_stateless = false;
+    if !packet.shows_flow() {
+        plan.vpc = vpc;
+        plan.to = inward;
+        return without_flow(packet);
+    }
+    if packet.ttl <= 1 {
+        return Err(DropReason::TtlExpired);
+    }
+    claim(&Claim {
+        flow: inward.reversed(),
+        vpc,
+        gateway: TRACKER as u16,
+        now: settings::now(),
+        mapped: public,
+        lets_in: false,
+    })
+}
+
+#[inline(always)]
+fn claim(claim: &Claim) -> Result<Step, DropReason> {
+    match ticket::redeem(claim) {
+        None => Ok(Step::Claim),
+        // The two have a session by another public port.
+        Some(DropReason::ClaimRace) if claim.lets_in => Err(DropReason::NoSession),
+        Some(reason) => Err(reason),
+    }
 }
 
 /// To a NAT gateway's public IP.
 #[inline(always)]
 fn to_gateway(
+    view: View,
     packet: &Ipv4Packet,
-    gateway: u32,
+    number: u32,
+    is_found: bool,
     may_open: bool,
     plan: &mut Plan,
 ) -> Result<Step, DropReason> {
-    if !matches!(
-        packet.transport,
-        Transport::Tcp | Transport::Udp | Transport::IcmpEchoReply
-    ) {
+    if !packet.may_come_in() {
         return Err(DropReason::NoSession);
     }
-    let (key, now) = (SessionKey::reverse(&plan.to), settings::now());
-    let opens = packet.flags.opens();
-    if !sessions::find(&KernelTables, Side::Outside, &key, now, &mut plan.reverse) {
+    let gateway = view.gateway(number).ok_or(DropReason::Internal)?;
+    let mut inside = Inside {
+        vpc: plan.reverse.owner,
+        address: plan.reverse.address,
+        port: plan.reverse.port,
+        gateway: gateway.private_ip,
+    };
+    let mut opens_by = number as u16;
+    if !is_found {
         if !may_open {
             return Err(DropReason::NoSession);
         }
-        let gateway = policy_maps::gateway(gateway).ok_or(DropReason::Internal)?;
-        let Some(inside) = shared::admitted(&KernelTables, &plan.to, gateway) else {
+        let Some(admitted) = shared::admitted(&KernelTables, &plan.to, gateway) else {
             return Err(DropReason::NoSession);
         };
-        if !matches!(packet.transport, Transport::Tcp) {
-            // No session: whoever writes from outside fills no table and keeps no mapping.
-            plan.to = plan.to.with_destination(inside.address, inside.port);
-            return Ok(Step::GoOn);
-        }
-        if !opens {
+        if matches!(packet.transport, Transport::Tcp) && !packet.flags.opens() {
             return Err(DropReason::NoSession);
         }
-        if packet.ttl <= 1 {
-            return Err(DropReason::TtlExpired);
-        }
-        let inward = plan.to.with_destination(inside.address, inside.port);
-        let claim = Claim {
-            flow: inward.reversed(),
-            vpc: inside.vpc,
-            gateway: inside.gateway,
-            now,
-            lets_in: true,
-        };
-        return match ticket::redeem(&claim) {
-            None => Ok(Step::Claim),
-            // The two have a session by another public port.
-            Some(DropReason::ClaimRace) => Err(DropReason::NoSession),
-            Some(reason) => Err(reason),
-        };
+        opens_by = admitted.gateway;
+        inside.vpc = admitted.vpc;
+        inside.address = admitted.address;
+        inside.port = admitted.port;
     }
-    plan.to = plan
-        .to
-        .with_destination(plan.reverse.address, plan.reverse.port);
-    plan.has_session = true;
-    Ok(Step::GoOn)
+    let Some(decision) = ask(view, is_found, inside, plan)? else {
+        return Ok(Step::Decide);
+    };
+    if is_found {
+        return Ok(take_session(plan));
+    }
+    let inward = plan.to.with_destination(inside.address, inside.port);
+    let is_tracked = decision.is(Decision::TRACKED) && matches!(packet.transport, Transport::Udp);
+    if !matches!(packet.transport, Transport::Tcp) && !is_tracked {
+        // No session: whoever writes from outside fills no table and keeps no mapping.
+        plan.vpc = inside.vpc;
+        plan.to = inward;
+        return Ok(Step::GoOn);
+    }
+    if packet.ttl <= 1 {
+        return Err(DropReason::TtlExpired);
+    }
+    claim(&Claim {
+        flow: inward.reversed(),
+        vpc: inside.vpc,
+        gateway: opens_by,
+        now: settings::now(),
+        mapped: Address::UNSPECIFIED,
+        lets_in: true,
+    })
 }

@@ -9,7 +9,7 @@ use nat_common::{
     map_types::Settings,
 };
 
-use crate::{policy_maps, settings};
+use crate::{policy_maps::View, settings};
 
 /// Ticks between two messages of one reason from one CPU.
 const QUIET: u32 = 8;
@@ -43,12 +43,13 @@ pub fn claim_failed(context: *mut c_void, claim: &Claim, reason: DropReason) {
     let context = Context(context);
     let flow = &claim.flow;
     let client = u32::from_be(flow.source.raw());
-    let gateway = policy_maps::gateway(u32::from(claim.gateway))
+    let gateway = View::now()
+        .gateway(u32::from(claim.gateway))
         .map_or(0, |gateway| u32::from_be(gateway.addresses[0].raw()));
     // Whole texts: one that is put together here would be copied byte by byte.
     macro_rules! say {
         ($alone:literal, $with_destination:literal) => {
-            if policy_maps::has_setting(Settings::LOG_DESTINATIONS) {
+            if View::now().has_setting(Settings::LOG_DESTINATIONS) {
                 let destination = u32::from_be(flow.destination.raw());
                 let port = flow.destination_port.get();
                 warn!(

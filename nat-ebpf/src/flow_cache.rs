@@ -1,11 +1,11 @@
 //! The short way of a packet whose flow had one a moment ago: what becomes of it is read from this CPU's
 //! flow cache (`nat_common::flow_cache`, `lines.rs`) or, where flows are too many for that, from the half
-//! of its session, and where it goes on to from a path. `pipeline.rs` writes them when it has sent a packet
-//! the long way.
+//! of its session, and where it goes on to from a path. `remember.rs` writes them when a packet was sent the
+//! long way.
 
 use nat_common::{
     flow::Flow,
-    flow_cache::{Direction, Line, LineKey, Moment, Origin, Path, has_lines, is_plain},
+    flow_cache::{Direction, Line, LineKey, Moment, Origin, Path, is_plain},
     map_types::{Interface, SessionKey, Settings},
     parse::{self, Frame, Ipv4Packet},
     sessions::{self, Found},
@@ -14,16 +14,17 @@ use nat_common::{
 };
 
 use crate::{
-    forward::{Hook, NextHop},
+    forward::Hook,
     kernel_tables::KernelTables,
-    leave::is_from_inside,
+    leave::is_from_subnet,
     lines::{self, Lines},
-    plan::Plan,
-    policy_maps, settings,
+    policy_maps::{View, is_its_station},
+    remember, settings,
 };
 
+/// Where the packets of this hook come from.
 #[inline(always)]
-fn origin<H: Hook>(hook: &H) -> Origin {
+pub fn origin<H: Hook>(hook: &H) -> Origin {
     Origin::new(hook.ingress(), H::IS_TC)
 }
 
@@ -64,9 +65,14 @@ pub fn send<H: Hook>(hook: &mut H) -> u32 {
 
 #[inline(always)]
 fn find<H: Hook>(hook: &H, to: Mac, packet: &Ipv4Packet) -> Option<Outgoing> {
-    let (settings, origin) = (policy_maps::settings()?, origin(hook));
-    let now = &Moment::at(settings::now(), settings);
-    if settings.is(Settings::ONE_TO_ONE)
+    let (view, origin) = (View::now(), origin(hook));
+    let settings = view.settings()?;
+    let now = &Moment::at(settings::now(), view.epoch(), settings);
+    if settings.is(Settings::STATIONS) && !is_its_station(hook, view, &packet.flow) {
+        return None;
+    }
+    let has_public_ips = settings.is(Settings::ONE_TO_ONE);
+    if has_public_ips
         && let Some(pair) = lines::path(&LineKey::of_pair(&packet.flow, origin), now.epoch)
     {
         return by_pair(hook, to, packet, now, pair);
@@ -77,7 +83,16 @@ fn find<H: Hook>(hook: &H, to: Mac, packet: &Ipv4Packet) -> Option<Outgoing> {
     {
         return by_line(hook, to, packet, now, &mut lines, line);
     }
-    by_session(hook, to, packet, now, &mut lines)
+    let interface = view.interface(hook.ingress())?;
+    // Last: where sessions are what matters, pairs are but in the way.
+    if !has_public_ips
+        && settings.is(Settings::LOCAL)
+        && interface.is(Interface::INSIDE)
+        && let Some(pair) = lines::path(&LineKey::of_pair(&packet.flow, origin), now.epoch)
+    {
+        return by_pair(hook, to, packet, now, pair);
+    }
+    by_session(hook, view, interface, to, packet, now, &mut lines)
 }
 
 /// The path of packets that become `to`, if somebody asked the host for it in this half second, and this
@@ -89,9 +104,10 @@ fn path<H: Hook>(
     packet: &Ipv4Packet,
     now: &Moment,
     to: &Flow,
-    inward: bool,
+    is_answer: bool,
 ) -> Option<&'static Path> {
-    let path = lines::path(&LineKey::of_route(to, inward, origin(hook)), now.epoch)?;
+    let way = LineKey::of_route(&packet.flow, to, is_answer, origin(hook));
+    let path = lines::path(&way, now.epoch)?;
     may_take(hook, sent_to, packet, now, path).then_some(path)
 }
 
@@ -157,20 +173,34 @@ fn by_line<H: Hook>(
 #[inline(always)]
 fn by_session<H: Hook>(
     hook: &H,
+    view: View,
+    interface: &Interface,
     sent_to: Mac,
     packet: &Ipv4Packet,
     now: &Moment,
     lines: &mut Lines,
 ) -> Option<Outgoing> {
     let (flow, origin) = (&packet.flow, origin(hook));
-    let interface = policy_maps::interface(hook.ingress())?;
-    let is_outward = is_from_inside(hook, interface, flow);
-    let vpc = if is_outward { interface.vpc } else { 0 };
-    let key = SessionKey::forward(flow, vpc);
+    let is_from_inside = is_from_subnet(hook, view, interface, flow);
+    let vpc = if is_from_inside { interface.vpc } else { 0 };
+    let mut key = SessionKey::forward(flow, vpc);
     let mut found = Found::NONE;
+    let mut direction = if is_from_inside {
+        Direction::Outward
+    } else {
+        Direction::Inward
+    };
     if !sessions::find_passed(&KernelTables, &key, now, origin, &mut found) {
-        return None;
+        if !is_from_inside || !interface.is(Interface::TRACKS) {
+            return None;
+        }
+        key = SessionKey::answers(flow, vpc);
+        direction = Direction::Answer;
+        if !sessions::find_passed(&KernelTables, &key, now, origin, &mut found) {
+            return None;
+        }
     }
+    let is_outward = matches!(direction, Direction::Outward);
     let to = if is_outward {
         flow.with_source(found.address, found.port)
     } else {
@@ -180,7 +210,11 @@ fn by_session<H: Hook>(
     let segments = hook.segments();
     found.carry(now.now, segments, hook.bytes(packet), packet.flags);
     lines.count(segments);
-    write(lines, &LineKey::of_flow(flow, origin), &found, !is_outward);
+    if matches!(direction, Direction::Inward) && !found.refreshes() {
+        direction = Direction::InwardOnly;
+    }
+    let becomes = (found.address, found.port);
+    remember::write(lines, &LineKey::of_flow(flow, origin), becomes, direction);
     Some(Outgoing { to, path })
 }
 
@@ -202,196 +236,4 @@ fn confirm(line: &mut Line, now: &Moment) -> bool {
     let (packets, bytes) = line.take_counts();
     found.carry(now.now, packets, bytes, TcpFlags::NONE);
     true
-}
-
-/// What a line has counted that no session has.
-#[derive(Clone, Copy)]
-pub struct Pending {
-    pub packets: u64,
-    pub bytes: u64,
-}
-
-impl Pending {
-    /// Nothing.
-    pub const NONE: Self = Self {
-        packets: 0,
-        bytes: 0,
-    };
-}
-
-/// Takes over what the line of this packet's flow has counted, for a packet on its long way. The line of
-/// one that is not plain ends: the next packet is to tell the session what it is.
-#[inline(always)]
-pub fn take<H: Hook>(hook: &H, packet: &Ipv4Packet) -> Pending {
-    let mut pending = 0;
-    if has_lines(packet.flow.protocol) {
-        let key = LineKey::of_flow(&packet.flow, origin(hook));
-        pending = settle(&key, u32::from(!is_plain(packet)));
-    }
-    Pending {
-        packets: pending >> 32,
-        bytes: pending & u64::from(u32::MAX),
-    }
-}
-
-/// As [`take`]; packets and bytes in one word.
-#[inline(never)]
-fn settle(key: &LineKey, ends: u32) -> u64 {
-    let Some(lines) = Lines::at(&settings::moment()) else {
-        return 0;
-    };
-    let Some(line) = lines.find(key) else {
-        return 0;
-    };
-    let (packets, bytes) = line.take_counts();
-    if ends != 0 {
-        line.end();
-    }
-    packets << 32 | bytes
-}
-
-/// Remembers what became of a packet that was just sent on.
-#[inline(always)]
-pub fn remember<H: Hook>(
-    hook: &H,
-    interface: &Interface,
-    packet: &Ipv4Packet,
-    plan: &Plan,
-    next: &NextHop,
-) {
-    let (flow, origin) = (&packet.flow, origin(hook));
-    let is_out = plan.to.source != flow.source || plan.to.source_port != flow.source_port;
-    let is_in = plan.to.destination != flow.destination
-        || plan.to.destination_port != flow.destination_port;
-    // A hairpin packet changes at both ends.
-    if !is_plain(packet)
-        || is_out == is_in
-        || plan.renumbers
-        || !next.is_resolved()
-        || !origin.is_some()
-        || !(plan.has_session || plan.is_stateless)
-    {
-        return;
-    }
-    let now = settings::moment();
-    // Decided under an earlier policy.
-    if now.epoch != plan.epoch {
-        return;
-    }
-    if !plan.has_session {
-        remember_pair(interface, plan, next, &LineKey::of_pair(flow, origin), &now);
-        return;
-    }
-    let half = if plan.inward {
-        &plan.reverse
-    } else {
-        &plan.forward
-    };
-    half.pass(now.epoch, origin);
-    // With the second packet: flows of one packet do not crowd out the others. And the first answer may
-    // leave its session less time than has passed.
-    if half.has_carried_one() {
-        return;
-    }
-    if let Some(mut lines) = Lines::at(&now) {
-        write(
-            &mut lines,
-            &LineKey::of_flow(flow, origin),
-            half,
-            plan.inward,
-        );
-    }
-}
-
-/// Writes what becomes of the packets of a half into a line, if there is one for them.
-#[inline(always)]
-fn write(lines: &mut Lines, key: &LineKey, half: &Found, inward: bool) {
-    if lines.are_overrun() {
-        return;
-    }
-    let Some(line) = lines.room(key) else {
-        return;
-    };
-    line.key = *key;
-    line.generation = lines.age().generation;
-    line.address = half.address;
-    line.port = half.port;
-    line.turn(if !inward {
-        Direction::Outward
-    } else if half.refreshes() {
-        Direction::Inward
-    } else {
-        Direction::InwardOnly
-    });
-    line.look(lines.age());
-    lines.busy();
-}
-
-#[inline(always)]
-fn remember_pair(interface: &Interface, plan: &Plan, next: &NextHop, key: &LineKey, now: &Moment) {
-    let Some(pair) = lines::room_for_path(key, now) else {
-        return;
-    };
-    pair.key = *key;
-    pair.is_inward = plan.inward;
-    pair.address = if plan.inward {
-        plan.to.destination
-    } else {
-        plan.to.source
-    };
-    lead(pair, interface.mac, next, now);
-}
-
-/// Writes a next hop that was just found into a path.
-#[inline(always)]
-fn lead(path: &mut Path, own: Mac, next: &NextHop, now: &Moment) {
-    path.own = own;
-    path.egress = next.interface;
-    path.destination = next.destination;
-    path.source = next.source;
-    path.mtu = next.mtu;
-    path.window = now.window;
-    path.epoch = now.epoch;
-    path.checked = now.checked;
-}
-
-/// The next hop of packets that become `flow`, if somebody asked the host for it in this half second and
-/// there is room for a packet of this length.
-#[inline(never)]
-pub fn next_hop<H: Hook>(
-    hook: &H,
-    flow: &Flow,
-    inward: bool,
-    length: u16,
-    next: &mut NextHop,
-) -> bool {
-    let now = settings::moment();
-    let key = LineKey::of_route(flow, inward, origin(hook));
-    let Some(path) = lines::path(&key, now.epoch) else {
-        return false;
-    };
-    if !path.is_checked(&now) || length > path.mtu {
-        return false;
-    }
-    next.interface = path.egress;
-    next.gateway = path.address;
-    next.destination = path.destination;
-    next.source = path.source;
-    next.mtu = path.mtu;
-    true
-}
-
-/// Remembers the next hop of packets that become `flow`, and were sent to `own`.
-#[inline(never)]
-pub fn remember_next_hop<H: Hook>(hook: &H, own: Mac, flow: &Flow, inward: bool, next: &NextHop) {
-    let (now, origin) = (settings::moment(), origin(hook));
-    if !next.is_resolved() || !origin.is_some() {
-        return;
-    }
-    let key = LineKey::of_route(flow, inward, origin);
-    if let Some(path) = lines::room_for_path(&key, &now) {
-        path.key = key;
-        path.address = next.gateway;
-        lead(path, own, next, &now);
-    }
 }

@@ -1,24 +1,28 @@
-//! The next hop of a translated packet: the host's own routing and neighbour tables decide.
+//! The next hop of a translated packet. Outside, the host's routing table decides. Inside, the policy says
+//! behind which interface the receiver's subnet is, because the host can't tell two VPCs with the same
+//! addresses apart; the host's tables say how to get there by that interface.
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::{
-    bindings::{bpf_fib_lookup as FibLookup, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1},
-    helpers::{bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh},
-    macros::map,
-    maps::PerCpuArray,
+    bindings::{
+        BPF_FIB_LOOKUP_OUTPUT, bpf_fib_lookup as FibLookup, bpf_redir_neigh,
+        bpf_redir_neigh__bindgen_ty_1,
+    },
+    helpers::{bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh, generated::bpf_check_mtu},
 };
 use nat_common::{
     address::Address,
     drop_reason::DropReason,
     flow::Flow,
-    map_types::{DatagramKey, Interface},
+    map_types::{DatagramKey, Interface, Subnet},
     parse::Ipv4Packet,
+    policy::Leads,
     reply::Reshape,
     wire::Mac,
 };
 
-use crate::{policy_maps, verdict::Verdict};
+use crate::{policy_maps::View, verdict::Verdict};
 
 const AF_INET: u8 = 2;
 
@@ -82,37 +86,30 @@ pub struct NextHop {
     pub mtu: u16,
     /// What happens to the packet.
     pub verdict: Verdict,
+    /// The generation of the policy that decides.
+    pub view: View,
 }
 
 impl NextHop {
     /// Not known yet.
-    pub const NONE: Self = Self {
-        interface: 0,
-        gateway: Address::UNSPECIFIED,
-        source: [0; 6],
-        destination: [0; 6],
-        mtu: 0,
-        verdict: Verdict::Pass,
-    };
+    #[inline(always)]
+    pub const fn unknown(view: View) -> Self {
+        Self {
+            interface: 0,
+            gateway: Address::UNSPECIFIED,
+            source: [0; 6],
+            destination: [0; 6],
+            mtu: 0,
+            verdict: Verdict::Pass,
+            view,
+        }
+    }
 
     /// The kernel knows its address on the wire.
     #[inline(always)]
     pub fn is_resolved(&self) -> bool {
         self.destination != [0; 6]
     }
-}
-
-/// The next hop of a fragment, for which there is no room on the stack.
-#[map]
-static NEXT_HOP: PerCpuArray<NextHop> = PerCpuArray::with_max_entries(1, 0);
-
-/// An unknown next hop, in a map.
-#[inline(always)]
-pub fn next_hop_in_map() -> Option<&'static mut NextHop> {
-    // SAFETY: this CPU's own slot.
-    let next = unsafe { &mut *NEXT_HOP.get_ptr_mut(0)? };
-    *next = NextHop::NONE;
-    Some(next)
 }
 
 /// The kernel's look-up structure as plain words, so that clearing it is eight stores; as a whole it
@@ -125,9 +122,21 @@ union Query {
 const QUERY_WORDS: usize = size_of::<FibLookup>() / size_of::<u64>();
 
 impl Query {
-    /// Asks for the route of `flow`; answers one of the numbers of [`answer`].
+    /// Asks for the route of `flow`, out of the interface `egress` unless that is 0; answers one of the
+    /// numbers of [`answer`].
     #[inline(always)]
-    fn ask<H: Hook>(query: &mut MaybeUninit<Self>, hook: &H, flow: &Flow, mtu_length: u16) -> i64 {
+    fn ask<H: Hook>(
+        query: &mut MaybeUninit<Self>,
+        hook: &H,
+        flow: &Flow,
+        mtu_length: u16,
+        egress: u32,
+    ) -> i64 {
+        let (interface, flags) = if egress == 0 {
+            (hook.ingress(), 0)
+        } else {
+            (egress, BPF_FIB_LOOKUP_OUTPUT)
+        };
         let words = query.as_mut_ptr().cast::<u64>();
         // SAFETY: the words are the whole structure, which is integers; the context is the program's
         // own, and the structure lives through the call.
@@ -138,11 +147,11 @@ impl Query {
             let fib = words.cast::<FibLookup>();
             (*fib).family = AF_INET;
             (*fib).l4_protocol = flow.protocol;
-            (*fib).ifindex = hook.ingress();
+            (*fib).ifindex = interface;
             (*fib).__bindgen_anon_1.tot_len = mtu_length;
             (*fib).__bindgen_anon_3.ipv4_src = flow.source.raw();
             (*fib).__bindgen_anon_4.ipv4_dst = flow.destination.raw();
-            bpf_fib_lookup(hook.context(), fib, size_of::<FibLookup>() as i32, 0)
+            bpf_fib_lookup(hook.context(), fib, size_of::<FibLookup>() as i32, flags)
         }
     }
 }
@@ -160,37 +169,64 @@ mod answer {
     pub const TOO_BIG: i64 = BPF_FIB_LKUP_RET_FRAG_NEEDED as i64;
 }
 
-/// Writes down the next hop of `flow`, which must lie behind an interface of the role `side`, one of
-/// [`Interface`]'s: what is meant for inside never leaves by an uplink, and the other way round.
+/// Writes down the next hop of `flow`: towards a host of the VPC `vpc`, or out of an uplink when that is 0.
+/// What is meant for inside never leaves by an uplink, and the other way round.
 #[inline(never)]
 pub fn find_next_hop<H: Hook>(
     hook: &H,
     flow: &Flow,
     mtu_length: u16,
-    side: u32,
+    vpc: u16,
     next: &mut NextHop,
 ) -> Result<(), DropReason> {
+    let mut inside = 0;
+    let mut is_known_to_host = true;
+    if vpc != 0 {
+        let subnet = next
+            .view
+            .subnet_of(vpc, flow.destination)
+            .ok_or(DropReason::NoNextHop)?;
+        inside = subnet.interface;
+        is_known_to_host = subnet.is(Subnet::HOST_IS_IN_IT);
+    }
     let mut query = MaybeUninit::uninit();
-    let answer = Query::ask(&mut query, hook, flow, mtu_length);
+    let answer = Query::ask(&mut query, hook, flow, mtu_length, inside);
     if answer == answer::TOO_BIG {
         // SAFETY: asking initialised all of it.
         next.mtu = unsafe { query.assume_init_ref().fib.__bindgen_anon_1.mtu_result };
         return Err(DropReason::TooBig);
     }
-    if answer != answer::SUCCESS && answer != answer::NO_NEIGHBOUR {
+    if answer == answer::SUCCESS || answer == answer::NO_NEIGHBOUR {
+        // SAFETY: asking initialised all of it, and IPv4 was asked for.
+        unsafe {
+            let fib = &query.assume_init_ref().fib;
+            next.interface = fib.ifindex;
+            next.gateway = Address::from_raw(fib.__bindgen_anon_4.ipv4_dst);
+            next.mtu = fib.__bindgen_anon_1.mtu_result;
+            next.source = fib.smac;
+            next.destination = fib.dmac;
+        }
+    } else if is_known_to_host {
         return Err(DropReason::NoNextHop);
+    } else {
+        // Where the host has no address in the subnet its hosts are neighbours all the same.
+        next.interface = inside;
+        next.gateway = flow.destination;
+        next.mtu = mtu_of(hook, inside);
+        if mtu_length > next.mtu {
+            return Err(DropReason::TooBig);
+        }
     }
-    // SAFETY: asking initialised all of it, and IPv4 was asked for.
-    unsafe {
-        let fib = &query.assume_init_ref().fib;
-        next.interface = fib.ifindex;
-        next.gateway = Address::from_raw(fib.__bindgen_anon_4.ipv4_dst);
-        next.mtu = fib.__bindgen_anon_1.mtu_result;
-        next.source = fib.smac;
-        next.destination = fib.dmac;
-    }
-    let egress = policy_maps::interface(next.interface).ok_or(DropReason::NoNextHop)?;
-    if !egress.is(side) {
+    let egress = next
+        .view
+        .interface(next.interface)
+        .ok_or(DropReason::NoNextHop)?;
+    let is_right = if vpc == 0 {
+        egress.is(Interface::UPLINK)
+    } else {
+        next.interface == inside
+    };
+    if !is_right {
         return Err(DropReason::NoNextHop);
     }
     next.verdict = if hook.can_deliver(answer == answer::SUCCESS, egress) {
@@ -201,24 +237,34 @@ pub fn find_next_hop<H: Hook>(
     Ok(())
 }
 
-/// Where the host would send packets of a flow.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Leads {
-    /// Nowhere: the destination is one of its own addresses or a broadcast, or it knows no route.
-    ToHost,
-    /// Out of an uplink that is no inside interface too.
-    Out,
-    /// To an inside interface or one that is none of ours.
-    Elsewhere,
-    /// Its routing table forbids them.
-    Forbidden,
+/// The MTU of an interface, in bytes; 0 when the kernel does not tell.
+#[inline(always)]
+fn mtu_of<H: Hook>(hook: &H, interface: u32) -> u16 {
+    let mut mtu = 0u32;
+    // SAFETY: the word lives through the call; the context is the program's own.
+    unsafe {
+        bpf_check_mtu(hook.context(), interface, &raw mut mtu, 0, 0);
+    }
+    u16::try_from(mtu).unwrap_or(u16::MAX)
+}
+
+/// The destination of `flow` is the host's own address on this interface.
+#[inline(always)]
+pub fn is_the_hosts<H: Hook>(hook: &H, flow: &Flow, interface: u32) -> bool {
+    host_has(hook, flow, interface) != 0
+}
+
+#[inline(never)]
+fn host_has<H: Hook>(hook: &H, flow: &Flow, interface: u32) -> u32 {
+    let mut query = MaybeUninit::uninit();
+    u32::from(Query::ask(&mut query, hook, flow, 0, interface) == answer::NOT_FORWARDED)
 }
 
 /// Asks the host where it would send packets of `flow`.
 #[inline(never)]
-pub fn leads<H: Hook>(hook: &H, flow: &Flow) -> Leads {
+pub fn leads<H: Hook>(hook: &H, view: View, flow: &Flow) -> Leads {
     let mut query = MaybeUninit::uninit();
-    let answer = Query::ask(&mut query, hook, flow, 0);
+    let answer = Query::ask(&mut query, hook, flow, 0, 0);
     if answer == answer::NOT_FORWARDED {
         return Leads::ToHost;
     }
@@ -230,7 +276,7 @@ pub fn leads<H: Hook>(hook: &H, flow: &Flow) -> Leads {
         return Leads::Forbidden;
     }
     // SAFETY: asking initialised all of it.
-    let egress = policy_maps::interface(unsafe { query.assume_init_ref().fib.ifindex });
+    let egress = view.interface(unsafe { query.assume_init_ref().fib.ifindex });
     match egress {
         Some(egress) if egress.is(Interface::UPLINK) && !egress.is(Interface::INSIDE) => Leads::Out,
         _ => Leads::Elsewhere,

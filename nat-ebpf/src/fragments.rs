@@ -12,7 +12,8 @@ use nat_common::{
         DatagramKey, Fate, FateKind, FateWord, HELD_FRAMES, HELD_PER_DATAGRAM, HeldFrame, Interface,
     },
     parse::{IPV4_OFFSET, Ipv4Packet},
-    wire::Ipv4Header,
+    sessions::is_tracker,
+    wire::{EthernetHeader, Ipv4Header},
 };
 
 use crate::{
@@ -49,6 +50,11 @@ pub fn key<H: Hook>(
     packet: &Ipv4Packet,
 ) -> Option<&'static DatagramKey> {
     let header = hook.load::<Ipv4Header>(IPV4_OFFSET)?;
+    let (mut scope, mut station) = (0, [0; 6]);
+    if interface.is(Interface::INSIDE) {
+        scope = hook.ingress();
+        station = hook.load::<EthernetHeader>(0)?.source();
+    }
     // SAFETY: this CPU's own slot.
     let key = unsafe { &mut *DATAGRAM.get_ptr_mut(0)? };
     *key = DatagramKey {
@@ -56,11 +62,9 @@ pub fn key<H: Hook>(
         destination: packet.flow.destination,
         identification: header.identification(),
         protocol: u16::from(packet.flow.protocol),
-        scope: if interface.is(Interface::INSIDE) {
-            hook.ingress()
-        } else {
-            0
-        },
+        scope,
+        station,
+        reserved: 0,
     };
     Some(key)
 }
@@ -106,6 +110,8 @@ pub fn known(is_first: bool, holds: bool, key: &DatagramKey, plan: &mut Plan) ->
                 plan.to.source = (*fate).source;
                 plan.to.destination = (*fate).destination;
                 plan.inward = (*fate).flags & Fate::INWARD != 0;
+                plan.via = (*fate).via;
+                plan.vpc = (*fate).vpc;
                 plan.renumbers = (*fate).flags & Fate::RENUMBERED != 0;
                 plan.identification = (*fate).identification;
             }
@@ -129,9 +135,14 @@ pub fn remember(key: &DatagramKey, decided: Step, plan: &mut Plan) -> bool {
         destination: plan.to.destination,
         identification: 0,
         flags: if plan.inward { Fate::INWARD } else { 0 },
+        via: plan.via,
+        vpc: plan.vpc,
+        reserved: 0,
     };
     let known = find(key);
-    if kind == FateKind::Forward && !plan.forward.is_none() {
+    // Who leaves 1:1 shares its address with nobody.
+    let shares_address = !plan.forward.is_none() && !is_tracker(plan.forward.owner);
+    if kind == FateKind::Forward && shares_address && !plan.inward {
         plan.renumbers = true;
         plan.identification = identification(known, &plan.to);
         fate.identification = plan.identification;
@@ -173,6 +184,8 @@ fn replace(old: *mut Fate, new: &Fate) -> bool {
         (*old).destination = new.destination;
         (*old).identification = new.identification;
         (*old).flags = new.flags;
+        (*old).via = new.via;
+        (*old).vpc = new.vpc;
         for _ in 0..TRIES {
             let before = word(old);
             if compare_and_swap(&raw mut (*old).word, before.0, new.word) {

@@ -18,7 +18,7 @@ use nat_common::{
     taken_ports::TakenPorts,
 };
 
-use crate::{atomics, counters, policy_maps, settings};
+use crate::{atomics, counters, policy_maps::View, settings};
 
 /// Sized by the controller when it loads the programs.
 const CAPACITY: u32 = 262_144;
@@ -35,7 +35,7 @@ static BINDINGS: HashMap<SessionKey, Binding> = HashMap::pinned(CAPACITY, BPF_F_
 #[map]
 static BOUND: HashMap<SessionKey, Binding> = HashMap::pinned(CAPACITY, BPF_F_NO_PREALLOC);
 #[map]
-static CLIENTS: HashMap<ClientKey, Client> = HashMap::pinned(CAPACITY, BPF_F_NO_PREALLOC);
+pub static CLIENTS: HashMap<ClientKey, Client> = HashMap::pinned(CAPACITY, BPF_F_NO_PREALLOC);
 /// Towards whom a gateway has no port left. Walking through a full pool takes milliseconds; this keeps
 /// it from happening for every packet.
 #[map]
@@ -137,7 +137,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn gateway(&self, number: u32) -> Option<&Gateway> {
-        policy_maps::gateway(number)
+        View::now().gateway(number)
     }
 
     #[inline(always)]
@@ -368,19 +368,6 @@ pub extern "C" fn end_if_expired(key: *const SessionKey, now: Tick) -> u32 {
     // SAFETY: checked, and the verifier knows its size.
     let key = unsafe { *key };
     u32::from(sessions::end_if_expired(&KernelTables, &key, now))
-}
-
-/// As [`sessions::reopen_if_closing`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn reopen_if_closing(key: *const SessionKey, now: Tick) -> u32 {
-    if key.is_null() {
-        return 0;
-    }
-    // SAFETY: checked, and the verifier knows its size.
-    let key = unsafe { *key };
-    sessions::reopen_if_closing(&KernelTables, &key, now);
-    1
 }
 
 /// Goes through what SEARCH says.

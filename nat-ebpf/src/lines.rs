@@ -16,16 +16,16 @@ use nat_common::{
     tables::{Side, Tables as _},
 };
 
-use crate::{kernel_tables::KernelTables, policy_maps};
+use crate::{kernel_tables::KernelTables, policy_maps::View};
 
 /// Lines of all CPUs, those of one after those of the other. Mapped memory begins at a page, so that two
 /// lines of the map are one of the CPU's cache.
 #[map]
-static FLOW_CACHE: Array<Line> = Array::pinned(WAYS, BPF_F_MMAPABLE);
+static FLOW_CACHE: Array<Line> = Array::with_max_entries(WAYS, BPF_F_MMAPABLE);
 
 /// Paths of all CPUs.
 #[map]
-static PATH_CACHE: Array<Path> = Array::pinned(PATHS, BPF_F_MMAPABLE);
+static PATH_CACHE: Array<Path> = Array::with_max_entries(PATHS, BPF_F_MMAPABLE);
 
 /// Lines of one CPU, a power of two. Set by the controller when it loads the programs.
 #[unsafe(no_mangle)]
@@ -53,7 +53,7 @@ struct Use {
 
 /// Pinned like the lines, which are void by its numbers.
 #[map]
-static FLOW_CACHE_USE: PerCpuArray<Use> = PerCpuArray::pinned(1, 0);
+static FLOW_CACHE_USE: PerCpuArray<Use> = PerCpuArray::with_max_entries(1, 0);
 
 /// In use at first: 256 KB.
 const FEWEST: u32 = 8192;
@@ -269,11 +269,15 @@ fn give_back(line: &mut Line) {
 #[inline(always)]
 pub fn session_key(line: &Line) -> Option<(Side, SessionKey)> {
     let flow = line.key.flow();
-    if line.is_inward() {
+    if line.is_inward() && !line.is_answer() {
         return Some((Side::Outside, SessionKey::reverse(&flow)));
     }
-    let interface = policy_maps::interface(line.key.interface())?;
-    Some((Side::Inside, SessionKey::forward(&flow, interface.vpc)))
+    let vpc = View::now().interface(line.key.interface())?.vpc;
+    Some(if line.is_answer() {
+        (Side::Outside, SessionKey::answers(&flow, vpc))
+    } else {
+        (Side::Inside, SessionKey::forward(&flow, vpc))
+    })
 }
 
 /// A path of this CPU, unless it is of an earlier policy.

@@ -3,11 +3,14 @@
 //! A packet's way: [`xdp_packet`] or [`tc_packet`] -> [`flow_cache`], and if its flow had no packet a
 //! moment ago -> [`pipeline`] (identify) -> [`leave`] (its source)
 //! -> [`arrive`] (its destination) -> [`send`], by [`forward`] -> the verdict table below. Both sides of
-//! a translation look into [`kernel_tables`] and [`policy_maps`]; ICMP errors go through [`icmp_error`],
-//! fragments through [`fragments`], what is too big through [`cut`]. [`refuse`] answers dropped packets,
+//! a translation look into [`kernel_tables`] and [`halves`], and ask the policy by [`decisions`]: [`decide`] answers, by
+//! [`policy_maps`] and [`rule_maps`]. ICMP errors go through [`icmp_error`], fragments through
+//! [`fragments`], what is too big through [`cut`]. [`remember`] writes what
+//! [`flow_cache`] reads. [`refuse`] answers dropped packets,
 //! [`arp`] for the public IPs.
 //! [`strangers`] are the host's; [`room`] is made in a full table. [`expire`] is run by the controller,
-//! [`counters`] and [`events`] tell what happened, [`bounds`], [`sum`] and [`settings`] serve all.
+//! [`counters`], [`events`] and [`trace`] tell what happened, [`rehearsal`] what would, [`bounds`], [`sum`]
+//! and [`settings`] serve all.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -24,11 +27,14 @@ mod atomics;
 mod bounds;
 mod counters;
 mod cut;
+mod decide;
+mod decisions;
 mod events;
 mod expire;
 mod flow_cache;
 mod forward;
 mod fragments;
+mod halves;
 mod held;
 mod icmp_error;
 mod kernel_tables;
@@ -38,13 +44,17 @@ mod pipeline;
 mod plan;
 mod policy_maps;
 mod refuse;
+mod rehearsal;
+mod remember;
 mod room;
+mod rule_maps;
 mod send;
 mod settings;
 mod strangers;
 mod sum;
 mod tc_packet;
 mod ticket;
+mod trace;
 mod verdict;
 mod xdp_packet;
 
@@ -58,23 +68,26 @@ use aya_ebpf::{
 use nat_common::{
     drop_reason::DropReason,
     map_types::{
-        CLAIM_STAGE, CUT_STAGE, Counter, ERROR_STAGE, FRAGMENT_STAGE, STAGES, WHOLE_STAGE,
+        CLAIM_STAGE, CUT_STAGE, Counter, ERROR_STAGE, FRAGMENT_STAGE, POLICY_STAGE, SEND_STAGE,
+        STAGES, WHOLE_STAGE,
     },
 };
 
 use crate::{
     expire::Task,
     forward::{Hook as _, NextHop},
+    policy_maps::View,
     tc_packet::TcPacket,
     verdict::Verdict,
     xdp_packet::XdpPacket,
 };
 
-/// The programs of each hook by stage. Pinned, because they are gone from a map that nobody holds.
+/// The programs of each hook by stage. The loader pins them, because they are gone from a map that nobody
+/// holds; but not those of `nat explain`.
 #[map]
-static XDP_STAGES: ProgramArray = ProgramArray::pinned(STAGES, 0);
+static XDP_STAGES: ProgramArray = ProgramArray::with_max_entries(STAGES, 0);
 #[map]
-static TC_STAGES: ProgramArray = ProgramArray::pinned(STAGES, 0);
+static TC_STAGES: ProgramArray = ProgramArray::with_max_entries(STAGES, 0);
 
 /// Ingress of a NIC, native or generic: the short way, or the next stage.
 #[xdp]
@@ -85,6 +98,7 @@ pub fn nat_xdp(context: XdpContext) -> u32 {
         counters::count(Counter::Translated, 1);
         return forward::redirect(egress) as u32;
     }
+    decisions::forget();
     let context = packet.program_context();
     go_on_as(&XDP_STAGES, context, WHOLE_STAGE, xdp_action::XDP_DROP)
 }
@@ -98,6 +112,7 @@ pub fn nat_tc(context: TcContext) -> i32 {
         counters::count(Counter::Translated, packet.segments());
         return forward::redirect(egress) as i32;
     }
+    decisions::forget();
     let context = packet.program_context();
     go_on_as(&TC_STAGES, context, WHOLE_STAGE, TC_ACT_SHOT)
 }
@@ -146,17 +161,7 @@ pub fn nat_tc_fragment(context: TcContext) -> i32 {
 
 #[inline(always)]
 fn xdp_stage<const STAGE: u32>(context: XdpContext) -> u32 {
-    if STAGE == FRAGMENT_STAGE {
-        return match forward::next_hop_in_map() {
-            Some(next) => xdp_way::<STAGE>(context, next),
-            None => xdp_action::XDP_DROP,
-        };
-    }
-    xdp_way::<STAGE>(context, &mut { NextHop::NONE })
-}
-
-#[inline(always)]
-fn xdp_way<const STAGE: u32>(context: XdpContext, next: &mut NextHop) -> u32 {
+    let next = &mut NextHop::unknown(View::now());
     let mut packet = XdpPacket::new(context);
     if let Err(reason) = pipeline::run::<_, STAGE>(&mut packet, next) {
         counters::dropped(reason);
@@ -182,23 +187,20 @@ fn xdp_way<const STAGE: u32>(context: XdpContext, next: &mut NextHop) -> u32 {
         Verdict::Consumed | Verdict::Cut => xdp_action::XDP_DROP,
         Verdict::Error => go_on_as(&XDP_STAGES, context, ERROR_STAGE, xdp_action::XDP_DROP),
         Verdict::Fragment => go_on_as(&XDP_STAGES, context, FRAGMENT_STAGE, xdp_action::XDP_DROP),
+        Verdict::Send => go_on_as(&XDP_STAGES, context, SEND_STAGE, xdp_action::XDP_DROP),
+        Verdict::Policy => go_on_as(&XDP_STAGES, context, POLICY_STAGE, xdp_action::XDP_DROP),
         Verdict::Claim => go_on_as(&XDP_STAGES, context, CLAIM_STAGE, xdp_action::XDP_DROP),
+        Verdict::Again => go_on_as(&XDP_STAGES, context, WHOLE_STAGE, xdp_action::XDP_DROP),
+        Verdict::Pong => {
+            counters::count(Counter::PingsAnswered, 1);
+            forward::redirect(packet.ingress()) as u32
+        }
     }
 }
 
 #[inline(always)]
 fn tc_stage<const STAGE: u32>(context: TcContext) -> i32 {
-    if STAGE == FRAGMENT_STAGE {
-        return match forward::next_hop_in_map() {
-            Some(next) => tc_way::<STAGE>(context, next),
-            None => TC_ACT_SHOT,
-        };
-    }
-    tc_way::<STAGE>(context, &mut { NextHop::NONE })
-}
-
-#[inline(always)]
-fn tc_way<const STAGE: u32>(context: TcContext, next: &mut NextHop) -> i32 {
+    let next = &mut NextHop::unknown(View::now());
     let mut packet = TcPacket::new(context);
     if let Err(reason) = pipeline::run::<_, STAGE>(&mut packet, next) {
         counters::dropped(reason);
@@ -226,7 +228,14 @@ fn tc_way<const STAGE: u32>(context: TcContext, next: &mut NextHop) -> i32 {
         }
         Verdict::Error => go_on_as(&TC_STAGES, context, ERROR_STAGE, TC_ACT_SHOT),
         Verdict::Fragment => go_on_as(&TC_STAGES, context, FRAGMENT_STAGE, TC_ACT_SHOT),
+        Verdict::Send => go_on_as(&TC_STAGES, context, SEND_STAGE, TC_ACT_SHOT),
+        Verdict::Policy => go_on_as(&TC_STAGES, context, POLICY_STAGE, TC_ACT_SHOT),
         Verdict::Claim => go_on_as(&TC_STAGES, context, CLAIM_STAGE, TC_ACT_SHOT),
+        Verdict::Again => go_on_as(&TC_STAGES, context, WHOLE_STAGE, TC_ACT_SHOT),
+        Verdict::Pong => {
+            counters::count(Counter::PingsAnswered, 1);
+            forward::redirect(packet.ingress()) as i32
+        }
     }
 }
 
@@ -238,6 +247,40 @@ pub fn nat_tc_cut(context: TcContext) -> i32 {
         counters::dropped(DropReason::TooBig);
     }
     TC_ACT_SHOT
+}
+
+/// Sends on what other programs of [`nat_xdp`] have decided about.
+#[xdp]
+#[inline(always)]
+pub fn nat_xdp_send(context: XdpContext) -> u32 {
+    xdp_stage::<SEND_STAGE>(context)
+}
+
+/// Sends on what other programs of [`nat_tc`] have decided about.
+#[classifier]
+#[inline(always)]
+pub fn nat_tc_send(context: TcContext) -> i32 {
+    tc_stage::<SEND_STAGE>(context)
+}
+
+/// Answers what a packet in [`nat_xdp`] asks of the policy, and starts that over.
+#[xdp]
+#[inline(always)]
+pub fn nat_xdp_policy(context: XdpContext) -> u32 {
+    let packet = XdpPacket::new(context);
+    let stage = decide::run(&packet).unwrap_or(WHOLE_STAGE);
+    let context = packet.program_context();
+    go_on_as(&XDP_STAGES, context, stage, xdp_action::XDP_DROP)
+}
+
+/// Answers what a packet in [`nat_tc`] asks of the policy, and starts that over.
+#[classifier]
+#[inline(always)]
+pub fn nat_tc_policy(context: TcContext) -> i32 {
+    let packet = TcPacket::new(context);
+    let stage = decide::run(&packet).unwrap_or(WHOLE_STAGE);
+    let context = packet.program_context();
+    go_on_as(&TC_STAGES, context, stage, TC_ACT_SHOT)
 }
 
 /// Makes the session that a packet in [`nat_xdp`] needs, and starts that over.
@@ -254,6 +297,21 @@ pub fn nat_xdp_claim(context: XdpContext) -> u32 {
 pub fn nat_tc_claim(context: TcContext) -> i32 {
     ticket::serve(context.as_ptr());
     go_on_as(&TC_STAGES, &context, WHOLE_STAGE, TC_ACT_SHOT)
+}
+
+/// In the place of [`nat_tc_claim`] when `nat explain` asks: finds out about the session, and makes none.
+#[classifier]
+#[inline(always)]
+pub fn nat_tc_rehearse_claim(context: TcContext) -> i32 {
+    ticket::rehearse();
+    go_on_as(&TC_STAGES, &context, WHOLE_STAGE, TC_ACT_SHOT)
+}
+
+/// And in the place of [`nat_tc_send`].
+#[classifier]
+#[inline(always)]
+pub fn nat_tc_rehearse_send(context: TcContext) -> i32 {
+    tc_stage::<{ rehearsal::SEND_STAGE }>(context)
 }
 
 /// Run by the controller with the keys of sessions that look idle; answers how many it removed.

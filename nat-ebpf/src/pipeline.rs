@@ -1,25 +1,27 @@
 //! A packet's way: identify it by interface and addresses, translate its source (`leave.rs`) and its
 //! destination (`arrive.rs`) as far as they are ours, and send it on (`send.rs`). A hairpin packet goes
-//! through both. ICMP errors and fragments have programs of their own, which keeps the main one small.
+//! through both. What no session knows is asked of the policy (`decisions.rs`). ICMP errors and fragments
+//! have programs of their own, which keeps the main one small.
 
 use nat_common::{
+    address::Address,
     drop_reason::DropReason,
     flow::protocol,
-    map_types::{ERROR_STAGE, FRAGMENT_STAGE, Interface, PublicUse, WHOLE_STAGE},
+    map_types::{ERROR_STAGE, FRAGMENT_STAGE, Interface, PublicUse, SEND_STAGE, WHOLE_STAGE},
     parse::{self, Frame, Ipv4Packet},
-    reply::Answer,
+    policy::{self, Decision, Session},
+    reply::{self, Answer},
 };
 
 use crate::{
-    arp, arrive, flow_cache,
+    arp, arrive, decisions,
     forward::{Hook, NextHop},
     fragments,
     icmp_error::{self, Way},
     leave,
-    plan::{Plan, Step},
-    policy_maps, refuse,
-    send::send,
-    strangers,
+    plan::{self, Plan, Step},
+    policy_maps::View,
+    refuse, rehearsal, send, strangers,
     verdict::Verdict,
 };
 
@@ -28,7 +30,7 @@ use crate::{
 /// turned into an answer to its sender says [`Verdict::Answer`] there.
 #[inline(always)]
 pub fn run<H: Hook, const STAGE: u32>(hook: &mut H, next: &mut NextHop) -> Result<(), DropReason> {
-    let Some(interface) = policy_maps::interface(hook.ingress()) else {
+    let Some(interface) = next.view.interface(hook.ingress()) else {
         return Ok(());
     };
     match parse::frame(hook) {
@@ -38,7 +40,7 @@ pub fn run<H: Hook, const STAGE: u32>(hook: &mut H, next: &mut NextHop) -> Resul
         }
         Some(Frame::Ipv4 { .. }) => ipv4::<H, STAGE>(hook, interface, next),
         Some(Frame::Arp) => {
-            next.verdict = arp::answer(hook, interface);
+            next.verdict = arp::answer(hook, next.view, interface);
             Ok(())
         }
         Some(Frame::Other) | None => Ok(()),
@@ -52,6 +54,9 @@ fn ipv4<H: Hook, const STAGE: u32>(
     next: &mut NextHop,
 ) -> Result<(), DropReason> {
     let packet = parse::ipv4(hook)?;
+    if STAGE == SEND_STAGE || STAGE == rehearsal::SEND_STAGE {
+        return send::<H, STAGE>(hook, interface, &packet, next);
+    }
     // One that comes to a stage it is not for starts over.
     let stage = if packet.is_error() {
         ERROR_STAGE
@@ -71,19 +76,59 @@ fn ipv4<H: Hook, const STAGE: u32>(
             Err(DropReason::Internal)
         };
     }
-    let mut plan = Plan::new(&packet.flow, policy_maps::epoch());
+    let plan = plan::begin(&packet.flow, next.view.epoch(), STAGE).ok_or(DropReason::Internal)?;
     let outcome = match STAGE {
-        ERROR_STAGE => error(hook, interface, &packet, &mut plan, next),
-        FRAGMENT_STAGE => fragment(hook, interface, &packet, &mut plan, next),
-        _ => whole(hook, interface, &packet, &mut plan, next),
+        ERROR_STAGE => error(hook, interface, &packet, plan, next),
+        FRAGMENT_STAGE => fragment(hook, interface, &packet, plan, next),
+        _ => whole(hook, interface, &packet, plan, next),
     };
+    answered(hook, plan, outcome, next)
+}
+
+/// A packet that is dropped may be turned into an answer to its sender.
+#[inline(always)]
+fn answered<H: Hook>(
+    hook: &mut H,
+    plan: &mut Plan,
+    outcome: Result<(), DropReason>,
+    next: &mut NextHop,
+) -> Result<(), DropReason> {
+    if outcome.is_ok() {
+        return outcome;
+    }
+    // The policy was changed meanwhile, twice: what was read of it is nobody's.
+    if !next.view.is_whole() {
+        next.verdict = Verdict::Again;
+        return Ok(());
+    }
     if matches!(outcome, Err(DropReason::TtlExpired)) {
         plan.answer = Answer::TIME_EXCEEDED;
     }
-    if outcome.is_err() && refuse::answer(hook, interface, plan.answer) {
+    if refuse::answer(hook, plan.answer) {
         next.verdict = Verdict::Answer;
     }
     outcome
+}
+
+/// What others have decided about goes on.
+#[inline(always)]
+fn send<H: Hook, const STAGE: u32>(
+    hook: &mut H,
+    interface: &Interface,
+    packet: &Ipv4Packet,
+    next: &mut NextHop,
+) -> Result<(), DropReason> {
+    let plan = plan::last().ok_or(DropReason::Internal)?;
+    next.view = View::of(plan.epoch);
+    let outcome = send::send::<H, STAGE>(hook, interface, packet, plan, next);
+    // The rest of a datagram is of no use to anybody.
+    if outcome.is_err()
+        && packet.is_first_fragment()
+        && let Some(datagram) = fragments::key(hook, interface, packet)
+    {
+        fragments::give_up(datagram);
+    }
+    answered(hook, plan, outcome, next)
 }
 
 #[inline(always)]
@@ -94,16 +139,23 @@ fn whole<H: Hook>(
     plan: &mut Plan,
     next: &mut NextHop,
 ) -> Result<(), DropReason> {
-    match decide(hook, interface, packet, plan)? {
+    match decide(hook, next.view, interface, packet, plan)? {
         Step::GoOn => {
-            send::<H, WHOLE_STAGE>(hook, interface, packet, plan, next)?;
-            if matches!(next.verdict, Verdict::Forward) {
-                flow_cache::remember(hook, interface, packet, plan, next);
-            }
+            next.verdict = Verdict::Send;
             Ok(())
         }
         Step::Claim => {
             next.verdict = Verdict::Claim;
+            Ok(())
+        }
+        Step::Decide => {
+            next.verdict = Verdict::Policy;
+            Ok(())
+        }
+        // Nobody else has this address.
+        Step::AnswerPing if reply::pong(hook, packet).is_none() => Err(DropReason::NoRoute),
+        Step::AnswerPing => {
+            next.verdict = Verdict::Pong;
             Ok(())
         }
         Step::Pass | Step::Drop | Step::Wait | Step::HandUp | Step::Undecided => Ok(()),
@@ -129,7 +181,7 @@ fn fragment<H: Hook>(
     let mut reason = DropReason::Fragment;
     if step == Step::Undecided {
         // Taken apart, because half of a `Result` is uninitialised.
-        (step, reason) = match decide(hook, interface, packet, plan) {
+        (step, reason) = match decide(hook, next.view, interface, packet, plan) {
             Ok(step) => (step, DropReason::Fragment),
             Err(reason) => (Step::Drop, reason),
         };
@@ -137,6 +189,7 @@ fn fragment<H: Hook>(
             && !plan.is_stateless
             && protocol::is_translated(packet.flow.protocol)
             && step != Step::Claim
+            && step != Step::Decide
             && fragments::remember(datagram, step, plan)
             && hook.release(datagram, true)
         {
@@ -146,12 +199,8 @@ fn fragment<H: Hook>(
     }
     match step {
         Step::GoOn => {
-            let sent = send::<H, FRAGMENT_STAGE>(hook, interface, packet, plan, next);
-            // The rest is of no use to anybody.
-            if sent.is_err() && packet.is_first_fragment() {
-                fragments::give_up(datagram);
-            }
-            sent
+            next.verdict = Verdict::Send;
+            Ok(())
         }
         Step::Pass | Step::Undecided => Ok(()),
         Step::Drop => Err(reason),
@@ -163,6 +212,11 @@ fn fragment<H: Hook>(
             next.verdict = Verdict::Claim;
             Ok(())
         }
+        Step::Decide => {
+            next.verdict = Verdict::Policy;
+            Ok(())
+        }
+        Step::AnswerPing => Err(DropReason::Fragment),
         Step::Wait => {
             next.verdict = hook.hold(datagram)?;
             // The first one may have come meanwhile.
@@ -178,26 +232,35 @@ fn fragment<H: Hook>(
 #[inline(always)]
 fn decide<H: Hook>(
     hook: &mut H,
+    view: View,
     interface: &Interface,
     packet: &Ipv4Packet,
     plan: &mut Plan,
 ) -> Result<Step, DropReason> {
-    let from_inside = leave::is_from_inside(hook, interface, &packet.flow);
+    let from_inside = leave::is_from_inside(hook, view, interface, &packet.flow);
     if from_inside {
         if packet.flow.destination.is_multicast_or_reserved() {
             return Ok(Step::Pass);
         }
-        match leave::translate_source(hook, interface, packet, plan)? {
+        match leave::translate_source(hook, view, interface, packet, plan)? {
             Step::GoOn => {}
             other => return Ok(other),
         }
+        if plan.inward {
+            return Ok(Step::GoOn);
+        }
     }
-    match policy_maps::public_address(plan.to.destination) {
+    match view.public_address(plan.to.destination) {
         Some(public) if from_inside || interface.is(Interface::UPLINK) => {
-            arrive::translate_destination(interface, packet, &public, from_inside, plan)
+            arrive::translate_destination(hook, view, interface, packet, &public, from_inside, plan)
         }
         _ if from_inside => Ok(Step::GoOn),
-        _ => strangers::to_others(hook, interface, packet, plan).map(|()| Step::Pass),
+        _ => {
+            strangers::to_others(hook, view, interface, packet)?;
+            // From outside ports may have decided.
+            plan.is_stateless = interface.is(Interface::INSIDE);
+            Ok(Step::Pass)
+        }
     }
 }
 
@@ -210,38 +273,60 @@ fn error<H: Hook>(
     plan: &mut Plan,
     next: &mut NextHop,
 ) -> Result<(), DropReason> {
-    let from_inside = leave::is_from_inside(hook, interface, &packet.flow);
+    let view = next.view;
+    let from_inside = leave::is_from_inside(hook, view, interface, &packet.flow);
     let mut out = Way::NONE;
     if from_inside {
         if packet.flow.destination.is_multicast_or_reserved() {
             return Ok(());
         }
-        if leave::route_error(hook, interface, packet, plan)? == Step::Pass {
+        let Some(decision) = decisions::outward(view, ERROR_STAGE, Session::default()) else {
+            next.verdict = Verdict::Policy;
             return Ok(());
-        }
-        out = if plan.to.source == packet.flow.source {
-            Way::out_of_gateway(interface.vpc)
-        } else {
-            Way::out_of_instance(plan.to.source)
+        };
+        let (value, vpc) = (Address::from_raw(decision.value), interface.vpc);
+        let is_tracked = decision.is(Decision::TRACKED);
+        out = match decision.way {
+            policy::Way::Pass | policy::Way::Router => return Ok(()),
+            policy::Way::NatGateway => Way::out_of_gateway(vpc),
+            policy::Way::OneToOne => Way::out_of_instance(value, vpc, is_tracked),
+            policy::Way::Local | policy::Way::Instance => {
+                if matches!(decision.way, policy::Way::Instance) {
+                    plan.via = value;
+                }
+                plan.vpc = vpc;
+                plan.inward = true;
+                next.verdict = Verdict::Send;
+                return if is_tracked {
+                    icmp_error::is_about_a_session(hook, packet, vpc)
+                } else {
+                    Ok(())
+                };
+            }
+            _ => return Err(decision.reason()),
         };
     }
     let mut back = Way::NONE;
     let mut is_shared = false;
-    match policy_maps::public_address(packet.flow.destination) {
+    match view.public_address(packet.flow.destination) {
         Some(public) if from_inside || interface.is(Interface::UPLINK) => {
             is_shared = public.is_shared();
             back = match public.purpose() {
                 PublicUse::Elastic(_)
-                    if !from_inside && !arrive::may_come_from_outside(interface, &packet.flow) =>
+                    if !from_inside
+                        && !arrive::may_come_from_outside(view, interface, &packet.flow) =>
                 {
                     return Err(DropReason::SpoofedSource);
                 }
-                PublicUse::Elastic(private) => Way::into_instance(private),
-                PublicUse::NatGateway => Way::INTO_GATEWAY,
+                PublicUse::Elastic(private) => Way::into_instance(private, public.owner() as u16),
+                PublicUse::NatGateway => Way::into_gateway(
+                    view.gateway(public.owner())
+                        .map_or(Address::UNSPECIFIED, |gateway| gateway.private_ip),
+                ),
             };
         }
         _ if from_inside => {}
-        _ => return strangers::to_others(hook, interface, packet, plan),
+        _ => return strangers::to_others(hook, view, interface, packet),
     }
     match icmp_error::forward(hook, packet, &[out, back], next) {
         // The host may have asked for it.

@@ -10,29 +10,44 @@ use nat_common::{
     flow_cache::Moment,
 };
 
-use crate::policy_maps;
+use crate::policy_maps::View;
 
-/// Set by tests that turn the clock themselves and want the same choices every time. In the dataplane
-/// it is a constant 0, and what depends on it is no code at all.
+/// What the programs are loaded for. In the dataplane it is the constant [`DATAPLANE`], and what depends on
+/// another one is no code at all.
 #[unsafe(no_mangle)]
-static TEST_CLOCK: u32 = 0;
+static MODE: u32 = DATAPLANE;
+
+/// Packets are sent on.
+pub const DATAPLANE: u32 = 0;
+/// Tests turn the clock themselves and want the same choices every time.
+const TEST: u32 = 1;
+/// `nat explain` asks what would become of a packet: steps are noted down, and nothing is changed in the
+/// tables.
+pub const EXPLAIN: u32 = 2;
 
 /// The tests' clock, in ticks.
 #[map]
 static CLOCK: Array<Tick> = Array::with_max_entries(1, 0);
 
+/// See [`MODE`].
 #[inline(always)]
-fn is_test() -> bool {
+pub fn mode() -> u32 {
     // SAFETY: a constant; volatile, because it is changed when the program is loaded.
-    unsafe { (&raw const TEST_CLOCK).read_volatile() != 0 }
+    unsafe { (&raw const MODE).read_volatile() }
 }
 
 /// The coarse clock of the tables.
 #[inline(always)]
 pub fn now() -> Tick {
-    if is_test() {
+    if mode() == TEST {
         return CLOCK.get(0).copied().unwrap_or(0);
     }
+    coarse_clock()
+}
+
+/// As [`now`], unless it is a test.
+#[inline(always)]
+pub fn coarse_clock() -> Tick {
     // SAFETY: takes nothing, answers a number.
     tick(unsafe { bpf_ktime_get_coarse_ns() })
 }
@@ -40,13 +55,16 @@ pub fn now() -> Tick {
 /// When it is, for the flow cache.
 #[inline(always)]
 pub fn moment() -> Moment {
-    policy_maps::settings().map_or_else(Moment::default, |settings| Moment::at(now(), settings))
+    let view = View::now();
+    view.settings().map_or_else(Moment::default, |settings| {
+        Moment::at(now(), view.epoch(), settings)
+    })
 }
 
 /// A random number, to salt choices with.
 #[inline(always)]
 pub fn random() -> u32 {
-    if is_test() {
+    if mode() == TEST {
         return 0;
     }
     // SAFETY: takes nothing, answers a number.

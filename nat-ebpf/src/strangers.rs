@@ -1,11 +1,12 @@
 //! Packets that are neither from one of our hosts nor to a public IP of ours.
 
-use nat_common::{drop_reason::DropReason, flow::Flow, map_types::Interface, parse::Ipv4Packet};
+use nat_common::{
+    drop_reason::DropReason, flow::Flow, map_types::Interface, parse::Ipv4Packet, policy::Leads,
+};
 
 use crate::{
-    forward::{self, Hook, Leads},
-    plan::Plan,
-    policy_maps,
+    forward::{self, Hook},
+    policy_maps::View,
 };
 
 /// They are the host's, if anybody's. Nothing goes on
@@ -14,26 +15,26 @@ use crate::{
 #[inline(always)]
 pub fn to_others<H: Hook>(
     hook: &H,
+    view: View,
     interface: &Interface,
     packet: &Ipv4Packet,
-    plan: &mut Plan,
 ) -> Result<(), DropReason> {
     let flow = &packet.flow;
     if flow.destination.is_multicast_or_reserved() {
         return Ok(());
     }
     if interface.is(Interface::INSIDE) {
-        return foreign_source(hook, interface, flow);
+        return foreign_source(hook, view, interface, flow);
     }
-    if policy_maps::is_private(flow.destination) {
+    if view.is_private(flow.destination) {
         let port = packet.source_port();
-        if policy_maps::is_exempt_from_outside(flow.source, flow.protocol, port) {
-            plan.is_stateless = false;
+        if view.is_exempt_from_outside(flow.source, flow.protocol, port) {
             return Ok(());
         }
         return Err(DropReason::PrivateDestination);
     }
-    if interface.is(Interface::FORWARDING_SET) && forward::leads(hook, flow) != Leads::ToHost {
+    if interface.is(Interface::FORWARDING_SET) && forward::leads(hook, view, flow) != Leads::ToHost
+    {
         return Err(DropReason::NotForThisHost);
     }
     Ok(())
@@ -42,9 +43,16 @@ pub fn to_others<H: Hook>(
 /// What others than our hosts send by an inside interface may be meant for the host, but is never
 /// forwarded.
 #[inline(never)]
-fn foreign_source<H: Hook>(hook: &H, interface: &Interface, flow: &Flow) -> Result<(), DropReason> {
+fn foreign_source<H: Hook>(
+    hook: &H,
+    view: View,
+    interface: &Interface,
+    flow: &Flow,
+) -> Result<(), DropReason> {
     let is_free = interface.is(Interface::UPLINK) && !interface.is(Interface::FORWARDING_SET);
-    if is_free || forward::leads(hook, flow) == Leads::ToHost {
+    let is_beyond_host = view.is_beyond_host(interface.vpc, flow.destination);
+    let is_to_host = !is_beyond_host && forward::leads(hook, view, flow) == Leads::ToHost;
+    if is_free || is_to_host {
         Ok(())
     } else if interface.is(Interface::UPLINK) {
         Err(DropReason::NotForThisHost)

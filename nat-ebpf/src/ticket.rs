@@ -7,9 +7,10 @@ use aya_ebpf::{helpers::bpf_loop, macros::map, maps::PerCpuArray};
 use nat_common::{
     claim::{Claim, ROUNDS, claim_round},
     drop_reason::DropReason,
+    tables::Tables,
 };
 
-use crate::{events, kernel_tables::KernelTables, room};
+use crate::{events, kernel_tables::KernelTables, rehearsal::Rehearsal, room};
 
 /// A claim, and what came of it.
 #[repr(C)]
@@ -65,7 +66,7 @@ fn reason(outcome: u32) -> DropReason {
 /// Does what the ticket asks for; in a full table once more after having made room.
 #[inline(always)]
 pub fn serve(context: *mut c_void) {
-    serve_rounds();
+    do_rounds(serve_round);
     let Some(ticket) = TICKET.get_ptr_mut(0) else {
         return;
     };
@@ -74,7 +75,7 @@ pub fn serve(context: *mut c_void) {
     if ticket.outcome == REFUSED + DropReason::TableFull as u32 && room::make_room(ticket.claim.now)
     {
         ticket.outcome = WANTED;
-        serve_rounds();
+        do_rounds(serve_round);
     }
     if ticket.outcome >= REFUSED {
         events::claim_failed(context, &ticket.claim, reason(ticket.outcome));
@@ -83,12 +84,25 @@ pub fn serve(context: *mut c_void) {
     }
 }
 
+/// As [`serve`], but nothing is entered into any table.
 #[inline(always)]
-fn serve_rounds() {
+pub fn rehearse() {
+    do_rounds(rehearse_round);
+    let Some(ticket) = TICKET.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: this CPU's own slot.
+    let ticket = unsafe { &mut *ticket };
+    if ticket.outcome == WANTED {
+        ticket.outcome = REFUSED + DropReason::PortExhausted as u32;
+    }
+}
+
+#[inline(always)]
+fn do_rounds(step: extern "C" fn(u32, *mut c_void) -> i64) {
     // A plain loop would have the verifier walk every round.
     // SAFETY: the callback has the signature the helper calls it with.
     unsafe {
-        let step: extern "C" fn(u32, *mut c_void) -> i64 = serve_round;
         bpf_loop(ROUNDS, step as *mut c_void, null_mut(), 0);
     }
 }
@@ -96,6 +110,17 @@ fn serve_rounds() {
 /// One round of the claim.
 #[inline(never)]
 extern "C" fn serve_round(_index: u32, _nothing: *mut c_void) -> i64 {
+    round(&KernelTables)
+}
+
+/// The same in a rehearsal.
+#[inline(never)]
+extern "C" fn rehearse_round(_index: u32, _nothing: *mut c_void) -> i64 {
+    round(&Rehearsal)
+}
+
+#[inline(always)]
+fn round<T: Tables>(tables: &T) -> i64 {
     const GO_ON: i64 = 0;
     const STOP: i64 = 1;
     let Some(ticket) = TICKET.get_ptr_mut(0) else {
@@ -106,7 +131,7 @@ extern "C" fn serve_round(_index: u32, _nothing: *mut c_void) -> i64 {
     if ticket.outcome != WANTED {
         return STOP;
     }
-    ticket.outcome = match claim_round(&KernelTables, &ticket.claim, ticket.round) {
+    ticket.outcome = match claim_round(tables, &ticket.claim, ticket.round) {
         Ok(true) => MADE,
         Ok(false) => {
             ticket.round += 1;

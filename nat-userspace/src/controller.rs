@@ -19,21 +19,25 @@ use nix::time::{ClockId, clock_gettime};
 use tokio::{
     io::unix::AsyncFd,
     signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
     time::{Instant, sleep_until},
 };
 
 use crate::{
-    attach::{self, Attached},
+    attach::{self, Attached, Hook},
     config::{Attach, Config},
+    desired::{Dataplane, Order},
     error::{Error, Result},
     expiry::{self, Sweeper},
+    foresight::{self, Effects},
+    generation,
     host::{self, HostInterface},
     loader::{self, LoadOptions},
     overlap,
     pace::{LOOK, Pace},
     pins::Pins,
-    policy::{self, Facts, Numbering, Tables},
-    reconcile,
+    policy::{self, Drains, Facts, Numbering, Tables},
+    reconcile::Policy,
     sessions::Names,
     stale,
 };
@@ -47,6 +51,9 @@ pub struct Controller {
     /// What was decided at the start.
     fixed: Fixed,
     options: LoadOptions,
+    policy: Policy,
+    numbering: Numbering,
+    drains: Drains,
 }
 
 /// What a running controller can't change.
@@ -103,8 +110,11 @@ pub fn start(config: &Config, pins: &Pins, options: LoadOptions) -> Result<Contr
     let lock = pins.lock()?;
     let mut footprint = Footprint::default();
     match bring_up(config, pins, &interfaces, options, &mut footprint) {
-        Ok(ebpf) => Ok(Controller {
+        Ok((ebpf, policy, numbering, drains)) => Ok(Controller {
             ebpf,
+            policy,
+            numbering,
+            drains,
             pins: pins.clone(),
             attached: footprint.attached,
             lock,
@@ -161,9 +171,14 @@ fn bring_up(
     interfaces: &[HostInterface],
     options: LoadOptions,
     footprint: &mut Footprint,
-) -> Result<Ebpf> {
-    let mut ebpf = loader::load(pins, config.node.max_sessions, options)?;
-    let existing = reconcile::existing(&ebpf)?;
+) -> Result<(Ebpf, Policy, Numbering, Drains)> {
+    let planned = attach::plan(interfaces, config.node.attach);
+    let loaded = LoadOptions {
+        without_xdp: planned.iter().all(|each| each.hook == Hook::Tc),
+        ..options
+    };
+    let mut ebpf = loader::load(pins, config.node.max_sessions, loaded)?;
+    let mut policy = Policy::open(&ebpf)?;
     let before = flags_before(pins)?;
     let was = |index: u32, flag: u32| before.get(&index).copied().unwrap_or(0) & flag;
     let Footprint {
@@ -176,7 +191,13 @@ fn bring_up(
             forwarding_set.insert(interface.name.clone());
         }
     }
-    let mut numbering = Numbering::new(existing.names.iter().copied());
+    let names: Vec<(NameKey, Name)> = policy
+        .names()
+        .iter()
+        .map(|(key, name)| (*key, *name))
+        .collect();
+    let mut numbering = Numbering::new(names.iter().copied());
+    let window_shift_before = policy.window_shift();
     let mut compile = |attached: &[Attached], secrets: &BTreeMap<u32, [u64; 2]>| {
         policy::compile(
             config,
@@ -187,43 +208,49 @@ fn bring_up(
                 secrets,
                 random: &mut host::random,
                 to_the_tick: options.test_clock,
-                window_shift_before: existing.window_shift,
+                window_shift_before,
             },
         )
     };
-    let planned = attach::plan(interfaces, config.node.attach);
-    let planned_tables = compile(&planned, &existing.secrets)?;
-    release_others(&existing.names, &before, &planned)?;
-    // Before it, so that forwards find the ports free that these hold; behind it, for those that were
-    // made meanwhile.
-    end_stale(&mut ebpf, pins, &planned_tables)?;
-    rewrite(&mut ebpf, &planned_tables)?;
+    let mut drains = Drains::default();
+    let mut planned_tables = compile(&planned, &policy.secrets())?;
+    carry_over(&mut drains, &policy, &mut planned_tables);
+    release_others(&names, &before, &planned)?;
+    change(&mut ebpf, pins, &mut policy, &planned_tables)?;
     attach::attach_all(&mut ebpf, pins, interfaces, config.node.attach, attached)?;
     for each in attached.iter_mut() {
         // A qdisc that was made for an earlier controller is still ours.
         each.flags |= was(each.interface.index, Interface::CLSACT_OURS);
     }
-    let secrets = planned_tables
-        .gateways
-        .iter()
-        .map(|(number, gateway)| (*number, gateway.secret))
-        .collect();
-    let tables = compile(attached, &secrets)?;
-    rewrite(&mut ebpf, &tables)?;
-    end_stale(&mut ebpf, pins, &tables)?;
-    reconcile::next_epoch(&mut ebpf)?;
+    let mut tables = compile(attached, &policy.secrets())?;
+    carry_over(&mut drains, &policy, &mut tables);
+    change(&mut ebpf, pins, &mut policy, &tables)?;
+    numbering.settle();
     for interface in forwarding_set.iter() {
         host::set_forwarding(interface, true)?;
     }
-    Ok(ebpf)
+    Ok((ebpf, policy, numbering, drains))
 }
 
-/// Writes the tables, and makes void what the flow cache remembers of earlier ones, also when only a
-/// part could be written. Before it too: a controller may be killed at any time.
-fn rewrite(ebpf: &mut Ebpf, tables: &Tables) -> Result<()> {
-    reconcile::next_epoch(ebpf)?;
-    let written = reconcile::write(ebpf, tables);
-    reconcile::next_epoch(ebpf).and(written)
+/// Public IPs that gateways give up serve their sessions on for a while.
+fn carry_over(drains: &mut Drains, policy: &Policy, tables: &mut Tables) {
+    if let Some(held) = policy.current() {
+        drains.carry_over(held, tables, Instant::now().into_std());
+    }
+}
+
+/// Makes `tables` the policy, and ends the sessions that can't go on under it. Before it, so that forwards
+/// find the ports free that these hold; behind it, for those that were made meanwhile.
+fn change(ebpf: &mut Ebpf, pins: &Pins, policy: &mut Policy, tables: &Tables) -> Result<()> {
+    let may_end = policy.may_end_sessions(tables);
+    if may_end {
+        end_stale(ebpf, pins, tables)?;
+    }
+    policy.apply(ebpf, tables)?;
+    if may_end {
+        end_stale(ebpf, pins, tables)?;
+    }
+    Ok(())
 }
 
 /// Ends the sessions that can't go on under this policy.
@@ -267,11 +294,11 @@ fn release(interface: &str, flags: u32) -> Result<()> {
 }
 
 fn flags_before(pins: &Pins) -> Result<BTreeMap<u32, u32>> {
-    let map = pins.hash_map::<u32, Interface>(names::INTERFACES)?;
-    map.iter()
-        .map(|entry| entry.map(|(index, interface)| (index, interface.flags)))
-        .collect::<Result<_, _>>()
-        .map_err(Error::map(names::INTERFACES))
+    let interfaces = generation::interfaces(pins)?;
+    Ok(interfaces
+        .into_iter()
+        .map(|(index, interface)| (index, interface.flags))
+        .collect())
 }
 
 impl Controller {
@@ -288,6 +315,15 @@ impl Controller {
     /// What is refused, or takes a new start: interfaces, how they are attached to, and the size of the
     /// tables. Nothing was changed then. Otherwise what the kernel says.
     pub fn reload(&mut self, config: &Config) -> Result<()> {
+        let mut tables = self.tables(config)?;
+        carry_over(&mut self.drains, &self.policy, &mut tables);
+        change(&mut self.ebpf, &self.pins, &mut self.policy, &tables)?;
+        self.numbering.settle();
+        Ok(())
+    }
+
+    /// What `config` comes to on this dataplane; nothing is written.
+    fn tables(&mut self, config: &Config) -> Result<Tables> {
         let interfaces = host_interfaces(config)?;
         overlap::check(config, &interfaces)?;
         let wanted = Fixed::of(config, &interfaces);
@@ -311,24 +347,44 @@ impl Controller {
             })
             .map(|each| each.name.clone())
             .collect();
-        let existing = reconcile::existing(&self.ebpf)?;
-        let mut numbering = Numbering::new(existing.names.iter().copied());
-        let tables = policy::compile(
+        policy::compile(
             config,
-            &mut numbering,
+            &mut self.numbering,
             Facts {
                 attached: &self.attached,
                 forwarding_set: &forwarding_set,
-                secrets: &existing.secrets,
+                secrets: &self.policy.secrets(),
                 random: &mut host::random,
                 to_the_tick: self.options.test_clock,
-                window_shift_before: existing.window_shift,
+                window_shift_before: self.policy.window_shift(),
             },
-        )?;
-        // Before and behind it, as at a start.
-        end_stale(&mut self.ebpf, &self.pins, &tables)?;
-        rewrite(&mut self.ebpf, &tables)?;
-        end_stale(&mut self.ebpf, &self.pins, &tables)
+        )
+    }
+
+    /// Ends the sessions of public IPs whose time is over at `now`.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn end_drains(&mut self, now: std::time::Instant) -> Result<()> {
+        if !self.drains.are_due(now) {
+            return Ok(());
+        }
+        let Some(held) = self.policy.whole() else {
+            return Ok(());
+        };
+        let mut tables = policy::without_drains(held.clone());
+        self.drains.carry_over(&held, &mut tables, now);
+        change(&mut self.ebpf, &self.pins, &mut self.policy, &tables)
+    }
+
+    /// Makes void whatever packets remember of the policy.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn renew(&mut self) -> Result<()> {
+        self.policy.renew(&mut self.ebpf)
     }
 
     /// Prints the line that says what is attached where.
@@ -344,7 +400,7 @@ impl Controller {
     }
 
     /// Says that it is ready, then sweeps and logs until SIGTERM or SIGINT, or until the dataplane was
-    /// taken down. On SIGHUP it goes on with what `reread` answers, or as before when that is refused.
+    /// taken down. What to go on with on SIGHUP, and what to do with an order, is for `steering` to say.
     ///
     /// # Errors
     ///
@@ -353,7 +409,8 @@ impl Controller {
         mut self,
         mut signals: Signals,
         teardown: bool,
-        reread: impl Fn() -> std::result::Result<Config, String>,
+        mut steering: impl Steering,
+        mut orders: mpsc::Receiver<Order>,
     ) -> Result<()> {
         let logger = EbpfLogger::init(&mut self.ebpf)
             .map_err(|error| Error::Load(format!("its log: {error}")))?;
@@ -371,13 +428,12 @@ impl Controller {
                     if stops {
                         break;
                     }
-                    let reloaded = reread()
-                        .and_then(|config| self.reload(&config).map_err(|error| error.to_string()));
-                    match reloaded {
+                    match steering.reread(&mut self) {
                         Ok(()) => log::info!("the configuration was read again"),
                         Err(error) => log::error!("the configuration was not taken over: {error}"),
                     }
                 }
+                Some(order) = orders.recv() => steering.obey(order, &mut self),
                 ready = logger.readable_mut() => {
                     let mut ready = ready.map_err(Error::io("watching the dataplane's log"))?;
                     ready.get_inner_mut().flush();
@@ -387,6 +443,11 @@ impl Controller {
                     if !self.is_ours() {
                         log::warn!("the dataplane was taken down; nothing is left to do");
                         return Ok(());
+                    }
+                    let now = Instant::now().into_std();
+                    let kept = self.end_drains(now).and_then(|()| self.policy.level(&mut self.ebpf));
+                    if let Err(error) = kept {
+                        log::error!("policy: {error}");
                     }
                     if let Err(error) = self.sweep(&mut sweeper, &mut pace) {
                         log::error!("expiry: {error}");
@@ -430,6 +491,35 @@ impl Controller {
         let held = self.lock.metadata().map(|held| held.ino());
         let there = fs::metadata(self.pins.root()).map(|there| there.ino());
         self.pins.exist() && matches!((held, there), (Ok(held), Ok(there)) if held == there)
+    }
+}
+
+/// Who says what a running controller goes on with.
+pub trait Steering {
+    /// SIGHUP has come.
+    ///
+    /// # Errors
+    ///
+    /// Why it goes on as before.
+    fn reread(&mut self, controller: &mut Controller) -> std::result::Result<(), String>;
+
+    /// An order has come by the API.
+    fn obey(&mut self, order: Order, controller: &mut Controller);
+}
+
+impl Dataplane for Controller {
+    fn enforce(&mut self, config: &Config) -> Result<()> {
+        self.reload(config)
+    }
+
+    fn foresee(&mut self, config: &Config) -> Result<Effects> {
+        let mut tables = self.tables(config)?;
+        carry_over(&mut self.drains.clone(), &self.policy, &mut tables);
+        foresight::effects(&self.pins, &tables)
+    }
+
+    fn generation(&self) -> Result<u64> {
+        Ok(self.policy.epoch().into())
     }
 }
 

@@ -46,6 +46,14 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// A table of the policy has no room.
+    #[error(
+        "the configuration has more entries than the table {name} holds; the policy before it holds on: write fewer routes, rules or instances"
+    )]
+    MapFull {
+        /// The map.
+        name: &'static str,
+    },
     /// Another controller is there.
     #[error("another controller is running on {}; stop it first (SIGTERM leaves the dataplane running)", .0.display())]
     AlreadyRunning(PathBuf),
@@ -94,6 +102,26 @@ pub enum Error {
         count: usize,
         /// How many there may be.
         limit: usize,
+    },
+    /// The store of the API's objects can't be used.
+    #[error("the store {} {what}; {remedy}", .path.display())]
+    Store {
+        /// The store.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The API's socket can't be used.
+    #[error("the socket {} {what}; {remedy}", .path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The command line contradicts itself, or the host.
     #[error("{0}")]

@@ -11,13 +11,17 @@ use aya::{
 use nat_common::{
     clock::{Tick, elapsed, tick},
     lifecycle,
-    map_types::{Binding, EXPIRE_BATCH, EXPIRE_KEYS_OFFSET, Gateway, Session, SessionKey, names},
+    map_types::{
+        Binding, EXPIRE_BATCH, EXPIRE_KEYS_OFFSET, Gateway, MAX_GATEWAYS, Session, SessionKey,
+        names, side,
+    },
 };
 use nix::time::{ClockId, clock_gettime};
 
 use crate::{
     bpf_batch,
     error::{Error, Result},
+    generation::Root,
     leftovers::Leftovers,
     loader::{END_PROGRAM, EXPIRE_PROGRAM, WAKE_PROGRAM, program},
     pins::Pins,
@@ -42,6 +46,7 @@ pub struct Sweeper {
     sessions: SessionTable,
     bound: MapData,
     gateways: Array<MapData, Gateway>,
+    root: Root,
 }
 
 impl Sweeper {
@@ -58,6 +63,7 @@ impl Sweeper {
             sessions: SessionTable::open(pins)?,
             bound: pins.open(names::BOUND)?,
             gateways: Array::try_from(gateways).map_err(Error::map(names::GATEWAYS))?,
+            root: Root::open(&pins.open(names::GENERATION)?)?,
         })
     }
 
@@ -72,13 +78,18 @@ impl Sweeper {
         run(ebpf, EXPIRE_PROGRAM, &self.candidates(now))
     }
 
+    /// A gateway as the policy has it that holds; all zeros when there is none.
+    fn gateway(&self, number: u16) -> Gateway {
+        let place = side(self.root.load().epoch()) * MAX_GATEWAYS + u32::from(number);
+        self.gateways.get(&place, 0).unwrap_or_default()
+    }
+
     /// Public ports whose rest looks over; only gateways that let anybody in have them rest.
     fn rested(&self, now: Tick) -> Result<Vec<SessionKey>> {
         let mut keys = Vec::new();
         bpf_batch::for_each::<SessionKey, Binding>(&self.bound, |key, binding| {
             if binding.freed != 0 {
-                let gateway = self.gateways.get(&u32::from(binding.gateway), 0);
-                let rest = gateway.map_or(0, |gateway| gateway.port_rest);
+                let rest = self.gateway(binding.gateway).port_rest;
                 if elapsed(now, binding.freed) > rest {
                     keys.push(*key);
                 }
@@ -98,10 +109,7 @@ impl Sweeper {
                 return;
             }
             let limits = shortest.entry(session.owner()).or_insert_with(|| {
-                let gateway = self
-                    .gateways
-                    .get(&u32::from(session.owner()), 0)
-                    .unwrap_or_default();
+                let gateway = self.gateway(session.owner());
                 let mut limits = [0; 256];
                 for (protocol, limit) in limits.iter_mut().enumerate() {
                     let timeouts = &gateway.timeouts;

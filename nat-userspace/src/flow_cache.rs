@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use nat_common::{
     flow_cache::Line,
-    map_types::{Interface, SessionKey, names},
+    map_types::{SessionKey, names},
 };
 
 use crate::{
     bpf_batch,
     error::{Error, Result},
+    generation,
     pins::Pins,
 };
 
@@ -37,9 +38,7 @@ impl Pending {
     /// When there is none or its maps can't be read.
     pub fn read(pins: &Pins) -> Result<Self> {
         let mut vpcs = HashMap::new();
-        let interfaces = pins.hash_map::<u32, Interface>(names::INTERFACES)?;
-        for each in interfaces.iter() {
-            let (index, interface) = each.map_err(Error::map(names::INTERFACES))?;
+        for (index, interface) in generation::interfaces(pins)? {
             vpcs.insert(index, interface.vpc);
         }
         let mut pending = Self::default();
@@ -48,10 +47,12 @@ impl Pending {
                 return;
             }
             let flow = line.key.flow();
-            let counts = if line.is_inward() {
+            let vpc = vpcs.get(&line.key.interface()).copied().unwrap_or(0);
+            let counts = if line.is_answer() {
+                pending.reverse.entry(SessionKey::answers(&flow, vpc))
+            } else if line.is_inward() {
                 pending.reverse.entry(SessionKey::reverse(&flow))
             } else {
-                let vpc = vpcs.get(&line.key.interface()).copied().unwrap_or(0);
                 pending.forward.entry(SessionKey::forward(&flow, vpc))
             };
             let counts = counts.or_default();

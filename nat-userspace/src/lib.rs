@@ -4,19 +4,29 @@
 //! writes them, [`loader`] and [`attach`] put the programs in place, [`overlap`] sees that inside and
 //! outside do not meet. [`expiry`] ends idle sessions and those that [`stale`] finds to have no place
 //! under a new policy, [`leftovers`] what removals have left.
+//! [`desired`] is what is wanted of a running controller, which [`api`] changes; [`foresight`] says what
+//! a change would do to the sessions.
+//! [`held`] is the policy as the dataplane has it, for [`routes`], [`instances`] and [`explain`].
 //! Reading commands go through [`pins`] and work without a controller.
 
+pub mod api;
 pub mod attach;
 pub mod bpf_batch;
 pub mod bpf_syscall;
 pub mod cli;
 pub mod config;
 pub mod controller;
+pub mod desired;
 pub mod doctor;
 pub mod error;
 pub mod expiry;
+pub mod explain;
 pub mod flow_cache;
+pub mod foresight;
+pub mod generation;
+pub mod held;
 pub mod host;
+pub mod instances;
 pub mod leftovers;
 pub mod loader;
 pub mod lookup;
@@ -29,6 +39,7 @@ pub mod policy;
 pub mod ports;
 pub mod qdisc;
 pub mod reconcile;
+pub mod routes;
 pub mod session_table;
 pub mod sessions;
 pub mod stale;

@@ -1,6 +1,6 @@
 //! Loads the embedded programs on the pinned maps, after checking that those fit.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -8,10 +8,13 @@ use aya::{
     programs::{ProgramError, ProgramFd, SchedClassifier, Xdp},
     util::nr_cpus,
 };
-use aya_obj::{EbpfSectionKind, Object};
+use aya_obj::{EbpfSectionKind, Object, maps::PinningType};
 use nat_common::{
     flow_cache::PATHS,
-    map_types::{CLAIM_STAGE, CUT_STAGE, ERROR_STAGE, FRAGMENT_STAGE, WHOLE_STAGE, names},
+    map_types::{
+        CLAIM_STAGE, CUT_STAGE, ERROR_STAGE, FRAGMENT_STAGE, POLICY_STAGE, SEND_STAGE, WHOLE_STAGE,
+        names,
+    },
     session_table::{SLOTS, buckets_for},
 };
 
@@ -36,12 +39,41 @@ pub const END_PROGRAM: &str = "nat_end";
 /// The program that frees ports which have rested.
 pub const WAKE_PROGRAM: &str = "nat_wake";
 
+/// Values of the programs' constant MODE (`nat-ebpf/src/settings.rs`).
+const DATAPLANE_MODE: u32 = 0;
+const TEST_MODE: u32 = 1;
+const EXPLAIN_MODE: u32 = 2;
+
+/// Maps that the running dataplane alone has, pinned like those that `nat explain` shares with it.
+const OF_THE_DATAPLANE: [&str; 7] = [
+    names::COUNTERS,
+    names::DROPS,
+    names::FLOW_CACHE,
+    names::FLOW_CACHE_USE,
+    names::PATH_CACHE,
+    names::TC_STAGES,
+    names::XDP_STAGES,
+];
+
+/// The programs that explain, by the stages of TC. There is none for fragments and ICMP errors, which
+/// nobody explains, and none that makes other packets.
+const EXPLAINING: [(u32, &str); 4] = [
+    (WHOLE_STAGE, EXPLAIN_PROGRAM),
+    (CLAIM_STAGE, "nat_tc_rehearse_claim"),
+    (POLICY_STAGE, "nat_tc_policy"),
+    (SEND_STAGE, "nat_tc_rehearse_send"),
+];
+/// The one of them that packets begin with: it takes no short way.
+pub const EXPLAIN_PROGRAM: &str = "nat_tc_whole";
+
 /// The stages of both hooks with the programs' names behind the hook's own.
-const STAGE_PROGRAMS: [(u32, &str); 4] = [
+const STAGE_PROGRAMS: [(u32, &str); 6] = [
     (WHOLE_STAGE, "_whole"),
     (CLAIM_STAGE, "_claim"),
     (ERROR_STAGE, "_error"),
     (FRAGMENT_STAGE, "_fragment"),
+    (POLICY_STAGE, "_policy"),
+    (SEND_STAGE, "_send"),
 ];
 /// The stage that only TC has.
 const CUT_PROGRAM: &str = "nat_tc_cut";
@@ -53,6 +85,8 @@ pub struct LoadOptions {
     pub log_level: u8,
     /// For tests: the clock is what they write into the map `CLOCK`, and nothing is left to chance.
     pub test_clock: bool,
+    /// Those of XDP are not wanted: the verifier takes as long for them as for those of TC.
+    pub without_xdp: bool,
 }
 
 /// The capacity of maps whose size the configuration decides. Every session may have a binding and a
@@ -108,8 +142,21 @@ pub struct MapShape {
 ///
 /// When the embedded object can't be parsed.
 pub fn declared_maps(max_sessions: u32) -> Result<BTreeMap<String, MapShape>> {
+    let mut shapes = in_object()?.clone();
+    for (name, shape) in &mut shapes {
+        shape.max_entries = capacity(name, max_sessions).unwrap_or(shape.max_entries);
+    }
+    Ok(shapes)
+}
+
+/// As the object says it, which is read once: every map that is opened is compared with it.
+fn in_object() -> Result<&'static BTreeMap<String, MapShape>> {
+    static SHAPES: OnceLock<BTreeMap<String, MapShape>> = OnceLock::new();
+    if let Some(shapes) = SHAPES.get() {
+        return Ok(shapes);
+    }
     let object = Object::parse(OBJECT).map_err(|error| Error::Load(error.to_string()))?;
-    Ok(object
+    let shapes = object
         .maps
         .iter()
         .filter(|(_, map)| {
@@ -119,16 +166,16 @@ pub fn declared_maps(max_sessions: u32) -> Result<BTreeMap<String, MapShape>> {
             )
         })
         .map(|(name, map)| {
-            let max_entries = capacity(name, max_sessions).unwrap_or(map.max_entries());
             let shape = MapShape {
                 kind: map.map_type(),
                 key_size: map.key_size(),
                 value_size: map.value_size(),
-                max_entries,
+                max_entries: map.max_entries(),
             };
             (name.clone(), shape)
         })
-        .collect())
+        .collect();
+    Ok(SHAPES.get_or_init(|| shapes))
 }
 
 /// Loads the programs; maps that are pinned are taken over with all they hold.
@@ -142,14 +189,21 @@ pub fn load(pins: &Pins, max_sessions: u32, options: LoadOptions) -> Result<Ebpf
     session_table::remove_half_a_table(pins)?;
     let mut loader = EbpfLoader::new();
     loader.default_map_pin_directory(pins.maps());
+    for name in OF_THE_DATAPLANE {
+        loader.map_pin_path(name, pins.map(name));
+    }
     for &name in names::ALL {
         if let Some(capacity) = capacity(name, max_sessions) {
             loader.map_max_entries(name, capacity);
         }
     }
-    let test_clock = u32::from(options.test_clock);
+    let mode = if options.test_clock {
+        TEST_MODE
+    } else {
+        DATAPLANE_MODE
+    };
     loader.override_global(aya_log::LEVEL, &options.log_level, true);
-    loader.override_global("TEST_CLOCK", &test_clock, true);
+    loader.override_global("MODE", &mode, true);
     let lines = flow_cache_lines(max_sessions);
     loader.override_global("FLOW_CACHE_LINES", &lines, true);
     let buckets = buckets(max_sessions);
@@ -163,22 +217,74 @@ pub fn load(pins: &Pins, max_sessions: u32, options: LoadOptions) -> Result<Ebpf
     let mut ebpf = loader.load(OBJECT)?;
     session_table::set_seed(pins, seed)?;
     for (stage, suffix) in STAGE_PROGRAMS {
-        let xdp: &mut Xdp = program(&mut ebpf, &format!("{XDP_PROGRAM}{suffix}"))?;
-        xdp.load()?;
-        let xdp = xdp
-            .fd()?
-            .try_clone()
-            .map_err(Error::io("keeping a program"))?;
-        set_stage(&mut ebpf, names::XDP_STAGES, stage, &xdp)?;
+        if !options.without_xdp {
+            load_xdp_stage(&mut ebpf, stage, &format!("{XDP_PROGRAM}{suffix}"))?;
+        }
         load_tc_stage(&mut ebpf, stage, &format!("{TC_PROGRAM}{suffix}"))?;
     }
     load_tc_stage(&mut ebpf, CUT_STAGE, CUT_PROGRAM)?;
-    program::<Xdp>(&mut ebpf, XDP_PROGRAM)?.load()?;
+    if !options.without_xdp {
+        program::<Xdp>(&mut ebpf, XDP_PROGRAM)?.load()?;
+    }
     program::<SchedClassifier>(&mut ebpf, TC_PROGRAM)?.load()?;
     for name in [EXPIRE_PROGRAM, END_PROGRAM, WAKE_PROGRAM] {
         program::<SchedClassifier>(&mut ebpf, name)?.load()?;
     }
     Ok(ebpf)
+}
+
+/// Loads the programs a second time, to explain: on the pinned policy and sessions, of which they change
+/// nothing, with stages, counters and caches of their own.
+///
+/// # Errors
+///
+/// When there is no dataplane of this version, or what the kernel refuses.
+pub fn load_to_explain(pins: &Pins) -> Result<Ebpf> {
+    // A pin that is not there would be made.
+    for name in shared_maps()? {
+        pins.open(&name)?;
+    }
+    let words = pins.open(names::SESSION_INDEX)?.info();
+    let words = words.map_err(Error::map(names::SESSION_INDEX))?;
+    let buckets = words.max_entries().saturating_sub(1);
+    let seed = session_table::seed(pins)?.unwrap_or(1);
+    let lines: u32 = 1 << 4;
+    let mut loader = EbpfLoader::new();
+    loader
+        .default_map_pin_directory(pins.maps())
+        .map_max_entries(names::FLOW_CACHE, lines.saturating_mul(cpus()))
+        .map_max_entries(names::PATH_CACHE, PATHS.saturating_mul(cpus()))
+        .override_global("MODE", &EXPLAIN_MODE, true)
+        .override_global(aya_log::LEVEL, &0u8, true)
+        .override_global("FLOW_CACHE_LINES", &lines, true)
+        .override_global("SESSION_BUCKETS", &buckets, true)
+        .override_global("SESSION_SEED", &seed, true);
+    let mut ebpf = loader.load(OBJECT)?;
+    for (stage, name) in EXPLAINING {
+        load_tc_stage(&mut ebpf, stage, name)?;
+    }
+    Ok(ebpf)
+}
+
+/// The maps that the object declares as pinned: those that are shared.
+fn shared_maps() -> Result<Vec<String>> {
+    let object = Object::parse(OBJECT).map_err(|error| Error::Load(error.to_string()))?;
+    let shared = object
+        .maps
+        .iter()
+        .filter(|(_, map)| map.pinning() == PinningType::ByName)
+        .map(|(name, _)| name.clone());
+    Ok(shared.collect())
+}
+
+fn load_xdp_stage(ebpf: &mut Ebpf, stage: u32, name: &str) -> Result<()> {
+    let xdp: &mut Xdp = program(ebpf, name)?;
+    xdp.load()?;
+    let xdp = xdp
+        .fd()?
+        .try_clone()
+        .map_err(Error::io("keeping a program"))?;
+    set_stage(ebpf, names::XDP_STAGES, stage, &xdp)
 }
 
 fn load_tc_stage(ebpf: &mut Ebpf, stage: u32, name: &str) -> Result<()> {
@@ -223,8 +329,7 @@ where
 /// [`Error::MapMismatch`].
 pub fn check_shape(name: &str, info: &MapInfo) -> Result<()> {
     const REMEDY: &str = "it is not ours: remove it with `nat down` and start anew";
-    let declared = declared_maps(1)?;
-    let Some(shape) = declared.get(name) else {
+    let Some(shape) = in_object()?.get(name) else {
         return Ok(());
     };
     for (what, found, expected) in [

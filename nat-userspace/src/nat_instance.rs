@@ -12,8 +12,8 @@ use ipnet::Ipv4Net;
 use crate::{
     config::{
         Attach, Clash, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS,
-        DEFAULT_NODE_NAME, DEFAULT_PORT_REST, Filtering, Forward, NatGateway, Node, PortRange,
-        Profile, Protocol, Route, RouteTable, Subnet, Target, Timeouts, Vpc, clashes,
+        DEFAULT_NODE_NAME, DEFAULT_PORT_REST, Destination, Filtering, Forward, NatGateway, Node,
+        PortRange, Profile, Protocol, Route, RouteTable, Subnet, Target, Timeouts, Vpc, clashes,
         most_forwarded_ports,
     },
     error::{Error, Result},
@@ -170,6 +170,7 @@ impl NatInstance {
                 zone: None,
                 interface: self.inside.clone(),
                 route_table: Some(TABLE.to_owned()),
+                network_acl: None,
             })
             .collect();
         Config {
@@ -209,11 +210,14 @@ impl NatInstance {
                     name: TABLE.to_owned(),
                     main: true,
                     routes: vec![Route {
-                        destination: Ipv4Net::default(),
+                        destination: Destination::Cidr(Ipv4Net::default()),
                         target: Target::NatGateway(GATEWAY.to_owned()),
                     }],
                 }],
                 instances: Vec::new(),
+                prefix_lists: Vec::new(),
+                security_groups: Vec::new(),
+                network_acls: Vec::new(),
             }],
         }
     }

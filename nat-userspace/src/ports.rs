@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::{
     bpf_batch,
     error::{Error, Result},
+    generation::Side,
     pins::Pins,
     session_table::SessionTable,
     sessions::Names,
@@ -155,6 +156,7 @@ pub fn read(pins: &Pins) -> Result<Vec<PortUse>> {
         set.insert(flow.destination_port.get());
     })
     .map_err(Error::io("reading the bindings"))?;
+    let here = Side::current(pins)?;
     let gateways = aya::maps::Array::<_, Gateway>::try_from(aya::maps::Map::Array(
         pins.open(names::GATEWAYS)?,
     ))
@@ -167,7 +169,7 @@ pub fn read(pins: &Pins) -> Result<Vec<PortUse>> {
     let mut uses = Vec::new();
     for number in numbers {
         let gateway = gateways
-            .get(&number, 0)
+            .get(&here.gateway(number), 0)
             .map_err(Error::map(names::GATEWAYS))?;
         let count = gateway.address_count as usize;
         for (address, pool) in gateway.addresses.iter().zip(&gateway.pools).take(count) {

@@ -8,8 +8,8 @@ use nat_common::{
     clock::{Tick, duration, elapsed},
     flow::protocol,
     lifecycle,
-    map_types::{Name, NameKey, Session, SessionKey, names},
-    sessions::outside_flow,
+    map_types::{Name, NameKey, Session, SessionKey, TRACKER, names},
+    sessions::reverse_key,
     tcp_state,
 };
 use serde::Serialize;
@@ -85,8 +85,12 @@ impl Names {
         }
     }
 
-    /// The gateway's own name, without its VPC.
+    /// The gateway's own name, without its VPC; a dash in the place of one where security groups keep track
+    /// of what no gateway translates.
     pub fn gateway(&self, number: u32) -> String {
+        if number == TRACKER {
+            return "-".to_owned();
+        }
         let full = self.get(NameKey::GATEWAY, number);
         full.split_once('/')
             .map_or(full.clone(), |(_vpc, name)| name.to_owned())
@@ -121,7 +125,7 @@ pub fn read(pins: &Pins) -> Result<Vec<SessionRecord>> {
     let records = sessions
         .into_iter()
         .map(|(key, session)| {
-            let reverse_key = SessionKey::reverse(&outside_flow(&key, &session));
+            let reverse_key = reverse_key(&key, &session);
             let answer = table.get(&reverse_key).unwrap_or_default();
             let (out, back) = (pending.forward(&key), pending.reverse(&reverse_key));
             let session = session.settled(out.packets, out.bytes);

@@ -3,8 +3,9 @@
 //! forward's now, end: their answers would go to nobody, or to somebody else.
 
 use nat_common::{
-    map_types::{Holds, Session, SessionKey, binding_key, bound_key},
-    sessions::outside_flow,
+    address::Address,
+    map_types::{Holds, ScopedAddress, Session, SessionKey, binding_key, bound_key},
+    sessions::{is_tracker, outside_flow},
 };
 
 use crate::{error::Result, pins::Pins, policy::Tables, session_table::SessionTable};
@@ -17,36 +18,87 @@ use crate::{error::Result, pins::Pins, policy::Tables, session_table::SessionTab
 pub fn misfits(pins: &Pins, policy: &Tables) -> Result<Vec<SessionKey>> {
     let mut misfits = Vec::new();
     SessionTable::open(pins)?.for_each(|key, session| {
-        if key.is_forward() && !fits(policy, key, session) {
+        if key.is_forward() && judge(policy, key, session).is_err() {
             misfits.push(*key);
         }
     });
     Ok(misfits)
 }
 
-/// The gateway still has the public address, and no forward stands against it. A session from before a
-/// change of profile, or of a forward that is gone, goes on.
-fn fits(policy: &Tables, key: &SessionKey, session: &Session) -> bool {
+/// Why a session does not fit a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Its gateway is gone.
+    Gateway,
+    /// Its public IP is no longer its gateway's.
+    PublicIp,
+    /// Its public IP is no longer its instance's.
+    ElasticIp,
+    /// Its public port is a forward's to another inside port.
+    Forwarded,
+    /// Its inside port has a forward, which answers from another public port.
+    Binding,
+}
+
+impl Reason {
+    /// For people.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Gateway => "its NAT gateway is gone",
+            Self::PublicIp => "its public IP is no longer its gateway's",
+            Self::ElasticIp => "its public IP is no longer its instance's",
+            Self::Forwarded => "a forward takes its public port",
+            Self::Binding => "a forward takes its inside port",
+        }
+    }
+}
+
+/// Whether a session goes on under a policy. The gateway still has the public address, and no forward
+/// stands against it. A session from before a change of profile, or of a forward that is gone, goes on.
+///
+/// # Errors
+///
+/// Why it does not.
+pub fn judge(policy: &Tables, key: &SessionKey, session: &Session) -> Result<(), Reason> {
     let public = (session.mapped_address(), session.mapped_port());
     let (outward, number) = (key.flow(), session.owner());
+    if is_tracker(number) {
+        let is_its = public.0 == outward.source || has_public_ip(policy, key, public.0);
+        return if is_its {
+            Ok(())
+        } else {
+            Err(Reason::ElasticIp)
+        };
+    }
     let Some(gateway) = policy.gateways.get(&u32::from(number)) else {
-        return false;
+        return Err(Reason::Gateway);
     };
-    let count = (gateway.address_count as usize).min(gateway.addresses.len());
-    let addresses = gateway.addresses.get(..count).unwrap_or_default();
-    if !addresses.contains(&public.0) {
-        return false;
+    if !gateway.serves(public.0) {
+        return Err(Reason::PublicIp);
     }
     // A forward's public port serves its inside port alone.
     let inside = (number, outward.source, outward.source_port);
     let bound = policy.bound.get(&bound_key(&outside_flow(key, session)));
     if bound.is_some_and(|bound| (bound.gateway, bound.address, bound.port) != inside) {
-        return false;
+        return Err(Reason::Forwarded);
     }
     // A forward takes the place of its inside port's binding. Sessions of an earlier forward have none.
     let binding = policy.bindings.get(&binding_key(number, &outward));
-    !session.holds().include(Holds::BINDING)
-        || binding.is_none_or(|binding| (binding.address, binding.port) == public)
+    if session.holds().include(Holds::BINDING)
+        && binding.is_some_and(|binding| (binding.address, binding.port) != public)
+    {
+        return Err(Reason::Binding);
+    }
+    Ok(())
+}
+
+/// The instance that sends a flow still has the public IP of its session.
+fn has_public_ip(policy: &Tables, key: &SessionKey, public: Address) -> bool {
+    let instance = policy.instances.get(&ScopedAddress {
+        scope: u32::from(key.vpc()),
+        address: key.flow().source,
+    });
+    instance.is_some_and(|instance| instance.public == public)
 }
 
 #[cfg(test)]
@@ -54,7 +106,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use nat_common::{
-        address::{Address, Port},
+        address::Port,
         flow::{Flow, protocol},
         map_types::{Binding, Gateway},
     };
@@ -104,7 +156,7 @@ mod tests {
         let key = SessionKey::forward(&flow, VPC);
         let session =
             Session::new(&key, ip(public.0), Port::new(public.1), GATEWAY, 0).holding(holds);
-        fits(&policy(), &key, &session)
+        judge(&policy(), &key, &session).is_ok()
     }
 
     #[test]
@@ -113,7 +165,7 @@ mod tests {
         assert!(!fits_as(outward(6, 1000), (2, 4000), Holds::NOTHING));
         let key = SessionKey::forward(&outward(6, 1000), VPC);
         let session = Session::new(&key, ip(1), Port::new(4000), GATEWAY + 1, 0);
-        assert!(!fits(&policy(), &key, &session));
+        assert_eq!(judge(&policy(), &key, &session), Err(Reason::Gateway));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::{
     attach::Hook,
     error::{Error, Result},
+    generation,
     pins::Pins,
     ports::{self, PortUse},
     session_table::SessionTable,
@@ -104,10 +105,8 @@ fn interfaces(pins: &Pins, names: &Names) -> Result<Vec<InterfaceStatus>> {
                 .push(hook.name().to_owned());
         }
     }
-    let map = pins.hash_map::<u32, Interface>(names::INTERFACES)?;
     let mut found = Vec::new();
-    for entry in map.iter() {
-        let (index, interface) = entry.map_err(Error::map(names::INTERFACES))?;
+    for (index, interface) in generation::interfaces(pins)? {
         let name = names.get(NameKey::INTERFACE, index);
         let mut hooks = links.remove(&name).unwrap_or_default();
         if interface.is(Interface::CLSACT) {

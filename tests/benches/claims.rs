@@ -35,6 +35,9 @@ mod bench;
 mod capture;
 #[path = "../dataplane/counts.rs"]
 mod counts;
+#[path = "../dataplane/network.rs"]
+#[allow(dead_code, reason = "the tests use the rest")]
+mod network;
 
 use std::{
     collections::HashSet,
@@ -360,11 +363,11 @@ impl Flows {
 }
 
 fn flow(host: u8, port: u16) -> Flow {
-    Flow {
-        protocol: protocol::TCP,
-        inside: SocketAddrV4::new(Ipv4Addr::new(10, 40, 2, host), port),
-        remote: SocketAddrV4::new(addresses::SERVER, 443),
-    }
+    Flow::new(
+        protocol::TCP,
+        SocketAddrV4::new(Ipv4Addr::new(10, 40, 2, host), port),
+        SocketAddrV4::new(addresses::SERVER, 443),
+    )
 }
 
 fn syn(flow: &Flow) -> Vec<u8> {

@@ -5,11 +5,11 @@ use std::{collections::HashMap, fmt::Debug, hash::Hash};
 use aya::Pod;
 use nat_common::{
     map_types::{
-        Binding, Client, ClientKey, Holds, Lease, Paired, SessionKey, binding_key, bound_key,
-        names, permission_key,
+        Binding, Client, ClientKey, Holds, Lease, Paired, binding_key, bound_key, names,
+        permission_key,
     },
     session_table::{self, Atomics as _, Memory as _},
-    sessions::outside_flow,
+    sessions::{outside_flow, reverse_key},
 };
 use nat_userspace::{bpf_batch, pins::Pins, session_table::SessionTable};
 
@@ -25,7 +25,7 @@ pub fn holders(pins: &Pins) -> Result<(), String> {
             return;
         }
         let inbound = outside_flow(key, half);
-        reverse.insert(SessionKey::reverse(&inbound), 1);
+        reverse.insert(reverse_key(key, half), 1);
         if half.holds().include(Holds::BINDING) {
             let binding = inside.entry(binding_key(half.owner(), &key.flow()));
             *binding.or_insert(0) += 1;

@@ -1,7 +1,7 @@
-//! A namespace with the interfaces, routes and neighbours of the classic picture, and the programs
-//! loaded in it, to be run by `BPF_PROG_TEST_RUN` with any of the interfaces as ingress.
+//! A namespace with the interfaces, routes and neighbours of a configuration of the reference NAT, and the
+//! programs loaded in it, to be run by `BPF_PROG_TEST_RUN` with any of the interfaces as ingress.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use aya::{
@@ -15,87 +15,35 @@ use nat_common::{
     clock::{Tick, tick},
     icmp_error::{self, Translated},
     lifecycle::State,
-    map_types::{Binding, Client, ClientKey, Gateway, HeldFrame, Mark, SessionKey, names},
+    map_types::{
+        Binding, Client, ClientKey, Gateway, HeldFrame, MAX_GATEWAYS, Mark, SessionKey, names,
+    },
     parse, translate,
 };
 use nat_tests::{
     model::{Actual, DropReason, Flow, Model, ModelConfig, NatGateway, Side},
-    netns::{
-        Namespace,
-        links::{End, veth},
-    },
-    packets::{Ipv4, Mac, Packet},
+    netns::Namespace,
+    packets::{Ipv4, Packet},
 };
 use nat_userspace::{
-    config,
+    config::{self, Config},
     controller::{self, Controller},
     expiry::{self, Sweeper},
     leftovers::Leftovers,
     loader::{self, LoadOptions},
     pins::Pins,
-    reconcile,
     session_table::SessionTable,
     sessions::{self, SessionRecord},
     status,
 };
 use nix::net::if_::if_nametoindex;
 
-use crate::{audit, capture::Capture, counts::Counts};
-
-/// An address on the uplink's network that no neighbour entry names.
-pub const NEVER_SEEN: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 250);
-
-const UPLINK: &str = "uplink0";
-const INSIDE: [&str; 2] = ["public0", "private0"];
-/// Of every interface: what the packets of the fixtures are addressed to.
-const EDGE_MAC: Mac = Mac::GATEWAY;
-const CONFIG: &str = r#"
-[node]
-uplink = ["uplink0"]
-attach = "xdp"
-max_sessions = CAPACITY
-NODE_SETTINGS
-
-[[vpc]]
-name = "main"
-cidrs = ["10.20.0.0/16", "10.40.0.0/16"]
-internet_gateway = true
-
-  [[vpc.subnet]]
-  name = "public-a"
-  cidr = "10.20.1.0/24"
-  interface = "public0"
-  route_table = "public"
-
-  [[vpc.subnet]]
-  name = "private-a"
-  cidr = "10.40.2.0/24"
-  interface = "private0"
-  route_table = "private"
-
-  [[vpc.route_table]]
-  name = "public"
-  routes = [{ destination = "0.0.0.0/0", target = "internet-gateway" }]
-
-  [[vpc.route_table]]
-  name = "private"
-  routes = [
-    { destination = "0.0.0.0/0", target = "nat-gateway:egress" },
-    { destination = "192.0.2.0/24", target = "blackhole" },
-  ]
-
-  [[vpc.nat_gateway]]
-  name = "egress"
-  subnet = "public-a"
-  private_ip = "10.20.1.100"
-  GATEWAY_SETTINGS
-
-  [[vpc.instance]]
-  name = "web"
-  subnet = "public-a"
-  private_ip = "10.20.1.10"
-  public_ip = "198.51.100.20"
-"#;
+use crate::{
+    audit,
+    capture::Capture,
+    counts::Counts,
+    network::{self, EDGE_MAC},
+};
 
 /// Which program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,10 +103,17 @@ impl Outcome {
                 reason: known(reason),
                 reply,
             },
-            Self::Forward(frame) => Actual::Forward {
-                egress: None,
-                frame,
-            },
+            Self::Forward(frame) => {
+                // At TC the kernel writes the Ethernet header, behind the program.
+                let place = network::place(frame);
+                Actual::Forward {
+                    egress: place.map(|(side, _)| side),
+                    next_hop: place.and_then(|(side, address)| {
+                        matches!(side, Side::Inside(_)).then_some(address)
+                    }),
+                    frame,
+                }
+            }
             Self::Reply(frame) => Actual::Reply(frame),
             Self::Hold => Actual::Hold,
             Self::Release | Self::Cut => panic!("what was sent in has to be looked for"),
@@ -193,7 +148,10 @@ pub struct Bench {
     controller: Controller,
     pins: Pins,
     hook: Hook,
+    /// What it began with, and what holds now.
+    first: ModelConfig,
     config: ModelConfig,
+    capacity: u32,
     counts: Counts,
     now: Duration,
 }
@@ -241,58 +199,13 @@ impl Bench {
             holds_fragments: hook == Hook::Tc,
             ..config
         };
-        let edge = Namespace::with_own_mounts("edge").unwrap();
-        edge.set("net/ipv4/ip_forward", if forwards { "1" } else { "0" })
-            .unwrap();
-        let wire = Namespace::new("wire").unwrap();
-        for (device, address) in [
-            (UPLINK, "198.51.100.1/24"),
-            (INSIDE[0], "10.20.1.1/24"),
-            (INSIDE[1], "10.40.2.1/24"),
-        ] {
-            let mac = Some(EDGE_MAC.0);
-            let (near, far) = (&edge, &wire);
-            veth(
-                End {
-                    node: near,
-                    device,
-                    mac,
-                },
-                End {
-                    node: far,
-                    device,
-                    mac: None,
-                },
-            )
-            .unwrap();
-            wire.up(device).unwrap();
-            edge.up(device).unwrap();
-            edge.address(device, address).unwrap();
-        }
-        for gateway in config.gateways.iter().filter(|each| each.shared_with_host) {
-            for ip in &gateway.public_ips {
-                edge.address(UPLINK, &format!("{ip}/32")).unwrap();
-            }
-        }
-        // Destinations of random traffic that are no neighbours lie behind one.
-        edge.route("0.0.0.0/0", "198.51.100.254").unwrap();
-        for (device, network) in [
-            (UPLINK, [198, 51, 100]),
-            (INSIDE[0], [10, 20, 1]),
-            (INSIDE[1], [10, 40, 2]),
-        ] {
-            permanent_neighbours(&edge, device, network);
-        }
-        let text = CONFIG
-            .replace("CAPACITY", &capacity.to_string())
-            .replace("NODE_SETTINGS", &config.node_toml())
-            .replace("GATEWAY_SETTINGS", &config.gateway_toml());
-        let parsed =
-            config::parse("bench", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let (edge, wire) = network::build(&config, forwards);
+        let parsed = parsed(&config, capacity);
         let pins = Pins::new("/sys/fs/bpf/nat");
         let options = LoadOptions {
             log_level: 0,
             test_clock: true,
+            ..LoadOptions::default()
         };
         let (controller, counts) = edge
             .run(|| {
@@ -306,7 +219,9 @@ impl Bench {
             controller,
             pins,
             hook,
+            first: config.clone(),
             config,
+            capacity,
             counts,
             now: START,
         };
@@ -318,6 +233,14 @@ impl Bench {
     /// The reference NAT of the same configuration.
     pub fn model(&self) -> Model {
         Model::new(self.config.clone())
+    }
+
+    /// Another configuration comes. In a thread of the programs' namespace.
+    pub fn apply_here(&mut self, config: &ModelConfig) {
+        self.controller
+            .reload(&parsed(config, self.capacity))
+            .unwrap();
+        self.config = config.clone();
     }
 
     /// The tests' clock.
@@ -336,7 +259,7 @@ impl Bench {
     fn fix_secrets(&mut self) {
         let count = self.config.gateways.len() as u32;
         let mut gateways = self.map::<Array<_, Gateway>>(names::GATEWAYS);
-        for number in 0..count {
+        for number in (0..count).flat_map(|number| [number, MAX_GATEWAYS + number]) {
             let gateway = gateways.get(&number, 0).unwrap();
             let secret = [1, 2];
             gateways
@@ -353,10 +276,13 @@ impl Bench {
         M::try_from(map).unwrap()
     }
 
-    /// Forgets all sessions and fragments, and turns the clock back.
+    /// Forgets all sessions and fragments, and turns the clock and the configuration back.
     pub fn reset(&mut self) {
         let edge = self.edge.clone();
         edge.run(|| {
+            if self.config != self.first {
+                self.apply_here(&self.first.clone());
+            }
             self.clear_sessions();
             let is_dynamic = |binding: &Binding| !binding.is_static();
             self.clear::<SessionKey, Binding>(names::BINDINGS, is_dynamic);
@@ -364,10 +290,10 @@ impl Bench {
             self.clear::<ClientKey, Client>(names::CLIENTS, |_| true);
             self.clear::<[u8; 16], u32>("EXHAUSTED", |_| true);
             self.clear::<[u8; 16], [u8; 64]>("TAKEN_PORTS", |_| true);
-            reconcile::next_epoch(self.controller.programs())?;
-            self.clear::<[u8; 16], [u8; 24]>("FRAGMENTS", |_| true);
-            let mut ticket = self.map::<PerCpuArray<_, [u8; 36]>>("TICKET");
-            let empty = vec![[0; 36]; nr_cpus().map_err(|(_, error)| error)?];
+            self.controller.renew()?;
+            self.clear::<[u8; 24], [u8; 32]>("FRAGMENTS", |_| true);
+            let mut ticket = self.map::<PerCpuArray<_, [u8; 40]>>("TICKET");
+            let empty = vec![[0; 40]; nr_cpus().map_err(|(_, error)| error)?];
             ticket.set(0, PerCpuValues::try_from(empty)?, 0)?;
             let mut held = self.map::<Array<_, [u8; size_of::<HeldFrame>()]>>("HELD");
             for index in 0..held.len() {
@@ -410,16 +336,9 @@ impl Bench {
         edge.run(|| Ok(work(self))).unwrap()
     }
 
-    fn device(ingress: Side) -> &'static str {
-        match ingress {
-            Side::Uplink => UPLINK,
-            Side::Inside(number) => INSIDE[number as usize],
-        }
-    }
-
     /// Takes an interface and its routes away.
     pub fn take_down(&self, side: Side) {
-        let index = self.edge.index(Self::device(side)).unwrap();
+        let index = self.edge.index(network::device(side)).unwrap();
         self.edge
             .netlink(|handle| async move {
                 let down = rtnetlink::LinkUnspec::new_with_index(index).down().build();
@@ -440,7 +359,7 @@ impl Bench {
 
     /// As [`Self::run_here`], with the time that the kernel says the program took.
     pub fn timed_here(&mut self, ingress: Side, frame: &[u8]) -> (Outcome, Duration) {
-        let index = if_nametoindex(Self::device(ingress)).unwrap();
+        let index = if_nametoindex(network::device(ingress)).unwrap();
         let hook = self.hook;
         let program = self.controller.programs().program(hook.program()).unwrap();
         let (action, out, time) = timed_test_run(program, hook, index, frame)
@@ -460,7 +379,7 @@ impl Bench {
         ingress: Side,
         packets: &[Vec<u8>],
     ) -> Vec<Vec<Vec<u8>>> {
-        let index = self.edge.index(Self::device(ingress)).unwrap();
+        let index = self.edge.index(network::device(ingress)).unwrap();
         let (hook, edge) = (self.hook, &self.edge);
         let ebpf = self.controller.programs();
         let program = ebpf.program(hook.program()).unwrap();
@@ -570,7 +489,7 @@ impl Bench {
     /// Listens at the far ends of the interfaces.
     pub fn listen(&self) -> Capture {
         self.wire
-            .run(|| Capture::new([UPLINK, INSIDE[0], INSIDE[1]]))
+            .run(|| Capture::new(network::devices(&self.first)))
             .unwrap()
     }
 
@@ -640,8 +559,7 @@ impl Bench {
     /// Makes the flow cache void, as a new policy does.
     pub fn void_lines(&mut self) {
         let edge = self.edge.clone();
-        edge.run(|| Ok(reconcile::next_epoch(self.controller.programs())?))
-            .unwrap();
+        edge.run(|| Ok(self.controller.renew()?)).unwrap();
     }
 
     pub fn reverse_sessions(&self) -> usize {
@@ -663,35 +581,37 @@ impl Bench {
 
     /// The table holds exactly the model's sessions, and what they hold is held by nobody else.
     pub fn table_equals(&self, model: &Model) -> Result<(), String> {
-        let records = sessions::read(&self.pins).map_err(|error| error.to_string())?;
-        let mut here: Vec<_> = records
-            .iter()
-            .map(|record| {
-                (
-                    record.protocol,
-                    SocketAddrV4::new(record.source, record.source_port),
-                    SocketAddrV4::new(record.destination, record.destination_port),
-                    SocketAddrV4::new(record.translated, record.translated_port),
-                )
+        let mut here = Vec::new();
+        self.table().for_each(|key, half| {
+            if key.is_forward() {
+                here.push((*key, half.mapped_address(), half.mapped_port()));
+            }
+        });
+        let mut here: Vec<_> = here
+            .into_iter()
+            .map(|(key, address, port)| {
+                let to = SocketAddrV4::new(address.into(), port.get());
+                (described(&key), to)
             })
             .collect();
         let mut there: Vec<_> = model
             .sessions()
             .iter()
-            .map(|session| {
-                let protocol = nat_common::flow::protocol::name(session.flow.protocol);
-                (
-                    protocol,
-                    session.flow.inside,
-                    session.flow.remote,
-                    session.public,
-                )
-            })
+            .map(|session| (described(&forward_key(&session.flow)), session.public))
             .collect();
         here.sort_unstable();
         there.sort_unstable();
         if here != there {
-            return Err(format!("sessions {here:?}\nexpected {there:?}"));
+            let only = |these: &[_], others: &[_]| {
+                let mut only: Vec<_> = these.to_vec();
+                only.retain(|one| !others.contains(one));
+                only
+            };
+            return Err(format!(
+                "sessions {:?}\nexpected {:?}",
+                only(&here, &there),
+                only(&there, &here)
+            ));
         }
         audit::holders(&self.pins)
     }
@@ -701,8 +621,27 @@ impl Bench {
     }
 }
 
+/// The configuration file.
+pub fn text_of(config: &ModelConfig) -> String {
+    let node = config.node_toml();
+    let vpcs = config.vpcs_toml(|number| network::device(Side::Inside(number)).to_owned());
+    let uplink = network::UPLINK;
+    format!("[node]\nuplink = [\"{uplink}\"]\nattach = \"xdp\"\n{node}{vpcs}")
+}
+
+fn parsed(config: &ModelConfig, capacity: u32) -> Config {
+    let text = text_of(config);
+    let parsed = config::parse("bench", &text);
+    let mut parsed = parsed.unwrap_or_else(|error| panic!("{error}\n{text}"));
+    parsed.node.max_sessions = capacity;
+    parsed
+}
+
 fn forward_key(flow: &Flow) -> SessionKey {
-    const FIRST_VPC: u16 = 1;
+    let mut scope = flow.vpc as u16 + 1;
+    if flow.to_instance {
+        scope |= SessionKey::VIA_INSTANCE;
+    }
     let flow = nat_common::flow::Flow {
         source: Address::from(*flow.inside.ip()),
         destination: Address::from(*flow.remote.ip()),
@@ -710,7 +649,19 @@ fn forward_key(flow: &Flow) -> SessionKey {
         destination_port: Port::new(flow.remote.port()),
         protocol: flow.protocol,
     };
-    SessionKey::forward(&flow, FIRST_VPC)
+    SessionKey::forward(&flow, scope)
+}
+
+/// Scope, protocol, source and destination of a flow's key.
+fn described(key: &SessionKey) -> (u16, u8, SocketAddrV4, SocketAddrV4) {
+    let flow = key.flow();
+    let at = |address: Address, port: Port| SocketAddrV4::new(address.into(), port.get());
+    (
+        key.scope(),
+        flow.protocol,
+        at(flow.source, flow.source_port),
+        at(flow.destination, flow.destination_port),
+    )
 }
 
 fn test_run(
@@ -750,23 +701,6 @@ fn timed_test_run(
     Ok((result.return_value, out, result.duration))
 }
 
-fn permanent_neighbours(edge: &Namespace, device: &str, network: [u8; 3]) {
-    let index = edge.index(device).unwrap();
-    edge.netlink(|handle| async move {
-        for last in 2..=254 {
-            let [a, b, c] = network;
-            let address = Ipv4Addr::new(a, b, c, last);
-            if address != NEVER_SEEN {
-                let mac = [2, 0, a, b, c, last];
-                let add = handle.neighbours().add(index, address.into());
-                add.link_layer_address(&mac).execute().await?;
-            }
-        }
-        Ok(())
-    })
-    .unwrap();
-}
-
 /// `struct xdp_md`.
 fn xdp_context(interface: u32, length: usize) -> Vec<u8> {
     [0, length as u32, 0, interface, 0, 0]
@@ -802,7 +736,9 @@ pub fn byte_slice_agrees(before: &[u8], after: &[u8]) {
         translate::renumber(slice.as_mut_slice(), identification).unwrap();
     }
     let to = parse::ipv4(after).unwrap();
-    if parsed.is_error() {
+    let ends = |flow: &nat_common::flow::Flow| (flow.source, flow.destination);
+    // Within the VPC nobody looks at what an error quotes.
+    if parsed.is_error() && ends(&parsed.flow) != ends(&to.flow) {
         let before = icmp_error::quote(slice.as_slice(), &parsed).unwrap();
         let translated = Translated {
             source: to.flow.source,

@@ -94,11 +94,7 @@ pub fn a_line_is_void_when_the_number_of_its_generation_comes_back(hook: Hook) {
         for _ in 0..3 {
             sends(bench, 443);
         }
-        let flow = Flow {
-            protocol: 17,
-            inside,
-            remote: SocketAddrV4::new(addresses::SERVER, 443),
-        };
+        let flow = Flow::new(17, inside, SocketAddrV4::new(addresses::SERVER, 443));
         assert!(bench.end_here(&flow));
         bench.set_generation_of_lines(u16::MAX);
         bench.void_lines();

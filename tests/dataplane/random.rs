@@ -1,4 +1,4 @@
-//! Random traffic through random gateways, judged packet by packet; what fails is made small.
+//! Random traffic through random gateways and random VPCs, judged packet by packet; what fails is made small.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use std::{
 use nat_tests::{
     model::{
         Actual, DropReason, Model, ModelConfig, Output, Profile, Side, Step, random_config,
-        random_traffic, shrink,
+        random_traffic, random_vpcs, shrink,
     },
     packets::{Packet, checksum_errors, join, protocol, translated_checksum_errors},
 };
@@ -19,9 +19,41 @@ use crate::{
     capture::Capture,
 };
 
-/// Packets for each hook; `NAT_TEST_PACKETS` sets another number.
-fn packets() -> usize {
-    number("NAT_TEST_PACKETS").map_or(1_000_000, |packets| packets as usize)
+/// What is random besides the traffic.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scene {
+    /// The gateway of the classic picture.
+    Gateways,
+    /// Everything in VPCs, which is changed meanwhile.
+    Vpcs,
+}
+
+impl Scene {
+    /// Packets for each hook; `NAT_TEST_PACKETS` sets another number.
+    fn packets(self) -> usize {
+        let usual = match self {
+            Self::Gateways => 1_000_000,
+            Self::Vpcs => 100_000,
+        };
+        number("NAT_TEST_PACKETS").map_or(usual, |packets| packets as usize)
+    }
+
+    /// Of gateways the first one is the classic one.
+    fn config(self, number: u64, is_first: bool) -> ModelConfig {
+        match self {
+            Self::Gateways if is_first => ModelConfig::classic(),
+            Self::Gateways => random_config(number),
+            Self::Vpcs => random_vpcs(number),
+        }
+    }
+
+    /// Runs with one configuration.
+    fn runs(self) -> usize {
+        match self {
+            Self::Gateways => 10,
+            Self::Vpcs => 2,
+        }
+    }
 }
 
 /// `NAT_TEST_SEED`, or the same in every run: what fails is then the change's doing. Other seeds look
@@ -36,29 +68,30 @@ fn number(variable: &str) -> Option<u64> {
 
 /// Packets after which a NAT starts anew: what fails is looked for in so many.
 const RUN: usize = 5000;
-/// Runs with one gateway.
-const RUNS: usize = 10;
 
-/// Compares on this hook.
-pub fn compare(hook: Hook) {
+/// Compares on this hook, through random gateways.
+pub fn gateways(hook: Hook) {
+    compare(hook, Scene::Gateways);
+}
+
+/// Compares on this hook, in random VPCs.
+pub fn vpcs(hook: Hook) {
+    compare(hook, Scene::Vpcs);
+}
+
+fn compare(hook: Hook, scene: Scene) {
     let seed = seed();
     println!("NAT_TEST_SEED={seed}");
-    let mut left = packets();
+    let mut left = scene.packets();
     let mut number = seed;
     while left > 0 {
-        // The first one is the classic gateway.
-        let config = if number == seed {
-            ModelConfig::classic()
-        } else {
-            random_config(number)
-        };
-        let mut bench = Bench::of(hook, config);
-        for run in 0..RUNS.min(left.div_ceil(RUN)) {
+        let mut bench = Bench::of(hook, scene.config(number, number == seed));
+        for run in 0..scene.runs().min(left.div_ceil(RUN)) {
             let count = RUN.min(left);
             left -= count;
             let traffic = number.wrapping_mul(1000).wrapping_add(run as u64);
-            if let Err(failure) = bench.inside(|bench| run_random(bench, traffic, count)) {
-                explain(&mut bench, seed, &failure);
+            if let Err(failure) = bench.inside(|bench| run_random(bench, scene, traffic, count)) {
+                explain(&mut bench, number, &failure);
             }
             bench.reset();
         }
@@ -72,9 +105,12 @@ struct Failure {
     complaint: String,
 }
 
-fn run_random(bench: &mut Bench, seed: u64, count: usize) -> Result<(), Failure> {
+fn run_random(bench: &mut Bench, scene: Scene, seed: u64, count: usize) -> Result<(), Failure> {
     let mut judge = Judge::new(bench);
     let mut traffic = random_traffic(seed, count, judge.model.config());
+    if scene == Scene::Vpcs {
+        traffic = traffic.with_changes();
+    }
     let mut steps = Vec::new();
     while let Some(step) = traffic.next() {
         steps.push(step.clone());
@@ -110,15 +146,17 @@ fn explain(bench: &mut Bench, seed: u64, failure: &Failure) -> ! {
             }
         }
     });
-    let shown: Vec<_> = steps
+    bench.reset();
+    let mut text = bench::text_of(bench.model().config());
+    let first = text.clone();
+    let shown = steps
         .iter()
-        .map(|step| format!("  {}", show(step)))
-        .collect();
+        .map(|step| format!("  {}", show(step, &mut text)));
+    let shown: Vec<_> = shown.collect();
     panic!(
-        "NAT_TEST_SEED={seed}: {last}\nafter {} steps ({runs} runs to find them):\n{}\nwith the gateway\n{}",
+        "NAT_TEST_SEED={seed}: {last}\nafter {} steps ({runs} runs to find them):\n{}\nwith\n{first}",
         steps.len(),
         shown.join("\n"),
-        bench.model().config().gateway_toml()
     );
 }
 
@@ -130,11 +168,21 @@ fn replay(bench: &mut Bench, steps: &[Step]) -> Result<(), String> {
     judge.tables(bench)
 }
 
-fn show(step: &Step) -> String {
+/// A step; of another configuration the lines that are others than in `text`.
+fn show(step: &Step, text: &mut String) -> String {
     match step {
         Step::Packet(side, frame) => {
             let bytes: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
             format!("packet from {side:?}: {bytes}")
+        }
+        Step::Apply(config) => {
+            let before = std::mem::replace(text, bench::text_of(config));
+            let pairs = before.lines().zip(text.lines());
+            let others = pairs.filter(|(before, after)| before != after);
+            let others: Vec<_> = others
+                .map(|(before, after)| format!("\n    {before}\n    becomes {after}"))
+                .collect();
+            format!("another configuration: {}", others.join(""))
         }
         other => format!("{other:?}"),
     }
@@ -144,13 +192,16 @@ fn show(step: &Step) -> String {
 pub struct Judge {
     model: Model,
     capture: Option<Capture>,
-    /// When there was last no port, by protocol and, with overloading, remote end.
-    exhausted: HashMap<(u8, Option<SocketAddrV4>), Duration>,
+    /// When there was last no port.
+    exhausted: HashMap<Scarce, Duration>,
 }
 
 /// How long a program remembers that there was no port: it then finds out a little late that one is
 /// free again because a session has expired.
 const REMEMBERED: Duration = Duration::from_nanos(9 << 27);
+
+/// What there is no port for: of a gateway and a protocol and, with overloading, towards a remote end.
+type Scarce = (usize, u8, Option<SocketAddrV4>);
 
 /// A packet that was sent on: where it came in, and what became of it.
 pub type Sent = (Side, Vec<u8>, Vec<u8>);
@@ -183,6 +234,10 @@ impl Judge {
                 return self.packet(bench, *ingress, frame);
             }
             Step::Packet(..) => {}
+            Step::Apply(config) => {
+                bench.apply_here(config);
+                self.model.apply(bench.now(), (**config).clone());
+            }
         }
         Ok(None)
     }
@@ -203,7 +258,7 @@ impl Judge {
             return Err(format!("dropped for {reason}"));
         }
         let now = bench.now();
-        let remote = self.remote(frame);
+        let remote = self.remote(ingress, frame);
         let since = remote.and_then(|remote| self.exhausted.get(&remote));
         let may_lack_port = since.is_some_and(|since| now - *since < REMEMBERED);
         let exhausted = DropReason::PortExhausted.name();
@@ -275,15 +330,22 @@ impl Judge {
     }
 
     /// Under what it is remembered that there is no port for this packet.
-    fn remote(&self, frame: &[u8]) -> Option<(u8, Option<SocketAddrV4>)> {
+    fn remote(&self, ingress: Side, frame: &[u8]) -> Option<Scarce> {
         let packet = Packet::parse(frame).ok()?;
         let ip = packet.ipv4()?;
-        let overloads = self.model.config().gateways[0].profile == Profile::Aws;
+        let config = self.model.config();
+        let vpc = |subnet: usize| config.subnets[subnet].vpc;
+        let mut subnets = 0..config.subnets.len();
+        let from =
+            subnets.find(|&subnet| ingress == Side::Inside(config.subnets[subnet].interface))?;
+        let mut gateways = config.gateways.iter();
+        let number = gateways.position(|gateway| vpc(gateway.subnet) == vpc(from))?;
+        let overloads = config.gateways[number].profile == Profile::Aws;
         let mut remote = ip.destination();
         if ip.protocol == protocol::ICMP {
             remote.set_port(0);
         }
-        Some((ip.protocol, overloads.then_some(remote)))
+        Some((number, ip.protocol, overloads.then_some(remote)))
     }
 
     /// What became of the fragments that a program sent in: what came out, put where the reference NAT

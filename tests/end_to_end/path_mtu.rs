@@ -17,7 +17,7 @@ use nat_tests::netns::{
 
 use crate::standing::Standing;
 
-const NARROW: u32 = 1280;
+pub const NARROW: u32 = 1280;
 const SERVER: &str = "203.0.113.80:8080";
 const UDP_SERVER: &str = "203.0.113.80:5300";
 /// Fits into 1500 bytes and not into [`NARROW`].
@@ -44,24 +44,24 @@ fn with_narrow_uplink(hook: Hook) -> (Standing, Path) {
 
 pub fn tcp_finds_a_narrow_link_behind_the_edge(hook: Hook) {
     let (mut standing, path) = with_narrow_middle(hook);
-    carry_both_ways(&standing.lab.private_a, &path);
-    carry_both_ways(&standing.lab.web, &path);
+    carry_both_ways(&standing.lab.private_a, &path.far, SERVER);
+    carry_both_ways(&standing.lab.web, &path.far, SERVER);
     standing.assert_running();
 }
 
 pub fn tcp_finds_the_edges_own_narrow_uplink(hook: Hook) {
     let (mut standing, path) = with_narrow_uplink(hook);
-    carry_both_ways(&standing.lab.private_a, &path);
-    carry_both_ways(&standing.lab.web, &path);
+    carry_both_ways(&standing.lab.private_a, &path.far, SERVER);
+    carry_both_ways(&standing.lab.web, &path.far, SERVER);
     assert!(standing.drops("too_big") > 0);
     standing.assert_running();
 }
 
 /// A megabyte each way, with segments that begin too large.
-fn carry_both_ways(client: &Namespace, path: &Path) {
+pub fn carry_both_ways(client: &Namespace, far: &Namespace, to: &str) {
     const LENGTH: u64 = 1_000_003;
-    let listener = path.far.listen(SERVER).expect("a server");
-    let near = client.connect(ANY, SERVER).expect("a connection");
+    let listener = far.listen(to).expect("a server");
+    let near = client.connect(ANY, to).expect("a connection");
     let (far, _) = accept(&listener).expect("a connection");
     assert_eq!(
         path_mtu(&near).expect("a path MTU"),

@@ -1,32 +1,10 @@
 //! SIGHUP: the running controller takes up a changed configuration, or goes on with the one it has.
-use std::time::{Duration, Instant};
-
 use nat_tests::netns::{Connection, Hook, configuration::classic};
 
-use crate::standing::{RFC, Standing, classic_with_ips};
+use crate::standing::{READ, RFC, Standing, classic_with_ips};
 
 const SERVER: &str = "198.51.100.80:8080";
 const HELD: &str = "10.40.2.101:40001";
-
-impl Standing {
-    /// Sends SIGHUP and waits until the controller has said this about it.
-    fn hang_up(&mut self, expected: &str) {
-        let controller = self.controller.as_ref().expect("a controller");
-        let before = controller.said().matches(expected).count();
-        controller.hang_up().expect("SIGHUP");
-        let start = Instant::now();
-        while controller.said().matches(expected).count() == before {
-            assert!(
-                start.elapsed() < Duration::from_secs(20),
-                "not {expected:?}:\n{}",
-                controller.said()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-const READ: &str = "the configuration was read again";
 
 /// What is new holds at once, and a connection that may go on does, with its mapping.
 pub fn a_changed_configuration_is_taken_up_and_connections_go_on(hook: Hook) {
@@ -84,8 +62,9 @@ pub fn a_changed_configuration_is_taken_up_and_connections_go_on(hook: Hook) {
     standing.assert_running();
 }
 
-/// Sessions of a public IP that is taken away end; the others do not.
-pub fn sessions_of_a_public_ip_that_is_gone_end_at_a_reload(hook: Hook) {
+/// A public IP that is given up serves the sessions it has, and takes no new ones. Those of a gateway that
+/// is gone end.
+pub fn nat_gateway_a_public_ip_that_is_given_up_drains(hook: Hook) {
     let both = ["198.51.100.10", "198.51.100.11"];
     let text = classic_with_ips(hook, &both, "");
     let mut standing = Standing::with_configuration(hook, &text);
@@ -93,17 +72,23 @@ pub fn sessions_of_a_public_ip_that_is_gone_end_at_a_reload(hook: Hook) {
     let held = Connection::open(&standing.lab.private_a, HELD, SERVER, &server);
     let held = held.expect("a connection");
     held.exchange().expect("before the change");
-    let stays: Vec<_> = both
-        .into_iter()
-        .filter(|ip| *ip == held.seen.ip().to_string())
-        .collect();
-    standing.configure(&classic_with_ips(hook, &stays, ""));
+    let own = held.seen.ip().to_string();
+    let others: Vec<_> = both.into_iter().filter(|ip| *ip != own).collect();
+    let text = classic_with_ips(hook, &others, "");
+    standing.configure(&text);
     standing.hang_up(READ);
-    held.exchange().expect("on the address that stays");
-    let others: Vec<_> = both.into_iter().filter(|ip| !stays.contains(ip)).collect();
-    standing.configure(&classic_with_ips(hook, &others, ""));
-    standing.hang_up("1 session(s) ended");
-    assert!(held.exchange().is_err(), "its address is gone");
+    held.exchange().expect("on the address that drains");
+    let new = Connection::open(
+        &standing.lab.private_a,
+        "10.40.2.101:41001",
+        SERVER,
+        &server,
+    );
+    let seen = new.expect("a new connection").seen.ip().to_string();
+    assert_eq!([seen.as_str()], *others);
+    standing.configure(&text.replace("egress", "another"));
+    standing.hang_up("2 session(s) ended");
+    assert!(held.exchange().is_err(), "its gateway is gone");
     standing.assert_running();
 }
 

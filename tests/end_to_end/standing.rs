@@ -1,10 +1,15 @@
-//! What the tests start from: the program, and the classic picture with a controller running in it.
-use std::path::{Path, PathBuf};
+//! What the tests start from: the program, and a lab, the classic picture mostly, with a controller running in it.
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use nat_tests::netns::{
-    Controller, Hook, Nat, Picture,
+    Controller, Hook, Namespace, Nat, Picture,
     configuration::{classic, put},
 };
+
+use crate::attempts::wait_until;
 
 /// The program under test: NAT_BIN, or the one that cargo put beside the tests.
 pub fn program() -> PathBuf {
@@ -44,14 +49,18 @@ pub fn classic_with_ips(hook: Hook, public_ips: &[&str], keys: &str) -> String {
     text.replace(one, &format!("public_ips = {public_ips:?}"))
 }
 
-/// The classic picture with its controller ready.
-pub struct Standing {
+/// A lab with its controller ready.
+pub struct Standing<L = Picture> {
     // Fields are dropped in this order: the controller ends before its node goes.
     pub controller: Option<Controller>,
     pub nat: Nat,
-    pub lab: Picture,
+    pub lab: L,
+    edge: Namespace,
     configuration: &'static str,
 }
+
+/// What a controller says when it has taken up its configuration anew.
+pub const READ: &str = "the configuration was read again";
 
 impl Standing {
     pub fn new(hook: Hook) -> Self {
@@ -68,12 +77,20 @@ impl Standing {
     }
 
     pub fn in_lab(lab: Picture, configuration: &str) -> Self {
-        let nat = Nat::new(&program(), &lab.edge).expect("the program");
-        let configuration = put(&lab.edge, configuration).expect("a configuration file");
+        Self::on(lab.edge.clone(), lab, configuration)
+    }
+}
+
+impl<L> Standing<L> {
+    /// With a controller on the node `edge` of the lab.
+    pub fn on(edge: Namespace, lab: L, configuration: &str) -> Self {
+        let nat = Nat::new(&program(), &edge).expect("the program");
+        let configuration = put(&edge, configuration).expect("a configuration file");
         let mut standing = Self {
             controller: None,
             nat,
             lab,
+            edge,
             configuration,
         };
         standing.start(&[]);
@@ -91,9 +108,32 @@ impl Standing {
         self.controller = Some(self.nat.start(arguments).expect("a controller"));
     }
 
+    /// Starts a controller that goes on with what the store holds.
+    pub fn start_without_file(&mut self) {
+        let arguments = ["run", "--store", "/var/lib/nat/state.redb"];
+        self.controller = Some(self.nat.start(arguments).expect("a controller"));
+    }
+
     /// Replaces the configuration; the next controller reads it.
     pub fn configure(&self, configuration: &str) {
-        put(&self.lab.edge, configuration).expect("a configuration file");
+        put(&self.edge, configuration).expect("a configuration file");
+    }
+
+    /// Sends SIGHUP and waits until the controller has said this about it.
+    pub fn hang_up(&self, expected: &str) {
+        let controller = self.controller.as_ref().expect("a controller");
+        let before = controller.said().matches(expected).count();
+        controller.hang_up().expect("SIGHUP");
+        let what = format!("{expected:?} from the controller");
+        wait_until(&what, Duration::from_secs(20), || {
+            controller.said().matches(expected).count() > before
+        });
+    }
+
+    /// Has the running controller take up another configuration.
+    pub fn reload(&self, configuration: &str) {
+        self.configure(configuration);
+        self.hang_up(READ);
     }
 
     pub fn kill_nine(&mut self) {
@@ -112,18 +152,21 @@ impl Standing {
             .expect("SIGTERM")
     }
 
-    /// What `nat status --json` counts under this drop reason.
-    pub fn drops(&self, reason: &str) -> u64 {
+    /// What `nat status --json` says.
+    pub fn status(&self) -> serde_json::Value {
         let status = self.nat.finish(["status", "--json"]).expect("nat status");
         let status = status.success().expect("nat status");
-        let status: serde_json::Value = serde_json::from_str(&status).expect("one object");
+        serde_json::from_str(&status).expect("one object")
+    }
+
+    /// What `nat status --json` counts under this drop reason.
+    pub fn drops(&self, reason: &str) -> u64 {
+        let status = self.status();
         status["drops"][reason].as_u64().unwrap_or(0)
     }
 
     pub fn counter(&self, name: &str) -> u64 {
-        let status = self.nat.finish(["status", "--json"]).expect("nat status");
-        let status = status.success().expect("nat status");
-        let status: serde_json::Value = serde_json::from_str(&status).expect("one object");
+        let status = self.status();
         status["counters"][name].as_u64().expect("a counter")
     }
 

@@ -1,6 +1,6 @@
 //! Compares what another NAT did with what the reference NAT allows.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use super::{DropReason, Flow, Model, Output, Side, has_ports};
@@ -24,6 +24,8 @@ pub enum Actual<'a> {
     Forward {
         /// Where to; `None` when the test cannot see that.
         egress: Option<Side>,
+        /// Whom it was given to inside; `None` when the test cannot see that.
+        next_hop: Option<Ipv4Addr>,
         /// The frame; Ethernet addresses and what follows the IP packet do not count.
         frame: &'a [u8],
     },
@@ -91,8 +93,13 @@ impl Output {
                 reason: *reason,
                 reply,
             },
-            Self::Forward { egress, frame } => Actual::Forward {
+            Self::Forward {
+                egress,
+                next_hop,
+                frame,
+            } => Actual::Forward {
                 egress: Some(*egress),
+                next_hop: *next_hop,
                 frame,
             },
             Self::Reply(frame) => Actual::Reply(frame),
@@ -214,15 +221,25 @@ fn compare(expected: &Output, frame_in: &[u8], actual: &Actual<'_>) -> Result<()
             },
         ) if reason == other => same_answer(reply, actual),
         (
-            Output::Forward { egress, frame },
+            Output::Forward {
+                egress,
+                next_hop,
+                frame,
+            },
             Actual::Forward {
                 egress: other,
+                next_hop: other_hop,
                 frame: actual,
             },
         ) => {
             if other.is_some_and(|other| other != *egress) {
                 return Err(format!(
                     "expected to leave by {egress:?}, left by {other:?}"
+                ));
+            }
+            if other_hop.is_some() && other_hop != next_hop {
+                return Err(format!(
+                    "expected to be given to {next_hop:?}, was given to {other_hop:?}"
                 ));
             }
             same_packet(frame, actual)

@@ -12,6 +12,12 @@ pub struct Cidr {
 }
 
 impl Cidr {
+    /// All addresses.
+    pub const EVERYWHERE: Self = Self {
+        network: Ipv4Addr::UNSPECIFIED,
+        length: 0,
+    };
+
     /// The range of `length` (0 to 32) leading bits of `network`.
     #[must_use]
     #[track_caller]
@@ -30,6 +36,12 @@ impl Cidr {
     #[must_use]
     pub fn size(&self) -> u64 {
         1 << (32 - self.length)
+    }
+
+    /// Whether all addresses of `other` are in the range.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self.length <= other.length && self.contains(other.network)
     }
 
     /// Whether `address` is in the range.

@@ -8,10 +8,10 @@ use super::check::Choice;
 use super::clock::is_longer_ago;
 use super::decide::Stop;
 use super::ports::{Rank, first_free, objection, ranks};
-use super::sessions::Outside;
+use super::sessions::{Outside, Scope};
 use super::tcp_state::Half;
 use super::{
-    DropReason, Filtering, Flow, Mapping, Model, NatGateway, OnExhaustion, Profile, Session,
+    DropReason, Filtering, Flow, Mapping, Model, NatGateway, OnExhaustion, Profile, Session, Via,
     deterministic,
 };
 use crate::packets::protocol;
@@ -21,8 +21,7 @@ impl Model {
     /// another one takes its place, or a sweep comes.
     pub(super) fn live(&self, now: Duration, flow: &Flow) -> Option<Session> {
         let session = *self.sessions.find(flow)?;
-        let gateway = &self.config.gateways[session.gateway];
-        (!session.is_expired(now, gateway)).then_some(session)
+        (!session.is_expired(now, &self.config)).then_some(session)
     }
 
     /// The session that a remote end reaches at a public one, unless it has expired.
@@ -37,10 +36,14 @@ impl Model {
         let Some(session) = self.sessions.find(flow) else {
             return;
         };
-        let gateway = &self.config.gateways[session.gateway];
-        let rests = gateway.profile == Profile::Rfc(Filtering::EndpointIndependent)
-            && flow.protocol != protocol::TCP
-            && !gateway.port_rest.is_zero();
+        let gateway = session
+            .gateway()
+            .map(|gateway| &self.config.gateways[gateway]);
+        let rests = gateway.is_some_and(|gateway| {
+            gateway.profile == Profile::Rfc(Filtering::EndpointIndependent)
+                && flow.protocol != protocol::TCP
+                && !gateway.port_rest.is_zero()
+        });
         if let Some(port) = self.sessions.remove(flow)
             && rests
         {
@@ -83,14 +86,14 @@ impl Model {
                 Mapping::Binding,
             )
         };
-        Ok(self.open(now, gateway, flow, public, mapping))
+        Ok(self.open(now, Via::NatGateway(gateway), flow, public, mapping))
     }
 
     /// Puts a session into the table. What held its place has expired.
     pub(super) fn open(
         &mut self,
         now: Duration,
-        gateway: usize,
+        via: Via,
         flow: Flow,
         public: SocketAddrV4,
         mapping: Mapping,
@@ -99,7 +102,7 @@ impl Model {
             flow,
             public,
             mapping,
-            gateway,
+            via,
             opened: now,
             forward: Half::new(now),
             reverse: Half::new(now),
@@ -241,12 +244,13 @@ impl Model {
                 && !self.is_resting(now, settings, (flow.protocol, public));
         }
         let outside = Outside {
+            scope: Scope::Internet,
             protocol: flow.protocol,
             public,
             remote: flow.remote,
         };
         let holder = self.sessions.find_outside(&outside);
-        holder.is_none_or(|holder| holder.is_expired(now, settings))
+        holder.is_none_or(|holder| holder.is_expired(now, &self.config))
     }
 
     fn is_resting(&self, now: Duration, gateway: &NatGateway, port: (u8, SocketAddrV4)) -> bool {

@@ -1,22 +1,22 @@
-//! What the reference NAT is configured with: one VPC.
+//! What the reference NAT is configured with. What VPCs are made of: `vpc.rs`.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
-use super::{Cidr, NatGateway, Side};
+use super::{Cidr, Instance, NatGateway, Route, Side, Subnet, Target, Vpc};
 use crate::packets::{Mac, addresses};
 
-/// One VPC with its gateways.
-#[derive(Clone, Debug)]
+/// VPCs with their gateways.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelConfig {
-    /// The VPC's address ranges; what is in them is local.
-    pub vpc_cidrs: Vec<Cidr>,
-    /// Subnets with their interfaces and routes.
+    /// The VPCs.
+    pub vpcs: Vec<Vpc>,
+    /// Subnets of all VPCs with their interfaces and routes.
     pub subnets: Vec<Subnet>,
-    /// NAT gateways; routes name them by index.
+    /// NAT gateways of all VPCs; routes name them by number.
     pub gateways: Vec<NatGateway>,
-    /// Public IPs that belong to one instance each.
-    pub elastic_ips: Vec<ElasticIp>,
+    /// Listed hosts of all VPCs; routes name them by number.
+    pub instances: Vec<Instance>,
     /// The host's own addresses. Those of gateways shared with it count too.
     pub host_addresses: Vec<Ipv4Addr>,
     /// The address ARP answers on the uplink give.
@@ -32,85 +32,42 @@ pub struct ModelConfig {
     pub holds_fragments: bool,
 }
 
-/// A subnet and its route table.
-#[derive(Clone, Debug)]
-pub struct Subnet {
-    /// Its addresses.
-    pub cidr: Cidr,
-    /// The interface it is behind; several subnets may share one.
-    pub interface: u32,
-    /// Routes besides the local one.
-    pub routes: Vec<Route>,
-}
-
-/// A route; the longest prefix wins.
-#[derive(Clone, Copy, Debug)]
-pub struct Route {
-    /// For these destinations.
-    pub destination: Cidr,
-    /// To there.
-    pub target: Target,
-}
-
-/// Where a route leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// 1:1, with the elastic IP of the source.
-    InternetGateway,
-    /// Through the NAT gateway with this index.
-    NatGateway(usize),
-    /// Nowhere.
-    Blackhole,
-}
-
-/// A public IP of one instance.
-#[derive(Clone, Copy, Debug)]
-pub struct ElasticIp {
-    /// The instance's private address.
-    pub private: Ipv4Addr,
-    /// Its address on the internet.
-    pub public: Ipv4Addr,
-}
-
 impl ModelConfig {
     /// The classic picture: a public subnet 10.20.1.0/24 (interface 0) with a web
     /// instance that has a public IP, a private subnet 10.40.2.0/24 (interface 1)
     /// behind a NAT gateway, which sends 192.0.2.0/24 nowhere.
     #[must_use]
     pub fn classic() -> Self {
-        let everywhere = Cidr::new(Ipv4Addr::UNSPECIFIED, 0);
-        let route = |destination, target| Route {
-            destination,
+        let route = |destination: Cidr, target| Route {
+            destination: destination.into(),
             target,
         };
+        let subnet = |network, interface, routes| Subnet {
+            vpc: 0,
+            cidr: Cidr::new(network, 24),
+            interface,
+            routes,
+            acl: None,
+        };
+        let nowhere = Cidr::new(Ipv4Addr::new(192, 0, 2, 0), 24);
+        let public = vec![route(Cidr::EVERYWHERE, Target::InternetGateway)];
+        let private = vec![
+            route(Cidr::EVERYWHERE, Target::NatGateway(0)),
+            route(nowhere, Target::Blackhole),
+        ];
+        let mut web = Instance::new(0, addresses::WEB_PRIVATE);
+        web.public = Some(addresses::WEB_PUBLIC);
         Self {
-            vpc_cidrs: vec![
+            vpcs: vec![Vpc::new(vec![
                 Cidr::new(Ipv4Addr::new(10, 20, 0, 0), 16),
                 Cidr::new(Ipv4Addr::new(10, 40, 0, 0), 16),
-            ],
+            ])],
             subnets: vec![
-                Subnet {
-                    cidr: Cidr::new(Ipv4Addr::new(10, 20, 1, 0), 24),
-                    interface: 0,
-                    routes: vec![route(everywhere, Target::InternetGateway)],
-                },
-                Subnet {
-                    cidr: Cidr::new(Ipv4Addr::new(10, 40, 2, 0), 24),
-                    interface: 1,
-                    routes: vec![
-                        route(everywhere, Target::NatGateway(0)),
-                        route(
-                            Cidr::new(Ipv4Addr::new(192, 0, 2, 0), 24),
-                            Target::Blackhole,
-                        ),
-                    ],
-                },
+                subnet(Ipv4Addr::new(10, 20, 1, 0), 0, public),
+                subnet(Ipv4Addr::new(10, 40, 2, 0), 1, private),
             ],
             gateways: vec![NatGateway::new(vec![addresses::NAT_PUBLIC])],
-            elastic_ips: vec![ElasticIp {
-                private: addresses::WEB_PRIVATE,
-                public: addresses::WEB_PUBLIC,
-            }],
+            instances: vec![web],
             host_addresses: vec![Ipv4Addr::new(198, 51, 100, 1)],
             uplink_mac: Mac([0x02, 0, 0, 0, 0, 0x10]),
             router_addresses: HashMap::new(),
@@ -118,72 +75,6 @@ impl ModelConfig {
             icmp_errors_made: true,
             holds_fragments: true,
         }
-    }
-
-    /// What contradicts itself; empty when nothing does.
-    #[must_use]
-    pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut public: Vec<_> = self
-            .elastic_ips
-            .iter()
-            .map(|elastic| elastic.public)
-            .collect();
-        public.extend(self.gateways.iter().flat_map(|gateway| &gateway.public_ips));
-        for (what, mut addresses) in [
-            ("public IP", public),
-            (
-                "elastic private IP",
-                self.elastic_ips
-                    .iter()
-                    .map(|elastic| elastic.private)
-                    .collect(),
-            ),
-        ] {
-            addresses.sort();
-            for pair in addresses.windows(2).filter(|pair| pair[0] == pair[1]) {
-                problems.push(format!("{what} {} is there twice", pair[0]));
-            }
-        }
-        for subnet in &self.subnets {
-            for route in &subnet.routes {
-                if let Target::NatGateway(index) = route.target
-                    && index >= self.gateways.len()
-                {
-                    problems.push(format!("subnet {}: no NAT gateway {index}", subnet.cidr));
-                }
-            }
-        }
-        for elastic in &self.elastic_ips {
-            if self.subnet_of(elastic.private).is_none() {
-                problems.push(format!("elastic IP {}: not in a subnet", elastic.private));
-            }
-        }
-        for (index, gateway) in self.gateways.iter().enumerate() {
-            problems.extend(gateway.problems());
-            for forward in &gateway.forwards {
-                if self.subnet_of(*forward.to.ip()).is_none() {
-                    problems.push(format!("forward to {}: not in a subnet", forward.to));
-                }
-            }
-            let clients = self.subnets.iter().filter(|subnet| {
-                let mut routes = subnet.routes.iter();
-                routes.any(|route| route.target == Target::NatGateway(index))
-            });
-            for subnet in clients {
-                let covers = |all: &Cidr| {
-                    all.contains(subnet.cidr.nth(0)) && all.length() <= subnet.cidr.length()
-                };
-                if gateway
-                    .deterministic
-                    .as_ref()
-                    .is_some_and(|all| !covers(all))
-                {
-                    problems.push(format!("deterministic: {} is not in it", subnet.cidr));
-                }
-            }
-        }
-        problems
     }
 
     /// The host's address on a side, where its ICMP errors come from: unless
@@ -211,40 +102,13 @@ impl ModelConfig {
         self.mtus.get(&side).copied().unwrap_or(1500)
     }
 
-    /// The subnet `address` is in; the longest prefix wins.
-    pub(super) fn subnet_of(&self, address: Ipv4Addr) -> Option<&Subnet> {
-        let matching = self
-            .subnets
-            .iter()
-            .filter(|subnet| subnet.cidr.contains(address));
-        matching.max_by_key(|subnet| subnet.cidr.length())
+    /// The public IPs of instances.
+    pub(super) fn instance_publics(&self) -> Vec<Ipv4Addr> {
+        let instances = self.instances.iter();
+        instances.filter_map(|instance| instance.public).collect()
     }
 
-    /// The interface towards an inside address.
-    pub(super) fn side_of(&self, address: Ipv4Addr) -> Side {
-        match self.subnet_of(address) {
-            Some(subnet) => Side::Inside(subnet.interface),
-            None => unreachable!("{address} was checked to be in a subnet"),
-        }
-    }
-
-    pub(super) fn is_local(&self, address: Ipv4Addr) -> bool {
-        self.vpc_cidrs.iter().any(|cidr| cidr.contains(address))
-    }
-
-    pub(super) fn elastic_of_private(&self, address: Ipv4Addr) -> Option<&ElasticIp> {
-        self.elastic_ips
-            .iter()
-            .find(|elastic| elastic.private == address)
-    }
-
-    pub(super) fn elastic_of_public(&self, address: Ipv4Addr) -> Option<&ElasticIp> {
-        self.elastic_ips
-            .iter()
-            .find(|elastic| elastic.public == address)
-    }
-
-    /// The NAT gateway that has `address`, with its index.
+    /// The NAT gateway that has `address`, with its number.
     pub(super) fn gateway_of_public(&self, address: Ipv4Addr) -> Option<(usize, &NatGateway)> {
         self.gateways
             .iter()
@@ -257,28 +121,21 @@ impl ModelConfig {
         let shared = self
             .gateway_of_public(address)
             .is_some_and(|(_, gateway)| gateway.shared_with_host);
-        shared || self.host_addresses.contains(&address)
+        shared || self.is_own(address)
+    }
+
+    /// Whether `address` is the host's alone: outside, or in a subnet as its router.
+    pub(super) fn is_own(&self, address: Ipv4Addr) -> bool {
+        let mut subnets = self.subnets.iter();
+        self.host_addresses.contains(&address)
+            || subnets.any(|subnet| subnet.cidr.nth(1) == address)
     }
 
     /// Whether `address` is a public IP that only the NAT has.
     pub(super) fn is_owned(&self, address: Ipv4Addr) -> bool {
-        self.elastic_of_public(address).is_some()
+        self.instance_of_public(address).is_some()
             || self
                 .gateway_of_public(address)
                 .is_some_and(|(_, gateway)| !gateway.shared_with_host)
-    }
-}
-
-impl Subnet {
-    /// The target for `destination`; the longest prefix wins.
-    #[must_use]
-    pub fn target(&self, destination: Ipv4Addr) -> Option<Target> {
-        let matching = self
-            .routes
-            .iter()
-            .filter(|route| route.destination.contains(destination));
-        matching
-            .max_by_key(|route| route.destination.length())
-            .map(|route| route.target)
     }
 }

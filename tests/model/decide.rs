@@ -1,24 +1,24 @@
 //! The rules for packets from inside, in the order in which they apply. The first
-//! that fits decides. From outside: `inbound.rs`.
+//! that fits decides. Routes, ACLs and groups: `policy.rs`; what NAT gateways do:
+//! `through_gateway.rs`; from outside: `inbound.rs`.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use super::check::Choice;
 use super::icmp_error::{error_in, one_to_one};
 use super::made::Answer;
-use super::sessions::Outside;
-use super::tcp_state::opens_connection;
-use super::{
-    Change, Direction, DropReason, ElasticIp, End, Flow, Model, NatGateway, Session, Side, Subnet,
-    Target,
-};
-use crate::packets::{Ipv4, Transport, icmp_type, protocol, tcp_flags};
+use super::sender::{Origin, Sender};
+use super::through_gateway::is_echo_reply;
+use super::tracking::{Candidate, ends};
+use super::{Change, Direction, DropReason, End, Flow, Model, Session, Side, Target, Via};
+use crate::packets::{Ipv4, Transport, icmp_type, protocol};
 
 /// A packet that came in.
 pub(super) struct Arrival<'a> {
     pub now: Duration,
     pub ingress: Side,
+    pub origin: Origin,
     pub frame: &'a [u8],
     pub ip: &'a Ipv4,
 }
@@ -27,16 +27,25 @@ pub(super) struct Arrival<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Way {
     pub legs: Vec<Leg>,
-    pub egress: Side,
+    pub exit: Exit,
     /// Another IP identification.
     pub id: Option<u16>,
+}
+
+/// Where a packet leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Exit {
+    pub egress: Side,
+    /// Whom it is given to inside.
+    pub next_hop: Option<Ipv4Addr>,
 }
 
 /// One translation: of a packet between inside and outside there is one, of a
 /// hairpin there are two, first to the outside and then to the inside again.
 #[derive(Clone, Debug)]
 pub(super) struct Leg {
-    pub change: Change,
+    /// `None` for what is tracked only.
+    pub change: Option<Change>,
     /// The half of a session that counts the packet.
     pub carried: Option<(Flow, Direction)>,
     /// IP identifications are those of one sender for the receiver, who sees many
@@ -50,6 +59,8 @@ pub(super) enum Stop {
     /// It is the host's.
     Pass,
     Drop(DropReason, Answer),
+    /// A later fragment, about which its first one decides.
+    Follow,
     /// A later fragment, whose first one has not been seen.
     Early,
     /// Another NAT chose what it must not.
@@ -78,20 +89,29 @@ impl Leg {
     /// Changes an end without a session.
     pub(super) fn stateless(change: Change) -> Self {
         Self {
-            change,
+            change: Some(change),
             carried: None,
             hides_sender: false,
         }
     }
 
-    /// To the outside, by a session.
-    fn outward(session: &Session) -> Self {
+    /// Changes nothing, and counts for a session.
+    fn tracked(carried: (Flow, Direction)) -> Self {
         Self {
-            change: Change {
+            change: None,
+            carried: Some(carried),
+            hides_sender: false,
+        }
+    }
+
+    /// To the outside, by a session.
+    pub(super) fn outward(session: &Session) -> Self {
+        Self {
+            change: Some(Change {
                 end: End::Source,
                 address: *session.public.ip(),
                 port: Some(session.public.port()),
-            },
+            }),
             carried: Some((session.flow, Direction::Forward)),
             hides_sender: true,
         }
@@ -102,61 +122,59 @@ impl Model {
     pub(super) fn packet_from_inside(
         &mut self,
         packet: &Arrival<'_>,
-        interface: u32,
+        sender: &Sender,
         choice: &mut Choice<'_>,
     ) -> Result<Way, Stop> {
-        let (now, ip) = (packet.now, packet.ip);
-        if ip.dst.octets()[0] >= 224 {
+        let ip = packet.ip;
+        if self.config.is_router(sender.vpc, ip.dst) {
             return Err(Stop::Pass);
         }
-        let subnet = self.config.subnet_of(ip.src).cloned();
-        let Some(subnet) = subnet.filter(|subnet| subnet.interface == interface) else {
-            return Err(if self.config.is_host(ip.dst) {
-                Stop::Pass
-            } else {
-                Stop::drop(DropReason::SpoofedSource)
-            });
+        let target = self.config.target(sender.subnet, ip.dst);
+        let stays_inside = matches!(target, Some(Target::Local | Target::Instance(_)));
+        let session = self.session_from_inside(packet, sender);
+        if !stays_inside && self.config.gateway_of_public(ip.dst).is_some() {
+            let elastic = self.config.public_of_sender(sender);
+            let translated = match elastic.filter(|_| target == Some(Target::InternetGateway)) {
+                Some(public) => Some(SocketAddrV4::new(public, remote_port(ip))),
+                None => session.map(|session| session.public),
+            };
+            return self.gateway_destination(packet, sender, translated, choice);
+        }
+        let is_host = match target {
+            Some(Target::Instance(_)) => self.config.is_host(ip.dst),
+            _ => self.config.is_own(ip.dst),
         };
-        if let Some(elastic) = self.config.elastic_of_private(ip.src).copied()
-            && !self.config.is_local(ip.dst)
-            && subnet.target(ip.dst) == Some(Target::InternetGateway)
-        {
-            return self.elastic_source(packet, elastic);
-        }
-        let session = flow_from_inside(ip).and_then(|flow| self.live(now, &flow));
-        if session.is_none() && self.config.is_local(ip.dst) {
-            // The host routes within the VPC, but not to where no subnet is.
-            return Err(match self.config.subnet_of(ip.dst) {
-                Some(_) => Stop::Pass,
-                None => Stop::drop(DropReason::NoRoute),
-            });
-        }
-        if self.config.gateway_of_public(ip.dst).is_some() {
-            let translated = session.map(|session| session.public);
-            return self.gateway_destination(packet, &subnet, translated, choice);
-        }
-        if session.is_none() && self.config.host_addresses.contains(&ip.dst) {
+        if session.is_none() && is_host {
             return Err(Stop::Pass);
         }
-        self.through_target(packet, &subnet, choice)
+        self.by_route(packet, sender, choice)
+    }
+
+    fn session_from_inside(&self, packet: &Arrival<'_>, sender: &Sender) -> Option<Session> {
+        let flow = flow_from_inside(packet.ip, sender, false)?;
+        let session = self.live(packet.now, &flow)?;
+        // NAT gateways let nobody ping from outside. Id 0 stands for no port, too.
+        let is_other = session.gateway().is_some() && is_echo_reply(packet.ip);
+        (!is_other).then_some(session)
     }
 
     /// To a NAT gateway's public IP: shared ones are the host's unless somebody
     /// inside is there, and nobody is there by chance on a gateway of profile aws.
+    /// `translated` is what the source becomes, if that is known.
     fn gateway_destination(
         &mut self,
         packet: &Arrival<'_>,
-        subnet: &Subnet,
+        sender: &Sender,
         translated: Option<SocketAddrV4>,
         choice: &mut Choice<'_>,
     ) -> Result<Way, Stop> {
         let ip = packet.ip;
         if is_later_fragment(ip) && is_translated_protocol(ip) {
-            return self.later_fragment(packet);
+            return Err(Stop::Follow);
         }
         if error_in(ip).is_some() {
             let is_shared = self.config.is_host(ip.dst);
-            return match self.through_target(packet, subnet, choice) {
+            return match self.by_route(packet, sender, choice) {
                 // The host itself may have sent what this is about.
                 Err(Stop::Drop(reason, _)) if is_shared && reason != DropReason::Malformed => {
                     Err(Stop::Pass)
@@ -164,20 +182,8 @@ impl Model {
                 other => other,
             };
         }
-        self.by_hairpin_gate(packet, translated, |nat| {
-            nat.through_target(packet, subnet, choice)
-        })
-    }
-
-    /// Where `way` leads a packet to a NAT gateway's public IP, if it may go on.
-    fn by_hairpin_gate(
-        &mut self,
-        packet: &Arrival<'_>,
-        translated: Option<SocketAddrV4>,
-        way: impl FnOnce(&mut Self) -> Result<Way, Stop>,
-    ) -> Result<Way, Stop> {
         self.hairpin_gate(packet, translated)?;
-        match way(self) {
+        match self.by_route(packet, sender, choice) {
             // The binding went with a session that was over: now nobody has the port.
             Err(stop @ Stop::Drop(DropReason::NoSession, _)) => {
                 self.hairpin_gate(packet, translated)?;
@@ -187,178 +193,152 @@ impl Model {
         }
     }
 
-    /// Whether a packet to a NAT gateway's public IP may go on, before anything is
-    /// claimed for it. `translated` is what its source becomes, if that is known.
-    fn hairpin_gate(
+    /// Where the policy leads. A session goes where it went when it was opened, or nowhere.
+    fn by_route(
         &mut self,
         packet: &Arrival<'_>,
-        translated: Option<SocketAddrV4>,
-    ) -> Result<(), Stop> {
-        let Some((index, gateway)) = self.config.gateway_of_public(packet.ip.dst) else {
-            return Ok(());
-        };
-        let (is_rfc, is_shared) = (gateway.is_rfc(), gateway.shared_with_host);
-        let somebody_is_there = inbound_end(packet.ip).is_some_and(|public| {
-            let protocol = packet.ip.protocol;
-            let answers = translated.is_some_and(|remote| {
-                let outside = Outside {
-                    protocol,
-                    public,
-                    remote,
-                };
-                self.live_outside(packet.now, &outside).is_some()
-            });
-            let gateway = &self.config.gateways[index];
-            answers
-                || gateway.forward_of_public(protocol, public).is_some()
-                || is_rfc && self.sessions.inside_of(protocol, public).is_some()
-        });
-        match (somebody_is_there, is_shared, is_rfc) {
-            (true, _, _) => Ok(()),
-            (false, true, _) => Err(Stop::Pass),
-            (false, false, true) => Ok(()),
-            (false, false, false) => Err(Stop::drop(DropReason::NoSession)),
+        sender: &Sender,
+        choice: &mut Choice<'_>,
+    ) -> Result<Way, Stop> {
+        let session = self.session_from_inside(packet, sender);
+        let via = self.via(packet.ip, sender, session.is_none())?;
+        // To an instance it goes as another flow.
+        let is_same = |session: &Session| session.via == via || matches!(via, Via::Instance(_));
+        if session.is_some_and(|session| !is_same(&session)) {
+            return Err(Stop::drop(DropReason::PolicyChanged));
+        }
+        match via {
+            Via::Local | Via::Instance(_) => self.unchanged(packet, sender, via),
+            Via::InternetGateway => self.one_to_one_outward(packet, sender, session),
+            Via::NatGateway(gateway) => match session {
+                Some(session) => self.onward(packet, Leg::outward(&session)),
+                None => self.through_gateway(packet, sender, gateway, choice),
+            },
         }
     }
 
-    /// A packet of an instance with a public IP, routed to the internet gateway.
-    fn elastic_source(&mut self, packet: &Arrival<'_>, elastic: ElasticIp) -> Result<Way, Stop> {
+    /// Within the VPC.
+    fn unchanged(&mut self, packet: &Arrival<'_>, sender: &Sender, via: Via) -> Result<Way, Stop> {
         let ip = packet.ip;
-        let is_gateways = self.config.gateway_of_public(ip.dst).is_some();
-        if self.config.host_addresses.contains(&ip.dst) && !is_gateways {
-            return Err(Stop::Pass);
-        }
-        let change = Change {
-            end: End::Source,
-            address: elastic.public,
-            port: None,
+        let to_instance = matches!(via, Via::Instance(_));
+        let receiver = match via {
+            Via::Instance(instance) => Some(instance),
+            _ => self.config.instance_of(sender.vpc, ip.dst),
         };
-        if !is_gateways {
-            return self.onward(packet, one_to_one(ip, change)?);
-        }
-        if is_later_fragment(ip) && is_translated_protocol(ip) {
-            return self.later_fragment(packet);
-        }
-        if error_in(ip).is_some() {
-            let way = one_to_one(ip, change).and_then(|leg| self.onward(packet, leg));
-            return match way {
-                Err(Stop::Drop(DropReason::NoSession, _)) if self.config.is_host(ip.dst) => {
-                    Err(Stop::Pass)
-                }
-                other => other,
-            };
-        }
-        let source = SocketAddrV4::new(elastic.public, remote_port(ip));
-        self.by_hairpin_gate(packet, Some(source), |nat| {
-            nat.onward(packet, Leg::stateless(change))
+        let next_hop = match via {
+            Via::Instance(instance) => self.config.instances[instance].private,
+            _ => ip.dst,
+        };
+        let new = Candidate {
+            ip,
+            sender: sender.instance,
+            receiver,
+            vpc: sender.vpc,
+            quoted_sender: ip.dst,
+            flow: flow_from_inside(ip, sender, to_instance),
+            via,
+            public: None,
+        };
+        let carried = match self.tracked_as(packet.now, &new, to_instance) {
+            Some(carried) => Some(carried),
+            None => {
+                let opened = self.admit(packet.now, &new)?;
+                opened.map(|flow| (flow, Direction::Forward))
+            }
+        };
+        Ok(Way {
+            legs: carried.map(Leg::tracked).into_iter().collect(),
+            exit: self.exit_to(sender.vpc, next_hop)?,
+            id: None,
         })
     }
 
-    /// Where the subnet's route table leads.
-    fn through_target(
+    /// A packet of an instance with a public IP, routed to the internet gateway.
+    fn one_to_one_outward(
         &mut self,
         packet: &Arrival<'_>,
-        subnet: &Subnet,
-        choice: &mut Choice<'_>,
+        sender: &Sender,
+        session: Option<Session>,
     ) -> Result<Way, Stop> {
-        // A session was routed when it was opened.
-        if let Some(flow) = flow_from_inside(packet.ip)
-            && let Some(session) = self.live(packet.now, &flow)
-        {
-            return self.onward(packet, Leg::outward(&session));
-        }
-        match subnet.target(packet.ip.dst) {
-            None => Err(Stop::drop(DropReason::NoRoute)),
-            Some(Target::Blackhole) => Err(Stop::drop(DropReason::Blackhole)),
-            Some(Target::InternetGateway) => Err(Stop::drop(DropReason::NoPublicIp)),
-            Some(Target::NatGateway(gateway)) => self.through_gateway(packet, gateway, choice),
-        }
-    }
-
-    /// A packet without a session at a NAT gateway.
-    fn through_gateway(
-        &mut self,
-        packet: &Arrival<'_>,
-        gateway: usize,
-        choice: &mut Choice<'_>,
-    ) -> Result<Way, Stop> {
-        let (now, ip) = (packet.now, packet.ip);
-        if is_later_fragment(ip) && is_translated_protocol(ip) {
-            match self.later_fragment(packet) {
-                Err(Stop::Early) => {}
-                known => return known,
-            }
-        }
-        let settings = &self.config.gateways[gateway];
-        if is_left_untranslated(settings, ip) {
-            return Err(Stop::Pass);
-        }
-        if !is_translated_protocol(ip) {
-            return Err(Stop::drop(DropReason::UnsupportedProtocol));
-        }
-        if is_later_fragment(ip) {
-            return self.later_fragment(packet);
-        }
-        if let Some(icmp) = error_in(ip) {
-            let leg = self.error_from_inside(now, icmp)?;
-            return self.onward(packet, leg);
-        }
-        let Some(flow) = flow_from_inside(ip) else {
-            return Err(Stop::drop(unsupported_icmp(ip)));
+        let ip = packet.ip;
+        let public = self.config.public_of_sender(sender);
+        let public = public.ok_or(Stop::drop(DropReason::NoPublicIp))?;
+        let change = Change {
+            end: End::Source,
+            address: public,
+            port: None,
         };
-        if ip.ttl <= 1 {
-            return Err(Stop::ttl_expired());
-        }
-        if let Transport::Tcp(tcp) = &ip.transport
-            && !opens_connection(tcp.flags)
-        {
-            let answer = if settings.is_rfc() || tcp.flags & tcp_flags::RST != 0 {
-                Answer::None
-            } else {
-                Answer::Reset
-            };
-            return Err(Stop::Drop(DropReason::NoSession, answer));
-        }
-        let session = self.claim(now, gateway, flow, choice)?;
-        self.onward(packet, Leg::outward(&session))
+        let mut leg = one_to_one(ip, change)?;
+        let flow = match session {
+            Some(session) => Some(session.flow),
+            None => {
+                let new = Candidate {
+                    ip,
+                    sender: sender.instance,
+                    receiver: None,
+                    vpc: sender.vpc,
+                    quoted_sender: ip.dst,
+                    flow: flow_from_inside(ip, sender, false),
+                    via: Via::InternetGateway,
+                    public: Some(public),
+                };
+                self.admit(packet.now, &new)?
+            }
+        };
+        leg.carried = flow.map(|flow| (flow, Direction::Forward));
+        self.onward(packet, leg)
     }
 
     /// What is translated to the outside goes there, or comes in again at once
     /// when its destination is one of our public IPs.
-    fn onward(&mut self, packet: &Arrival<'_>, outward: Leg) -> Result<Way, Stop> {
+    pub(super) fn onward(&mut self, packet: &Arrival<'_>, outward: Leg) -> Result<Way, Stop> {
         let ip = packet.ip;
-        let is_ours = self.config.elastic_of_public(ip.dst).is_some()
+        let is_ours = self.config.instance_of_public(ip.dst).is_some()
             || self.config.gateway_of_public(ip.dst).is_some();
         if !is_ours {
             return Ok(Way {
                 legs: vec![outward],
-                egress: Side::Uplink,
+                exit: Exit::UPLINK,
                 id: None,
             });
         }
         let Some(seen) = outward.after(packet) else {
             return Err(Stop::drop(DropReason::Malformed));
         };
-        let (inward, egress) = self.inbound(packet.now, &seen)?;
+        let (inward, exit) = self.inbound(packet.now, &seen)?;
         Ok(Way {
             legs: vec![outward, inward],
-            egress,
+            exit,
             id: None,
+        })
+    }
+
+    /// To an address of a VPC's subnets.
+    pub(super) fn exit_to(&self, vpc: usize, address: Ipv4Addr) -> Result<Exit, Stop> {
+        let egress = self.config.side_of(vpc, address);
+        Ok(Exit {
+            egress: egress.ok_or(Stop::drop(DropReason::NoRoute))?,
+            next_hop: Some(address),
         })
     }
 }
 
-/// The flow of a packet from inside that may have a session.
-fn flow_from_inside(ip: &Ipv4) -> Option<Flow> {
-    let remote_port = match &ip.transport {
-        Transport::Tcp(_) | Transport::Udp(_) => ip.destination().port(),
-        Transport::Icmp(icmp) if icmp.icmp_type == icmp_type::ECHO_REQUEST => 0,
-        Transport::Icmp(_) | Transport::Opaque(_) => return None,
+impl Exit {
+    pub(super) const UPLINK: Self = Self {
+        egress: Side::Uplink,
+        next_hop: None,
     };
+}
+
+/// The flow of a packet from inside that may have a session.
+pub(super) fn flow_from_inside(ip: &Ipv4, sender: &Sender, to_instance: bool) -> Option<Flow> {
+    let (inside, remote) = ends(ip)?;
     Some(Flow {
+        vpc: sender.vpc,
+        to_instance,
         protocol: ip.protocol,
-        inside: ip.source(),
-        remote: SocketAddrV4::new(ip.dst, remote_port),
+        inside,
+        remote,
     })
 }
 
@@ -385,24 +365,4 @@ pub(super) fn is_later_fragment(ip: &Ipv4) -> bool {
 
 pub(super) fn is_translated_protocol(ip: &Ipv4) -> bool {
     matches!(ip.protocol, protocol::TCP | protocol::UDP | protocol::ICMP)
-}
-
-/// Why ICMP that opens nothing is dropped: of an error in fragments one part may
-/// be quoted here and the other there.
-fn unsupported_icmp(ip: &Ipv4) -> DropReason {
-    match &ip.transport {
-        Transport::Icmp(icmp) if super::icmp_error::is_error(icmp.icmp_type) => {
-            DropReason::Fragment
-        }
-        _ => DropReason::UnsupportedIcmp,
-    }
-}
-
-/// Whether a rule of the gateway lets a packet to this destination pass as it is.
-fn is_left_untranslated(gateway: &NatGateway, ip: &Ipv4) -> bool {
-    let port = match &ip.transport {
-        Transport::Tcp(_) | Transport::Udp(_) => Some(ip.destination().port()),
-        Transport::Icmp(_) | Transport::Opaque(_) => None,
-    };
-    gateway.leaves_untranslated(ip.dst, ip.protocol, port)
 }

@@ -46,12 +46,24 @@ drop_reasons! {
     PrivateDestination = "private_destination",
     /// The time to live ends here.
     TtlExpired = "ttl_expired",
+    /// The host's routes do not lead there.
+    NoNextHop = "no_next_hop",
     /// Longer than what the next hop takes.
     TooBig = "too_big",
     /// The inside host has as many sessions or ports as it may.
     ClientQuota = "client_quota",
     /// Every port of the gateway is in use towards this destination.
     PortExhausted = "port_exhausted",
+    /// No security group allows the flow.
+    SecurityGroup = "security_group",
+    /// A subnet's ACL refuses the packet.
+    NetworkAcl = "network_acl",
+    /// The source is no instance of a strict VPC.
+    UnlistedSource = "unlisted_source",
+    /// The policy now leads the packets of a session elsewhere.
+    PolicyChanged = "policy_changed",
+    /// Routed to an instance that gets only what is addressed to it.
+    SourceDestCheck = "source_dest_check",
 }
 
 impl DropReason {

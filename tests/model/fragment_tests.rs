@@ -112,6 +112,7 @@ fn judge_takes_any_identification_that_no_other_datagram_has() {
         let (pieces, out) = seen(host, to, id);
         let actual = Actual::Forward {
             egress: None,
+            next_hop: None,
             frame: &out,
         };
         nat.check(now, PRIVATE_SUBNET, &pieces[0], &actual)

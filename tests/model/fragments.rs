@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::check::Choice;
 use super::clock::{is_longer_ago, tick};
 use super::decide::{Arrival, Stop, Way};
+use super::sender::Origin;
 use super::{DropReason, End, Model, Output, Side};
 use crate::packets::Ipv4;
 
@@ -20,7 +21,8 @@ const HELD_IN_ALL: usize = 512;
 /// What tells that fragments are of one datagram (RFC 791).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Datagram {
-    from_inside: bool,
+    /// The interface and the station that it comes from, inside.
+    sender: Option<(u32, [u8; 6])>,
     src: Ipv4Addr,
     dst: Ipv4Addr,
     id: u16,
@@ -65,8 +67,14 @@ pub(super) struct Fragments {
 
 impl Datagram {
     fn of(packet: &Arrival<'_>) -> Self {
+        let mut station = [0; 6];
+        station.copy_from_slice(&packet.frame[6..12]);
+        let sender = match packet.ingress {
+            Side::Inside(interface) => Some((interface, station)),
+            Side::Uplink => None,
+        };
         Self {
-            from_inside: packet.ingress != Side::Uplink,
+            sender,
             src: packet.ip.src,
             dst: packet.ip.dst,
             id: packet.ip.id,
@@ -134,17 +142,19 @@ impl Model {
         way: &mut Way,
         choice: &Choice<'_>,
     ) -> Result<(), Stop> {
-        let Some(hiding) = way.legs.iter().find(|leg| leg.hides_sender) else {
+        let hiding = way.legs.iter().find(|leg| leg.hides_sender);
+        let Some(public) = hiding
+            .and_then(|leg| leg.change)
+            .map(|change| change.address)
+        else {
             return Ok(());
         };
         let datagram = Datagram::of(packet);
-        let to_inside = way
-            .legs
-            .iter()
-            .find(|leg| leg.change.end == End::Destination);
-        let receiver = to_inside.map_or(packet.ip.dst, |leg| leg.change.address);
+        let changes = || way.legs.iter().filter_map(|leg| leg.change);
+        let to_inside = changes().find(|change| change.end == End::Destination);
+        let receiver = to_inside.map_or(packet.ip.dst, |change| change.address);
         let sent = |id| SentId {
-            public: hiding.change.address,
+            public,
             dst: receiver,
             protocol: packet.ip.protocol,
             id,
@@ -196,12 +206,7 @@ impl Model {
         way: Option<Way>,
         output: &Output,
     ) -> bool {
-        if let Side::Inside(interface) = packet.ingress
-            && self
-                .config
-                .subnet_of(packet.ip.src)
-                .is_none_or(|subnet| subnet.interface != interface)
-        {
+        if matches!(packet.origin, Origin::Nobody(_) | Origin::Forger) {
             return false;
         }
         let fate = match (way, output) {
@@ -237,7 +242,9 @@ impl Way {
     fn for_later_fragments(mut self) -> Self {
         for leg in &mut self.legs {
             leg.carried = None;
-            leg.change.port = None;
+            if let Some(change) = &mut leg.change {
+                change.port = None;
+            }
         }
         self
     }

@@ -8,8 +8,12 @@ use super::Cidr;
 use crate::packets::protocol;
 
 /// A NAT gateway.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NatGateway {
+    /// Number of the subnet it is in.
+    pub subnet: usize,
+    /// Whether it translates to an address of its VPC instead of public ones.
+    pub is_private: bool,
     /// What it translates to.
     pub public_ips: Vec<Ipv4Addr>,
     /// The ports and ICMP ids it uses, on each public IP.
@@ -70,7 +74,7 @@ pub enum OnExhaustion {
 }
 
 /// Packets that pass untranslated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoTranslate {
     /// To there.
     pub destination: Cidr,
@@ -81,7 +85,7 @@ pub struct NoTranslate {
 }
 
 /// A public port, or a range of them, that leads to an inside host.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
     /// TCP or UDP.
     pub protocol: u8,
@@ -120,6 +124,14 @@ impl Timeouts {
         udp_stream: Duration::from_secs(350),
         icmp: Duration::from_secs(60),
     };
+    /// What is tracked without being translated by a NAT gateway, as AWS's security groups.
+    pub const TRACKED: Self = Self {
+        tcp: Duration::from_secs(432_000),
+        udp: Duration::from_secs(30),
+        udp_stream: Duration::from_secs(180),
+        icmp: Duration::from_secs(30),
+        ..Self::AWS
+    };
     /// RFC 5382 REQ-5, RFC 4787 REQ-5, RFC 5508 REQ-2.
     pub const RFC: Self = Self {
         tcp: Duration::from_secs(7440),
@@ -130,10 +142,12 @@ impl Timeouts {
 }
 
 impl NatGateway {
-    /// Profile aws, ports 1024 to 65535, no limits.
+    /// In the first subnet, profile aws, ports 1024 to 65535, no limits.
     #[must_use]
     pub fn new(public_ips: Vec<Ipv4Addr>) -> Self {
         Self {
+            subnet: 0,
+            is_private: false,
             public_ips,
             ports: vec![1024..=65_535],
             address_ports: Vec::new(),

@@ -3,12 +3,13 @@
 //! The host that a translation is about stands at one end of the error and at the
 //! other end of the packet it quotes: what was sent comes back quoted.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use super::decide::{Leg, Stop};
-use super::sessions::Outside;
-use super::{Change, DropReason, End, Flow, Model, Session, Side};
+use super::decide::{Exit, Leg, Stop};
+use super::sender::Sender;
+use super::sessions::{Outside, Scope};
+use super::{Change, DropReason, End, Flow, Model};
 use crate::packets::{Icmp, Ipv4, Quote, Transport, folded_sum, icmp_type, protocol};
 
 /// The ICMP message in `ip`, when it is an error that is translated with its quote.
@@ -28,24 +29,24 @@ pub(super) fn is_error(icmp_type: u8) -> bool {
 }
 
 impl Model {
-    /// An error to the NAT gateway's address `public`. Errors change no session; one
-    /// that has expired is none to them either.
+    /// An error in `ip` to a NAT gateway's address. Errors change no session; one that
+    /// has expired is none to them either.
     pub(super) fn error_from_outside(
         &self,
         now: Duration,
-        public: Ipv4Addr,
+        ip: &Ipv4,
         icmp: &Icmp,
-    ) -> Result<(Leg, Side), Stop> {
+    ) -> Result<(Leg, Exit), Stop> {
         let quote = readable_quote(icmp)?;
         let (from, remote) = ends(&quote, icmp_type::ECHO_REQUEST)?;
         let outside = Outside {
+            scope: Scope::Internet,
             protocol: quote.protocol,
             public: from,
             remote,
         };
-        let session = self.sessions.find_outside(&outside);
-        let session = session.filter(|session| self.lasts(session, now));
-        let Some(session) = session.filter(|_| quote.src == public) else {
+        let session = self.live_outside(now, &outside);
+        let Some(session) = session.filter(|_| quote.src == ip.dst) else {
             return Err(Stop::drop(DropReason::NoSession));
         };
         let inside = session.flow.inside;
@@ -54,36 +55,38 @@ impl Model {
             address: *inside.ip(),
             port: Some(inside.port()),
         });
-        Ok((leg, self.config.side_of(*inside.ip())))
+        Ok((leg, self.enter_session(ip, &session)?))
     }
 
     /// An error from inside, routed to a NAT gateway. Its sender need not be the
     /// host that the session belongs to.
-    pub(super) fn error_from_inside(&self, now: Duration, icmp: &Icmp) -> Result<Leg, Stop> {
+    pub(super) fn error_from_inside(
+        &self,
+        now: Duration,
+        sender: &Sender,
+        icmp: &Icmp,
+    ) -> Result<Leg, Stop> {
         let quote = readable_quote(icmp)?;
         let (remote, inside) = ends(&quote, icmp_type::ECHO_REPLY)?;
         let flow = Flow {
+            vpc: sender.vpc,
+            to_instance: false,
             protocol: quote.protocol,
             inside,
             remote,
         };
-        let session = self.sessions.find(&flow);
-        let Some(session) = session.filter(|session| self.lasts(session, now)) else {
-            return Err(Stop::drop(DropReason::NoSession));
-        };
+        let session = self.live(now, &flow);
+        let session = session.filter(|session| session.gateway().is_some());
+        let session = session.ok_or(Stop::drop(DropReason::NoSession))?;
         Ok(Leg::stateless(Change {
             end: End::Source,
             address: *session.public.ip(),
             port: Some(session.public.port()),
         }))
     }
-
-    fn lasts(&self, session: &Session, now: Duration) -> bool {
-        !session.is_expired(now, &self.config.gateways[session.gateway])
-    }
 }
 
-/// A packet of an elastic IP, of which `change` is to be made: when it is an
+/// A packet of an instance with a public IP, of which `change` is to be made: when it is an
 /// error, it must quote the same address.
 pub(super) fn one_to_one(ip: &Ipv4, change: Change) -> Result<Leg, Stop> {
     let Some(icmp) = error_in(ip) else {
@@ -109,7 +112,7 @@ pub(super) fn one_to_one(ip: &Ipv4, change: Change) -> Result<Leg, Stop> {
 /// The quote of an error whose checksum is right and whose inner IP header is whole and
 /// right. The latter's checksum is
 /// right as receivers see it: either zero may stand for zero.
-fn readable_quote(icmp: &Icmp) -> Result<Quote, Stop> {
+pub(super) fn readable_quote(icmp: &Icmp) -> Result<Quote, Stop> {
     let malformed = || Stop::drop(DropReason::Malformed);
     if !is_intact(icmp) {
         return Err(malformed());

@@ -5,20 +5,25 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use super::decide::{
-    Arrival, Leg, Stop, Way, inbound_end, is_later_fragment, is_translated_protocol, remote_port,
+    Arrival, Exit, Leg, Stop, Way, inbound_end, is_later_fragment, is_translated_protocol,
+    remote_port,
 };
 use super::icmp_error::{error_in, one_to_one};
-use super::sessions::Outside;
+use super::policy::is_of_metadata;
+use super::rules::{Asked, Toward};
+use super::sessions::{Outside, Scope};
 use super::tcp_state::opens_connection;
+use super::tracking::{Candidate, ends};
 use super::{
-    Change, Direction, DropReason, End, Filtering, Flow, Mapping, Model, NatGateway, Profile, Side,
+    Change, Direction, DropReason, End, Filtering, Flow, Mapping, Model, NatGateway, Profile,
+    Session, Via,
 };
 use crate::packets::{Ipv4, Transport, protocol};
 
 impl Model {
     pub(super) fn packet_from_uplink(&mut self, packet: &Arrival<'_>) -> Result<Way, Stop> {
         let ip = packet.ip;
-        if self.config.elastic_of_public(ip.dst).is_some() && !self.may_be_outside(ip.src) {
+        if self.config.instance_of_public(ip.dst).is_some() && !self.may_be_outside(ip.src) {
             return Err(Stop::drop(DropReason::SpoofedSource));
         }
         if let Some((_, gateway)) = self.config.gateway_of_public(ip.dst) {
@@ -32,13 +37,13 @@ impl Model {
                 other => other.map(Way::inward),
             };
         }
-        if self.config.elastic_of_public(ip.dst).is_some() {
+        if self.config.instance_of_public(ip.dst).is_some() {
             return self.inbound(packet.now, ip).map(Way::inward);
         }
         let has_passed = is_later_fragment(ip)
             && is_translated_protocol(ip)
             && matches!(self.later_fragment(packet), Err(Stop::Pass));
-        if self.config.is_local(ip.dst) && !self.answers_untranslated(ip) && !has_passed {
+        if self.config.is_private(ip.dst) && !self.answers_untranslated(ip) && !has_passed {
             return Err(Stop::drop(DropReason::PrivateDestination));
         }
         Err(Stop::Pass)
@@ -57,59 +62,110 @@ impl Model {
     /// Nobody outside has a sender address of the inside, or one that is none.
     fn may_be_outside(&self, sender: Ipv4Addr) -> bool {
         let first = sender.octets()[0];
-        !(self.config.is_local(sender) || first == 0 || first == 127 || first >= 224)
+        !(self.config.is_private(sender) || first == 0 || first == 127 || first >= 224)
     }
 
     /// What a packet to one of our public IPs becomes, and where it leaves. Later
     /// fragments to NAT gateways have been dealt with.
-    pub(super) fn inbound(&mut self, now: Duration, ip: &Ipv4) -> Result<(Leg, Side), Stop> {
-        if let Some(elastic) = self.config.elastic_of_public(ip.dst) {
-            let change = Change {
-                end: End::Destination,
-                address: elastic.private,
-                port: None,
-            };
-            let egress = self.config.side_of(elastic.private);
-            return Ok((one_to_one(ip, change)?, egress));
+    pub(super) fn inbound(&mut self, now: Duration, ip: &Ipv4) -> Result<(Leg, Exit), Stop> {
+        if let Some(instance) = self.config.instance_of_public(ip.dst) {
+            return self.one_to_one_inward(now, ip, instance);
         }
         if let Some(icmp) = error_in(ip) {
-            return self.error_from_outside(now, ip.dst, icmp);
+            return self.error_from_outside(now, ip, icmp);
         }
         let Some(public) = inbound_end(ip) else {
             return Err(Stop::drop(DropReason::NoSession));
         };
         let outside = Outside {
+            scope: Scope::Internet,
             protocol: ip.protocol,
             public,
             remote: SocketAddrV4::new(ip.src, remote_port(ip)),
         };
-        let (inside, carried) = match self.live_outside(now, &outside) {
-            Some(session) => {
-                let flow = session.flow;
-                (flow.inside, Some((flow, Direction::Reverse)))
-            }
-            None => self.let_in(now, ip, &outside)?,
-        };
-        let leg = Leg {
-            change: Change {
-                end: End::Destination,
-                address: *inside.ip(),
-                port: Some(inside.port()),
-            },
-            carried,
-            hides_sender: false,
-        };
-        Ok((leg, self.config.side_of(*inside.ip())))
+        if let Some(session) = self.live_outside(now, &outside) {
+            let flow = session.flow;
+            let exit = self.enter_session(ip, &session)?;
+            let leg = inward_leg(flow.inside, Some((flow, Direction::Reverse)));
+            return Ok((leg, exit));
+        }
+        self.let_in(now, ip, &outside)
     }
 
-    /// Where a packet goes that belongs to no session, and the half of a session
-    /// that it opened.
-    fn let_in(
+    /// To the client of a NAT gateway's session, if the ACLs on the way let it.
+    pub(super) fn enter_session(&self, ip: &Ipv4, session: &Session) -> Result<Exit, Stop> {
+        let flow = &session.flow;
+        let no_session = Stop::drop(DropReason::NoSession);
+        let gateway = session.gateway().ok_or(no_session)?;
+        self.enter_client(ip, gateway, flow.inside)
+    }
+
+    /// To the client at `inside`; an appliance may have sent for somebody who is not.
+    fn enter_client(&self, ip: &Ipv4, gateway: usize, inside: SocketAddrV4) -> Result<Exit, Stop> {
+        let vpc = self.config.vpc_of_gateway(gateway);
+        let exit = self.exit_to(vpc, *inside.ip())?;
+        if let Some(subnet) = self.config.subnet_of(vpc, *inside.ip()) {
+            self.enter_gateway(ip, gateway, (subnet, inside))?;
+        }
+        Ok(exit)
+    }
+
+    /// To the public IP of an instance.
+    fn one_to_one_inward(
         &mut self,
         now: Duration,
         ip: &Ipv4,
-        outside: &Outside,
-    ) -> Result<(SocketAddrV4, Option<(Flow, Direction)>), Stop> {
+        number: usize,
+    ) -> Result<(Leg, Exit), Stop> {
+        let instance = &self.config.instances[number];
+        let (subnet, private) = (instance.subnet, instance.private);
+        let vpc = self.config.vpc_of_instance(number);
+        let change = Change {
+            end: End::Destination,
+            address: private,
+            port: None,
+        };
+        let mut leg = one_to_one(ip, change)?;
+        self.acl(subnet, Toward::Ingress, ip, &Asked::of(ip), ip.src)?;
+        let known = ends(ip).and_then(|(remote, public)| {
+            let outside = Outside {
+                scope: Scope::Internet,
+                protocol: ip.protocol,
+                public,
+                remote,
+            };
+            self.live_outside(now, &outside)
+        });
+        let flow = match known {
+            Some(session) => Some(session.flow),
+            None => {
+                let flow = ends(ip).map(|(remote, public)| Flow {
+                    vpc,
+                    to_instance: false,
+                    protocol: ip.protocol,
+                    inside: SocketAddrV4::new(private, public.port()),
+                    remote,
+                });
+                let new = Candidate {
+                    ip,
+                    sender: None,
+                    receiver: Some(number),
+                    vpc,
+                    quoted_sender: private,
+                    flow,
+                    via: Via::InternetGateway,
+                    public: Some(ip.dst),
+                };
+                self.admit(now, &new)?
+            }
+        };
+        leg.carried = flow.map(|flow| (flow, Direction::Reverse));
+        Ok((leg, self.exit_to(vpc, private)?))
+    }
+
+    /// Where a packet goes that belongs to no session. It opens one when it is TCP, or UDP
+    /// to a filtered instance.
+    fn let_in(&mut self, now: Duration, ip: &Ipv4, outside: &Outside) -> Result<(Leg, Exit), Stop> {
         let no_session = || Stop::drop(DropReason::NoSession);
         let (gateway, settings) = self
             .config
@@ -126,17 +182,33 @@ impl Model {
         if !self.may_be_outside(ip.src) {
             return Err(no_session());
         }
-        let Transport::Tcp(tcp) = &ip.transport else {
-            return Ok((inside, None));
-        };
-        if !opens_connection(tcp.flags) {
+        if let Transport::Tcp(tcp) = &ip.transport
+            && !opens_connection(tcp.flags)
+        {
             return Err(no_session());
+        }
+        let exit = self.enter_client(ip, gateway, inside)?;
+        let vpc = self.config.vpc_of_gateway(gateway);
+        let instance = self.config.instance_of(vpc, *inside.ip());
+        let instance = instance.filter(|&number| {
+            let instance = &self.config.instances[number];
+            instance.is_filtered() && !is_of_metadata(ip)
+        });
+        if instance.is_some() {
+            let asked = Asked::of(ip).at_port(inside.port());
+            self.groups(ip, &asked, None, instance)?;
+        }
+        let is_tracked = outside.protocol == protocol::UDP && instance.is_some();
+        if outside.protocol != protocol::TCP && !is_tracked {
+            return Ok((inward_leg(inside, None), exit));
         }
         if ip.ttl <= 1 {
             return Err(Stop::ttl_expired());
         }
         let flow = Flow {
-            protocol: protocol::TCP,
+            vpc,
+            to_instance: false,
+            protocol: outside.protocol,
             inside,
             remote: outside.remote,
         };
@@ -148,7 +220,7 @@ impl Model {
         if mapping == Mapping::Binding
             && self
                 .sessions
-                .inside_of(protocol::TCP, outside.public)
+                .inside_of(outside.protocol, outside.public)
                 .is_none()
         {
             return Err(no_session());
@@ -156,8 +228,9 @@ impl Model {
         if self.session_quota(gateway, *inside.ip()).is_err() {
             return Err(Stop::drop(DropReason::ClientQuota));
         }
-        self.open(now, gateway, flow, outside.public, mapping);
-        Ok((inside, Some((flow, Direction::Reverse))))
+        let via = Via::NatGateway(gateway);
+        self.open(now, via, flow, outside.public, mapping);
+        Ok((inward_leg(inside, Some((flow, Direction::Reverse))), exit))
     }
 
     /// The inside end bound to a public one, when its filter lets the remote end in.
@@ -166,6 +239,7 @@ impl Model {
             protocol,
             public,
             remote,
+            ..
         } = *outside;
         let inside = self.sessions.inside_of(protocol, public)?;
         let is_let_in = match gateway.profile {
@@ -180,11 +254,24 @@ impl Model {
 }
 
 impl Way {
-    fn inward((leg, egress): (Leg, Side)) -> Self {
+    fn inward((leg, exit): (Leg, Exit)) -> Self {
         Self {
             legs: vec![leg],
-            egress,
+            exit,
             id: None,
         }
+    }
+}
+
+/// Back to an inside end.
+fn inward_leg(inside: SocketAddrV4, carried: Option<(Flow, Direction)>) -> Leg {
+    let change = Change {
+        end: End::Destination,
+        address: *inside.ip(),
+        port: Some(inside.port()),
+    };
+    Leg {
+        carried,
+        ..Leg::stateless(change)
     }
 }

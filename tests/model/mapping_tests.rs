@@ -41,6 +41,7 @@ fn judged(nat: &mut Model, host: Ipv4Addr, port: u16, public: SocketAddrV4) -> R
     let seen = PacketBuilder::udp(public, at(SERVER, 53)).ttl(63).build();
     let actual = Actual::Forward {
         egress: None,
+        next_hop: None,
         frame: &seen,
     };
     nat.check(NOW, PRIVATE_SUBNET, &udp(host, port, SERVER), &actual)

@@ -5,23 +5,26 @@
 //! full, tables are plain hash maps.
 //!
 //! - The rules are in `decide.rs` (from inside) and `inbound.rs` (to public IPs), in
-//!   the order in which they apply; `claim.rs` and `ports.rs` say which public ends
-//!   new sessions may get, `tcp_state.rs` when sessions end, `fragments.rs` what
-//!   fragments share, `cut.rs` how there come to be more of them, `made.rs` what senders of dropped packets are told.
+//!   the order in which they apply; `sender.rs` says who sent a packet, `policy.rs` what
+//!   routes, ACLs and groups say about it, `rules.rs` what rules fit, `tracking.rs` which
+//!   flows are known without being translated.
+//! - `claim.rs` and `ports.rs` say which public ends new sessions may get,
+//!   `tcp_state.rs` when sessions end, `fragments.rs` what fragments share, `cut.rs` how
+//!   there come to be more of them, `made.rs` what senders of dropped packets are told.
 //! - [`Model::handle`] is a NAT of its own: packet in, [`Output`] out.
 //! - [`Model::check`] judges what another NAT did with the same packet. Where
 //!   a choice is free it takes over the other's, if it was allowed.
-//! - [`random_traffic`] makes packets and lets time pass, [`random_config`] makes
-//!   gateways; [`shrink`] finds the few steps that matter to a failure.
+//! - [`random_traffic`] makes packets, lets time pass and changes the policy,
+//!   [`random_config`] makes gateways, [`random_vpcs`] makes VPCs; [`shrink`] finds the few steps that matter to a failure.
 //!
 //! # Limitations
-//! - One VPC.
 //! - 1:1 translation does not look into fragments of ICMP errors, nor into the
 //!   deprecated source quench and redirect: what they quote keeps its addresses.
 //!   Nor does it touch checksums of protocols other than TCP and UDP that cover
 //!   the IP addresses (UDP-Lite, DCCP).
 //! - Tables never fill up, and no limit of ICMP errors per second is reached.
 
+mod apply;
 mod check;
 mod cidr;
 mod claim;
@@ -36,20 +39,31 @@ mod gateway;
 mod icmp_error;
 mod inbound;
 mod made;
+mod policy;
 mod ports;
+mod problems;
 mod process;
 mod random;
 mod random_config;
+mod random_rules;
+mod random_vpcs;
 mod rewrite;
+mod rules;
+mod sender;
 mod sessions;
 mod steps;
 mod tcp_state;
+mod through_gateway;
 mod toml;
+mod toml_vpc;
+mod tracking;
 mod traffic;
 mod traffic_errors;
 mod traffic_fragments;
 mod traffic_hairpins;
+mod traffic_inside;
 mod traffic_kinds;
+mod vpc;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -57,15 +71,18 @@ use std::time::Duration;
 
 pub use check::Actual;
 pub use cidr::Cidr;
-pub use config::{ElasticIp, ModelConfig, Route, Subnet, Target};
+pub use config::ModelConfig;
 pub use drop_reason::DropReason;
 pub use gateway::{Filtering, Forward, NatGateway, NoTranslate, OnExhaustion, Profile, Timeouts};
 pub use random::Random;
 pub use random_config::random_config;
-pub use sessions::{Direction, Flow, Mapping, Session};
+pub use random_vpcs::random_vpcs;
+pub use rules::{AclRule, GroupRule, NetworkAcl, Packets, Peer, SecurityGroup};
+pub use sessions::{Direction, Flow, Mapping, Session, Via};
 pub use steps::{Step, shrink};
 pub use tcp_state::{Half, TcpState};
 pub use traffic::{Traffic, random_traffic};
+pub use vpc::{Destination, Instance, Route, Subnet, Target, Vpc};
 
 use crate::packets::{ETHERNET_LEN, be16};
 
@@ -75,9 +92,15 @@ use rewrite::{Change, End};
 use sessions::{PublicPort, Sessions};
 
 #[cfg(test)]
+mod acl_tests;
+#[cfg(test)]
+mod change_tests;
+#[cfg(test)]
 mod filtering_tests;
 #[cfg(test)]
 mod fragment_tests;
+#[cfg(test)]
+mod group_tests;
 #[cfg(test)]
 mod hairpin_tests;
 #[cfg(test)]
@@ -95,9 +118,15 @@ mod tests;
 #[cfg(test)]
 mod time_tests;
 #[cfg(test)]
+mod tracking_tests;
+#[cfg(test)]
 mod traffic_tests;
 #[cfg(test)]
 mod verdict_tests;
+#[cfg(test)]
+mod vpc_tests;
+#[cfg(test)]
+mod vpc_traffic_tests;
 
 /// Where a packet comes in or goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,11 +152,13 @@ pub enum Output {
         /// Ethernet header included.
         reply: Vec<u8>,
     },
-    /// Goes out translated. The IP packet is final; the Ethernet addresses are
+    /// Goes on, translated or not. The IP packet is final; the Ethernet addresses are
     /// still those it came in with.
     Forward {
         /// Where it leaves.
         egress: Side,
+        /// Whom it is given to; `None` outside.
+        next_hop: Option<Ipv4Addr>,
         /// The frame.
         frame: Vec<u8>,
     },
@@ -252,11 +283,8 @@ impl Model {
         now: Duration,
         mut is_gone: impl FnMut(&Flow) -> bool,
     ) {
-        let gateways = &self.config.gateways;
-        let idle = self
-            .sessions
-            .iter()
-            .filter(|session| session.is_idle(then, &gateways[session.gateway]));
+        let sessions = self.sessions.iter();
+        let idle = sessions.filter(|session| session.is_idle(then, &self.config));
         let idle: Vec<_> = idle.map(|session| session.flow).collect();
         for flow in idle {
             if is_gone(&flow) {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::check::Choice;
 use super::cut::cut;
-use super::decide::{Arrival, Leg, Stop, Way, is_later_fragment};
+use super::decide::{Arrival, Exit, Leg, Stop, Way, is_later_fragment};
 use super::fragments::is_first;
 use super::icmp_error::error_in;
 use super::made::Answer;
 use super::rewrite::{Header, rewrite, rewrite_error, rewrite_header};
+use super::sender::Origin;
 use super::{DropReason, Model, Output, Side};
 use crate::packets::{
     ETHERNET_LEN, ETHERTYPE_ARP, ETHERTYPE_IPV4, Ipv4, Network, Packet, Transport, arp_reply, be16,
@@ -39,12 +40,13 @@ impl Model {
         let packet = Arrival {
             now,
             ingress,
+            origin: self.config.origin(ingress, frame, ip.src),
             frame,
             ip: &ip,
         };
         let (output, way) = self.translate(&packet, choice)?;
         let fragments = match (&output, &way) {
-            (Output::Cut(_), Some(way)) => cut(frame, self.config.mtu(way.egress)),
+            (Output::Cut(_), Some(way)) => cut(frame, self.config.mtu(way.exit.egress)),
             _ => None,
         };
         let waited = if is_first(&ip) && self.remember(&packet, way, &output) {
@@ -90,16 +92,26 @@ impl Model {
         packet: &Arrival<'_>,
         choice: &mut Choice<'_>,
     ) -> Result<(Output, Option<Way>), String> {
-        let decided = match packet.ingress {
-            Side::Inside(interface) => self.packet_from_inside(packet, interface, choice),
-            Side::Uplink => self.packet_from_uplink(packet),
+        let dst = packet.ip.dst;
+        let decided = match packet.origin {
+            Origin::Outside => self.packet_from_uplink(packet),
+            // Multicast and broadcast, and what nobody may send but to the host.
+            _ if dst.octets()[0] >= 224 => Err(Stop::Pass),
+            Origin::Forger => Err(Stop::drop(DropReason::SpoofedSource)),
+            Origin::Nobody(_) if self.config.is_host(dst) => Err(Stop::Pass),
+            Origin::Nobody(reason) => Err(Stop::drop(reason)),
+            Origin::Inside(sender) => self.packet_from_inside(packet, &sender, choice),
+        };
+        let decided = match decided {
+            Err(Stop::Follow) => self.later_fragment(packet),
+            decided => decided,
         };
         let sent = decided.and_then(|way| self.send(packet, way, choice));
         Ok(match sent {
             Ok((output, way)) => (output, Some(way)),
             Err(Stop::Pass) => (Output::Pass, None),
             Err(Stop::Drop(reason, answer)) => (self.refuse(packet, reason, answer), None),
-            Err(Stop::Early) => (self.hold(packet), None),
+            Err(Stop::Early | Stop::Follow) => (self.hold(packet), None),
             Err(Stop::Complaint(complaint)) => return Err(complaint),
         })
     }
@@ -116,7 +128,12 @@ impl Model {
         if ip.ttl <= 1 {
             return Err(Stop::ttl_expired());
         }
-        let mtu = self.config.mtu(way.egress);
+        // Outside the host's routes count, and it is in all subnets.
+        let mut subnets = self.config.subnets.iter();
+        if way.exit == Exit::UPLINK && subnets.any(|subnet| subnet.cidr.contains(ip.dst)) {
+            return Err(Stop::drop(DropReason::NoNextHop));
+        }
+        let mtu = self.config.mtu(way.exit.egress);
         if ip.total_length > mtu {
             return self.too_big(packet, way, mtu, choice);
         }
@@ -141,8 +158,13 @@ impl Model {
                 session.carry(now, direction, flags);
             }
         }
-        let egress = way.egress;
-        Ok((Output::Forward { egress, frame }, way))
+        let Exit { egress, next_hop } = way.exit;
+        let output = Output::Forward {
+            egress,
+            next_hop,
+            frame,
+        };
+        Ok((output, way))
     }
 
     /// What becomes of a packet that is longer than its way out takes.
@@ -178,10 +200,10 @@ impl Model {
 impl Leg {
     /// `frame`, which is of the kind of `ip`, with the change of this leg made.
     fn applied_to(&self, frame: &[u8], ip: &Ipv4) -> Vec<u8> {
-        if error_in(ip).is_some() {
-            rewrite_error(frame, self.change)
-        } else {
-            rewrite(frame, self.change)
+        match self.change {
+            None => frame.to_vec(),
+            Some(change) if error_in(ip).is_some() => rewrite_error(frame, change),
+            Some(change) => rewrite(frame, change),
         }
     }
 

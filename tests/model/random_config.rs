@@ -16,15 +16,16 @@ pub fn random_config(seed: u64) -> ModelConfig {
     let mut random = Random::new(seed);
     let mut config = ModelConfig::classic();
     config.icmp_errors_made = !random.one_in(8);
-    config.gateways = vec![random_gateway(&mut random)];
+    let pool = [10, 11, 12].map(|last| Ipv4Addr::new(198, 51, 100, last));
+    let clients = Cidr::new(Ipv4Addr::new(10, 40, 2, 0), 24);
+    config.gateways = vec![random_gateway(&mut random, &pool, clients)];
     config
 }
 
-fn random_gateway(random: &mut Random) -> NatGateway {
-    let others = [11, 12].map(|last| Ipv4Addr::new(198, 51, 100, last));
+/// With some of these public IPs, for the hosts of a subnet.
+pub(super) fn random_gateway(random: &mut Random, pool: &[Ipv4Addr], clients: Cidr) -> NatGateway {
     let ips = random.pick(&[1, 1, 2, 3]);
-    let public_ips = [addresses::NAT_PUBLIC].into_iter().chain(others).take(ips);
-    let mut gateway = NatGateway::new(public_ips.collect());
+    let mut gateway = NatGateway::new(pool[..ips].to_vec());
     gateway.shared_with_host = random.one_in(4);
     match random.below(5) {
         0 | 1 => {}
@@ -41,7 +42,7 @@ fn random_gateway(random: &mut Random) -> NatGateway {
     ]);
     if random.one_in(6) {
         // 256 clients with a few ports each.
-        gateway.deterministic = Some(Cidr::new(Ipv4Addr::new(10, 40, 2, 0), 24));
+        gateway.deterministic = Some(clients);
         let pools = [2000..=3023, 1024..=65_535];
         gateway.ports = vec![pools[random.below(2)].clone()];
     } else if random.one_in(3) {
@@ -58,7 +59,7 @@ fn random_gateway(random: &mut Random) -> NatGateway {
         gateway.no_translate = random_no_translate(random);
     }
     if random.one_in(2) && (gateway.is_rfc() || gateway.shared_with_host) {
-        gateway.forwards = random_forwards(random, &gateway);
+        gateway.forwards = random_forwards(random, &gateway, clients);
     }
     if random.one_in(3) {
         gateway.timeouts = random_timeouts(random);
@@ -103,8 +104,8 @@ fn random_no_translate(random: &mut Random) -> Vec<NoTranslate> {
         .collect()
 }
 
-fn random_forwards(random: &mut Random, gateway: &NatGateway) -> Vec<Forward> {
-    let to = |last, port| SocketAddrV4::new(Ipv4Addr::new(10, 40, 2, last), port);
+fn random_forwards(random: &mut Random, gateway: &NatGateway, clients: Cidr) -> Vec<Forward> {
+    let to = |host, port| SocketAddrV4::new(clients.nth(host), port);
     let mut forward = |protocol, ports, to| Forward {
         protocol,
         public_ip: random.pick(&gateway.public_ips),

@@ -10,12 +10,31 @@ use super::tcp_state::Half;
 /// Both ends of a conversation as the inside sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Flow {
-    /// IP protocol number: TCP, UDP or ICMP.
+    /// Number of the VPC.
+    pub vpc: usize,
+    /// Whether it is on its way to an instance that a route leads to. What comes back from
+    /// there on its way to somewhere else is another flow to the router.
+    pub to_instance: bool,
+    /// IP protocol number. NAT gateways translate TCP, UDP and ICMP.
     pub protocol: u8,
-    /// The inside host; for ICMP the query id as port.
+    /// The inside host. In a ping the query id stands for the port of its sender.
     pub inside: SocketAddrV4,
     /// The remote host; for ICMP port 0.
     pub remote: SocketAddrV4,
+}
+
+impl Flow {
+    /// Of the first VPC, sent by its inside end.
+    #[must_use]
+    pub fn new(protocol: u8, inside: SocketAddrV4, remote: SocketAddrV4) -> Self {
+        Self {
+            vpc: 0,
+            to_instance: false,
+            protocol,
+            inside,
+            remote,
+        }
+    }
 }
 
 /// A flow and what it is translated to.
@@ -27,8 +46,8 @@ pub struct Session {
     pub public: SocketAddrV4,
     /// Why it sees that.
     pub mapping: Mapping,
-    /// Index of the NAT gateway.
-    pub gateway: usize,
+    /// Where the packets of the flow are led.
+    pub via: Via,
     /// When it was opened.
     pub opened: Duration,
     /// From inside.
@@ -37,9 +56,26 @@ pub struct Session {
     pub reverse: Half,
 }
 
-/// Where the public port of a session comes from.
+/// Where a subnet's route table leads packets, when it lets them go anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// To their destination in the VPC.
+    Local,
+    /// To this instance, whatever their destination.
+    Instance(usize),
+    /// To the internet with the sender's own public IP.
+    InternetGateway,
+    /// Through this NAT gateway.
+    NatGateway(usize),
+}
+
+/// Where the public end of a session comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mapping {
+    /// It is the inside end: nothing is translated, the flow is only known.
+    Unchanged,
+    /// The public IP of the instance.
+    OneToOne,
     /// Taken for this remote end only (profile aws).
     Overloaded,
     /// Shared by all sessions of the inside end (profile rfc).
@@ -57,9 +93,18 @@ pub enum Direction {
     Reverse,
 }
 
-/// Both ends as the outside sees them: unique.
+/// Where the remote end of a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Scope {
+    Internet,
+    /// In this VPC; behind an instance that a route leads to, or not.
+    Vpc(usize, bool),
+}
+
+/// Both ends as the remote one sees them: unique.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Outside {
+    pub scope: Scope,
     pub protocol: u8,
     pub public: SocketAddrV4,
     pub remote: SocketAddrV4,
@@ -96,9 +141,23 @@ pub(super) struct Sessions {
 }
 
 impl Session {
-    /// Its ends as the outside sees them.
+    /// Number of the NAT gateway that translates it.
+    #[must_use]
+    pub fn gateway(&self) -> Option<usize> {
+        match self.via {
+            Via::NatGateway(gateway) => Some(gateway),
+            _ => None,
+        }
+    }
+
+    /// Its ends as the remote one sees them.
     pub(super) fn outside(&self) -> Outside {
+        let scope = match self.via {
+            Via::Local | Via::Instance(_) => Scope::Vpc(self.flow.vpc, self.flow.to_instance),
+            Via::InternetGateway | Via::NatGateway(_) => Scope::Internet,
+        };
         Outside {
+            scope,
             protocol: self.flow.protocol,
             public: self.public,
             remote: self.flow.remote,
@@ -107,14 +166,6 @@ impl Session {
 
     fn public_port(&self) -> PublicPort {
         (self.flow.protocol, self.public)
-    }
-
-    fn client(&self) -> (usize, Ipv4Addr) {
-        (self.gateway, *self.flow.inside.ip())
-    }
-
-    fn inside_port(&self) -> (usize, u8, SocketAddrV4) {
-        (self.gateway, self.flow.protocol, self.flow.inside)
     }
 }
 
@@ -163,7 +214,11 @@ impl Sessions {
         assert!(held.is_none(), "{outside:?} taken by {held:?}");
         let held = self.by_flow.insert(flow, session);
         assert!(held.is_none(), "{flow:?} has a session");
-        let client = self.clients.entry(session.client()).or_default();
+        let Some(gateway) = session.gateway() else {
+            return;
+        };
+        let client = self.clients.entry((gateway, *flow.inside.ip()));
+        let client = client.or_default();
         client.sessions += 1;
         if session.mapping != Mapping::Binding {
             return;
@@ -178,7 +233,8 @@ impl Sessions {
         assert_eq!(binding.inside, flow.inside, "bound to two inside ends");
         binding.sessions += 1;
         if binding.sessions == 1 {
-            self.bound.insert(session.inside_port(), session.public);
+            let inside = (gateway, flow.protocol, flow.inside);
+            self.bound.insert(inside, session.public);
             client.bindings += 1;
             client.public_ip = Some(*session.public.ip());
         }
@@ -188,8 +244,10 @@ impl Sessions {
     pub(super) fn remove(&mut self, flow: &Flow) -> Option<PublicPort> {
         let session = self.by_flow.remove(flow)?;
         self.by_outside.remove(&session.outside());
+        let gateway = session.gateway()?;
         let mut freed = None;
-        let client = self.clients.entry(session.client()).or_default();
+        let client_key = (gateway, *flow.inside.ip());
+        let client = self.clients.entry(client_key).or_default();
         client.sessions -= 1;
         if session.mapping == Mapping::Binding {
             let partner = (session.public_port(), *flow.remote.ip());
@@ -202,7 +260,7 @@ impl Sessions {
             binding.sessions -= 1;
             if binding.sessions == 0 {
                 self.bindings.remove(&session.public_port());
-                self.bound.remove(&session.inside_port());
+                self.bound.remove(&(gateway, flow.protocol, flow.inside));
                 client.bindings -= 1;
                 if client.bindings == 0 {
                     client.public_ip = None;
@@ -211,7 +269,7 @@ impl Sessions {
             }
         }
         if client.sessions == 0 {
-            self.clients.remove(&session.client());
+            self.clients.remove(&client_key);
         }
         freed
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Side;
+use super::{Model, ModelConfig, Side};
 
 /// One thing that happens to a NAT.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,21 @@ pub enum Step {
     Advance(Duration),
     /// Idle sessions are removed.
     Sweep,
+    /// Another configuration comes, see [`Model::apply`].
+    Apply(Box<ModelConfig>),
+}
+
+impl Step {
+    /// Does this to a NAT, except for a packet: that is for the caller to send in.
+    pub fn take(self, nat: &mut Model, now: &mut Duration) -> Option<(Side, Vec<u8>)> {
+        match self {
+            Self::Packet(ingress, frame) => return Some((ingress, frame)),
+            Self::Advance(time) => *now += time,
+            Self::Sweep => nat.forget_idle(*now),
+            Self::Apply(config) => nat.apply(*now, *config),
+        }
+        None
+    }
 }
 
 /// How often `fails` is asked at most.

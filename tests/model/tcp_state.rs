@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::clock::{GRACE, tick, ticks_in};
-use super::{Direction, NatGateway, Session, Timeouts};
+use super::{Direction, ModelConfig, Session, Timeouts};
 use crate::packets::{protocol, tcp_flags};
 
 /// One direction of a session.
@@ -98,25 +98,28 @@ impl Session {
     }
 
     /// Ticks that it has been idle beyond its timeout: 0 when it is in time.
-    fn overdue(&self, now: Duration, gateway: &NatGateway) -> u64 {
+    fn overdue(&self, now: Duration, config: &ModelConfig) -> u64 {
+        let gateway = self.gateway().map(|gateway| &config.gateways[gateway]);
+        let timeouts = gateway.map_or(&Timeouts::TRACKED, |gateway| &gateway.timeouts);
+        let is_rfc = gateway.is_some_and(|gateway| gateway.is_rfc());
         // RFC 4787 REQ-6: what comes from outside does not keep a mapping.
-        let last_seen = if gateway.is_rfc() && self.flow.protocol == protocol::UDP {
+        let last_seen = if is_rfc && self.flow.protocol == protocol::UDP {
             self.forward.last_seen
         } else {
             self.forward.last_seen.max(self.reverse.last_seen)
         };
         let idle = tick(now).saturating_sub(last_seen);
-        idle.saturating_sub(ticks_in(self.timeout(&gateway.timeouts)))
+        idle.saturating_sub(ticks_in(self.timeout(timeouts)))
     }
 
     /// A sweep would remove it.
-    pub(super) fn is_idle(&self, now: Duration, gateway: &NatGateway) -> bool {
-        self.overdue(now, gateway) > 0
+    pub(super) fn is_idle(&self, now: Duration, config: &ModelConfig) -> bool {
+        self.overdue(now, config) > 0
     }
 
     /// It is as good as absent, swept or not.
-    pub(super) fn is_expired(&self, now: Duration, gateway: &NatGateway) -> bool {
-        self.overdue(now, gateway) > GRACE
+    pub(super) fn is_expired(&self, now: Duration, config: &ModelConfig) -> bool {
+        self.overdue(now, config) > GRACE
     }
 }
 

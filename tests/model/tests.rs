@@ -34,12 +34,25 @@ pub(super) fn syn(from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
 #[track_caller]
 pub(super) fn forwarded(model: &mut Model, ingress: Side, frame: &[u8], to: Side) -> Ipv4 {
     match model.handle(NOW, ingress, frame) {
-        Output::Forward { egress, frame: out } => {
+        Output::Forward {
+            egress, frame: out, ..
+        } => {
             assert_eq!(egress, to);
             assert_eq!(translated_checksum_errors(frame, &out), [""; 0]);
             Packet::parse(&out).unwrap().ipv4().unwrap().clone()
         }
         other => panic!("not forwarded: {other:?}"),
+    }
+}
+
+/// This packet, a router further on, to the host that it is for.
+pub(super) fn gone_to(egress: Side, packet: &PacketBuilder) -> Output {
+    let frame = packet.clone().ttl(63).build();
+    let next_hop = Packet::parse(&frame).unwrap().ipv4().unwrap().dst;
+    Output::Forward {
+        egress,
+        next_hop: (egress != Side::Uplink).then_some(next_hop),
+        frame,
     }
 }
 

@@ -35,8 +35,10 @@ impl NatGateway {
             // Writing to a string cannot fail.
             let _ = writeln!(lines, "{key} = {value}");
         };
-        put("public_ips", list(&self.public_ips, quoted_ip));
-        put("shared_with_host", self.shared_with_host.to_string());
+        if !self.is_private {
+            put("public_ips", list(&self.public_ips, quoted_ip));
+            put("shared_with_host", self.shared_with_host.to_string());
+        }
         match self.profile {
             Profile::Aws => put("profile", quoted("aws")),
             Profile::Rfc(filtering) => {
@@ -142,16 +144,16 @@ fn protocol_name(number: u8) -> &'static str {
     }
 }
 
-fn list<T>(items: &[T], shown: impl Fn(&T) -> String) -> String {
+pub(super) fn list<T>(items: &[T], shown: impl Fn(&T) -> String) -> String {
     let items: Vec<_> = items.iter().map(shown).collect();
     format!("[{}]", items.join(", "))
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("\"{text}\"")
 }
 
-fn quoted_ip(ip: &Ipv4Addr) -> String {
+pub(super) fn quoted_ip(ip: &Ipv4Addr) -> String {
     quoted(&ip.to_string())
 }
 
@@ -160,7 +162,7 @@ fn pool_range(range: &RangeInclusive<u16>) -> String {
     quoted(&format!("{}-{}", range.start(), range.end()))
 }
 
-fn quoted_range(range: &RangeInclusive<u16>) -> String {
+pub(super) fn quoted_range(range: &RangeInclusive<u16>) -> String {
     if range.start() == range.end() {
         quoted(&range.start().to_string())
     } else {

@@ -4,8 +4,10 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use super::random_vpcs::changed;
+use super::sender::Origin;
 use super::traffic_fragments::Pending;
-use super::{ModelConfig, Random, Side, Step};
+use super::{ModelConfig, Random, Side, Step, Target};
 use crate::packets::{
     FixtureKind, Ipv4, Packet, PacketBuilder, Transport, fixtures, icmp_type, tcp_flags,
 };
@@ -17,21 +19,18 @@ const REMEMBERED: usize = 512;
 ///
 /// ```
 /// use std::time::Duration;
-/// use nat_tests::model::{Model, ModelConfig, Output, Step, random_traffic};
+/// use nat_tests::model::{Model, ModelConfig, random_traffic};
 ///
 /// let mut nat = Model::new(ModelConfig::classic());
 /// let mut now = Duration::ZERO;
 /// let mut traffic = random_traffic(1, 100, nat.config());
 /// while let Some(step) = traffic.next() {
-///     match step {
-///         Step::Advance(time) => now += time,
-///         Step::Sweep => nat.forget_idle(now),
-///         Step::Packet(ingress, frame) => {
-///             let output = nat.handle(now, ingress, &frame);
-///             if let Some((frame_in, frame_out)) = output.sent(&frame) {
-///                 traffic.observe(ingress, frame_in, frame_out);
-///             }
-///         }
+///     let Some((ingress, frame)) = step.take(&mut nat, &mut now) else {
+///         continue;
+///     };
+///     let output = nat.handle(now, ingress, &frame);
+///     if let Some((frame_in, frame_out)) = output.sent(&frame) {
+///         traffic.observe(ingress, frame_in, frame_out);
 ///     }
 /// }
 /// ```
@@ -44,6 +43,7 @@ pub struct Traffic {
     /// Fragments that are still to come.
     pub(super) pending: Pending,
     left: usize,
+    changes: bool,
     translations: Vec<Translation>,
 }
 
@@ -54,6 +54,13 @@ pub(super) struct Translation {
     pub sent: Ipv4,
     pub egress: Side,
     pub seen: Ipv4,
+}
+
+impl Translation {
+    /// Whether nothing was translated.
+    pub(super) fn is_local(&self) -> bool {
+        (self.sent.src, self.sent.dst) == (self.seen.src, self.seen.dst)
+    }
 }
 
 /// Steps with `n` random packets for a NAT with this configuration. The same seed
@@ -70,6 +77,7 @@ pub fn random_traffic(seed: u64, n: usize, config: &ModelConfig) -> Traffic {
         malformed: malformed.map(|row| row.frame).collect(),
         pending: Pending::default(),
         left: n,
+        changes: false,
         translations: Vec::new(),
     }
 }
@@ -81,19 +89,31 @@ impl Iterator for Traffic {
         if self.left == 0 {
             return None;
         }
+        if self.changes && self.random.one_in(150) {
+            self.config = changed(&mut self.random, &self.config);
+            return Some(Step::Apply(Box::new(self.config.clone())));
+        }
         Some(match self.random.below(240) {
             0 => Step::Sweep,
             1..5 => Step::Advance(self.while_nothing_comes()),
             _ => {
                 self.left -= 1;
                 let (side, frame) = self.any_packet();
-                Step::Packet(side, frame)
+                Step::Packet(side, self.with_station(side, frame))
             }
         })
     }
 }
 
 impl Traffic {
+    /// This traffic with a change of the configuration now and then, which must be one of
+    /// [`super::random_vpcs`].
+    #[must_use]
+    pub fn with_changes(mut self) -> Self {
+        self.changes = true;
+        self
+    }
+
     /// Tells what became of a packet: later ones go on with its connection and
     /// reply to it. Call it for each packet that was forwarded.
     pub fn observe(&mut self, ingress: Side, frame_in: &[u8], frame_out: &[u8]) {
@@ -101,10 +121,7 @@ impl Traffic {
         let (Some(sent), Some(seen)) = (parsed(frame_in), parsed(frame_out)) else {
             return;
         };
-        let egress = match self.config.subnet_of(seen.dst) {
-            Some(subnet) => Side::Inside(subnet.interface),
-            None => Side::Uplink,
-        };
+        let egress = self.egress_of(ingress, frame_in, &sent, &seen);
         let translation = Translation {
             ingress,
             sent,
@@ -117,6 +134,30 @@ impl Traffic {
             let index = self.random.below(REMEMBERED);
             self.translations[index] = translation;
         }
+    }
+
+    /// Where a packet was sent on.
+    fn egress_of(&self, ingress: Side, frame_in: &[u8], sent: &Ipv4, seen: &Ipv4) -> Side {
+        let config = &self.config;
+        if sent.dst != seen.dst {
+            let instance = config.instance_of_public(sent.dst);
+            let vpc = match (instance, config.gateway_of_public(sent.dst)) {
+                (Some(instance), _) => Some(config.vpc_of_instance(instance)),
+                (None, Some((gateway, _))) => Some(config.vpc_of_gateway(gateway)),
+                (None, None) => None,
+            };
+            let inside = vpc.and_then(|vpc| config.side_of(vpc, seen.dst));
+            return inside.unwrap_or(Side::Uplink);
+        }
+        let Origin::Inside(sender) = config.origin(ingress, frame_in, sent.src) else {
+            return Side::Uplink;
+        };
+        let inside = match config.target(sender.subnet, sent.dst) {
+            Some(Target::Instance(instance)) => Some(config.side_of_instance(instance)),
+            Some(Target::Local) => config.side_of(sender.vpc, sent.dst),
+            _ => None,
+        };
+        inside.unwrap_or(Side::Uplink)
     }
 
     /// A moment, seldom as long as a fragment waits, most seldom about as long as a
@@ -176,17 +217,21 @@ impl Traffic {
         if self.translations.is_empty() {
             return None;
         }
-        let index = self.random.below(self.translations.len());
+        let mut index = self.random.below(self.translations.len());
+        // Of what was only forwarded there is more than its part.
+        if self.translations[index].is_local() && !self.random.one_in(4) {
+            index = self.random.below(self.translations.len());
+        }
         Some(self.translations[index].clone())
     }
 
-    /// One of the hairpins among them.
+    /// One of the hairpins among them, which are translated twice.
     pub(super) fn remembered_hairpin(&mut self) -> Option<Translation> {
         let is_inside = |side| matches!(side, Side::Inside(_));
         let hairpins: Vec<_> = self
             .translations
             .iter()
-            .filter(|one| is_inside(one.ingress) && is_inside(one.egress))
+            .filter(|one| is_inside(one.ingress) && is_inside(one.egress) && !one.is_local())
             .collect();
         if hairpins.is_empty() {
             return None;

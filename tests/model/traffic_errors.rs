@@ -59,7 +59,7 @@ impl Traffic {
             Side::Uplink => {
                 senders.extend([Ipv4Addr::new(192, 88, 99, 1), Ipv4Addr::new(10, 1, 2, 3)]);
             }
-            Side::Inside(_) => senders.push(self.config.subnet_of(seen.dst)?.cidr.nth(254)),
+            Side::Inside(_) => senders.push(self.router_near(about.egress, seen.dst)?),
         }
         Some(Complaint {
             side: about.egress,
@@ -74,14 +74,13 @@ impl Traffic {
         let sent = &about.sent;
         let (from, to) = self.ends(sent.destination(), sent.source());
         let reply = self.echo_type(icmp_type::ECHO_REPLY);
-        let subnet = self.config.subnet_of(sent.src)?.cidr;
+        let router = self.router_near(about.ingress, sent.src)?;
         let forged = Ipv4Addr::new(172, 16, 0, 1);
-        let senders = [sent.src; 6].into_iter().chain([
-            subnet.nth(254),
-            subnet.nth(254),
-            subnet.nth(101),
-            forged,
-        ]);
+        let neighbour = Ipv4Addr::from_bits(router.to_bits() & !0xff | 101);
+        let senders = [sent.src; 6];
+        let senders = senders
+            .into_iter()
+            .chain([router, router, neighbour, forged]);
         let senders: Vec<_> = senders.collect();
         let interface = self.random.below(self.config.subnets.len());
         let side = if self.random.one_in(20) {
@@ -95,6 +94,19 @@ impl Traffic {
             to: sent.dst,
             quoted: self.packet_like(sent, from, to, reply)?,
         })
+    }
+
+    /// An address in the subnet of a host on this side; of another one there for
+    /// whom an appliance sends for.
+    fn router_near(&self, side: Side, host: Ipv4Addr) -> Option<Ipv4Addr> {
+        let config = &self.config;
+        let near = config.subnet_of(config.vpc_of_side(side)?, host);
+        let mut subnets = config.subnets.iter();
+        let subnet = match near {
+            Some(near) => &config.subnets[near],
+            None => subnets.find(|subnet| Side::Inside(subnet.interface) == side)?,
+        };
+        Some(subnet.cidr.nth(254))
     }
 
     /// Both ends of a quoted packet; now and then one that no session has.

@@ -13,8 +13,8 @@ impl Traffic {
         let from = self.client(host);
         let to = match self.random.below(4) {
             0 => {
-                let elastic = self.config.elastic_ips.clone();
-                let public = elastic.first().map(|_| self.random.pick(&elastic).public)?;
+                let public = self.config.instance_publics();
+                let public = public.first().map(|_| self.random.pick(&public))?;
                 SocketAddrV4::new(public, self.server().port())
             }
             1 => self.forwarded_port()?.1,
@@ -80,8 +80,9 @@ impl Traffic {
             return None;
         }
         let (protocol, public) = self.forwarded_port()?;
-        let mut gateways = self.config.gateways.iter();
-        let inside = gateways.find_map(|gateway| gateway.forward_of_public(protocol, public))?;
-        Some((self.config.side_of(*inside.ip()), inside))
+        let (number, gateway) = self.config.gateway_of_public(*public.ip())?;
+        let inside = gateway.forward_of_public(protocol, public)?;
+        let vpc = self.config.vpc_of_gateway(number);
+        Some((self.config.side_of(vpc, *inside.ip())?, inside))
     }
 }

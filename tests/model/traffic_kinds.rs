@@ -24,7 +24,7 @@ impl Traffic {
         if let Some(fragment) = self.pending_fragment() {
             return fragment;
         }
-        let built = match self.random.below(110) {
+        let built = match self.random.below(124) {
             0..24 => self.new_connection(),
             24..36 => self.follow_up(),
             36 => self.forged_follow_up(),
@@ -39,6 +39,8 @@ impl Traffic {
             92..94 => return self.not_ipv4(),
             94..102 => self.hairpin(),
             102..108 => self.opening_forward(),
+            110..121 => self.within_vpc(),
+            121..124 => self.passed_on(),
             _ => Some(self.host_packet()),
         };
         match built {
@@ -53,11 +55,10 @@ impl Traffic {
 
     /// A packet from `host` whose transport checksum will be next to a zero, or
     /// the zero its protocol sends, after translation with the port kept.
-    fn corner_of_checksums(&mut self, host: Ipv4Addr) -> PacketBuilder {
+    fn corner_of_checksums(&mut self, side: Side, host: Ipv4Addr) -> PacketBuilder {
         let config = &self.config;
-        let elastic = config
-            .elastic_of_private(host)
-            .map(|elastic| elastic.public);
+        let vpc = config.vpc_of_side(side);
+        let elastic = vpc.and_then(|vpc| config.public_of(vpc, host));
         let gateway = config
             .gateways
             .first()
@@ -78,7 +79,7 @@ impl Traffic {
     pub(super) fn new_connection(&mut self) -> Option<(Side, PacketBuilder)> {
         let (side, host) = self.inside_host()?;
         if self.random.one_in(12) {
-            return Some((side, self.corner_of_checksums(host)));
+            return Some((side, self.corner_of_checksums(side, host)));
         }
         let (from, to) = (self.client(host), self.server());
         let (side, from) = self.forwarded_end().unwrap_or((side, from));
@@ -100,12 +101,12 @@ impl Traffic {
     }
 
     pub(super) fn elastic_ip_packet(&mut self) -> Option<(Side, PacketBuilder)> {
-        let elastic = self.config.elastic_ips.clone();
+        let public = self.config.instance_publics();
         let (from, payload) = (self.server(), self.payload());
-        if elastic.is_empty() {
+        if public.is_empty() {
             return None;
         }
-        let public = self.random.pick(&elastic).public;
+        let public = self.random.pick(&public);
         let to = SocketAddrV4::new(public, self.random.pick(&SERVER_PORTS));
         let builder = match self.random.below(5) {
             0 => self.tcp(from, to).flags(tcp_flags::SYN),
@@ -161,7 +162,7 @@ impl Traffic {
             .iter()
             .map(|subnet| subnet.cidr.nth(77))
             .collect();
-        let mut owned: Vec<_> = self.config.elastic_ips.iter().map(|ip| ip.public).collect();
+        let mut owned = self.config.instance_publics();
         owned.extend(
             self.config
                 .gateways
@@ -209,7 +210,7 @@ impl Traffic {
             Some((side, _)) if self.random.one_in(3) => side,
             _ => Side::Uplink,
         };
-        let mut targets: Vec<_> = self.config.elastic_ips.iter().map(|ip| ip.public).collect();
+        let mut targets = self.config.instance_publics();
         targets.extend(
             self.config
                 .gateways
@@ -246,7 +247,8 @@ impl Traffic {
         targets.extend(self.config.subnets.iter().map(|subnet| subnet.cidr.nth(9)));
         targets.extend([Ipv4Addr::BROADCAST, Ipv4Addr::new(224, 0, 0, 251)]);
         // No subnet has it.
-        let nowhere = self.config.vpc_cidrs.iter().map(|cidr| cidr.nth(0x4d07));
+        let cidrs = self.config.vpcs.iter().flat_map(|vpc| &vpc.cidrs);
+        let nowhere = cidrs.map(|cidr| cidr.nth(0x4d07));
         targets.extend(nowhere);
         let (from, to) = (self.client(host), self.random.pick(&targets));
         (
@@ -300,12 +302,16 @@ impl Traffic {
     }
 
     /// A host in one of the subnets: one of three behind a NAT gateway, one of the
-    /// others, one with an elastic IP. Most are of those that get anywhere.
+    /// others, an instance. Most are of those that get anywhere.
     pub(super) fn inside_host(&mut self) -> Option<(Side, Ipv4Addr)> {
         let config = &self.config;
-        let elastic = config.elastic_ips.iter().map(|elastic| elastic.private);
-        let elastic = elastic.filter(|&ip| config.subnet_of(ip).is_some());
-        let mut hosts: Vec<_> = elastic.flat_map(|ip| [ip, ip]).collect();
+        let instances = 0..config.instances.len();
+        let mut hosts: Vec<_> = instances
+            .flat_map(|number| {
+                let private = config.instances[number].private;
+                [(config.side_of_instance(number), private); 2]
+            })
+            .collect();
         for subnet in &config.subnets {
             let is_nat = |route: &Route| matches!(route.target, Target::NatGateway(_));
             let offsets: &[u32] = if subnet.routes.iter().any(is_nat) {
@@ -313,13 +319,17 @@ impl Traffic {
             } else {
                 &[101]
             };
-            hosts.extend(offsets.iter().map(|&offset| subnet.cidr.nth(offset)));
+            let side = Side::Inside(subnet.interface);
+            hosts.extend(
+                offsets
+                    .iter()
+                    .map(|&offset| (side, subnet.cidr.nth(offset))),
+            );
         }
         if hosts.is_empty() {
             return None;
         }
-        let host = self.random.pick(&hosts);
-        Some((self.config.side_of(host), host))
+        Some(self.random.pick(&hosts))
     }
 
     pub(super) fn client(&mut self, host: Ipv4Addr) -> SocketAddrV4 {

@@ -22,6 +22,8 @@ pub(super) fn crowded() -> ModelConfig {
         ..NatGateway::new(vec![Ipv4Addr::new(198, 51, 100, 2)])
     });
     config.subnets.push(Subnet {
+        vpc: 0,
+        acl: None,
         cidr: "10.40.3.0/24".parse().unwrap(),
         interface: 1,
         routes: vec![Route {
@@ -30,6 +32,8 @@ pub(super) fn crowded() -> ModelConfig {
         }],
     });
     config.subnets.push(Subnet {
+        vpc: 0,
+        acl: None,
         cidr: "10.40.4.0/24".parse().unwrap(),
         interface: 2,
         routes: Vec::new(),
@@ -54,28 +58,27 @@ fn reordered(mut config: ModelConfig) -> ModelConfig {
     config
 }
 
-/// Runs random traffic through one NAT, and has another judge it.
-fn judged_traffic(seed: u64, packets: usize, actor: ModelConfig, judge: ModelConfig) {
-    let mut traffic = random_traffic(seed, packets, &judge);
-    let (mut actor, mut judge) = (Model::new(actor), Model::new(judge));
-    let mut now = NOW;
+/// Runs random traffic through one NAT that chooses otherwise, and has another judge it.
+fn judged_traffic(seed: u64, mut traffic: Traffic, config: ModelConfig) {
+    let mut actor = Model::new(reordered(config.clone()));
+    let mut judge = Model::new(config);
+    let (mut now, mut actors_now) = (NOW, NOW);
     while let Some(step) = traffic.next() {
-        match step {
-            Step::Advance(time) => now += time,
-            Step::Sweep => {
-                actor.forget_idle(now);
-                judge.forget_idle(now);
-            }
-            Step::Packet(ingress, frame) => {
-                let output = actor.handle(now, ingress, &frame);
-                let actual = output.as_actual(&frame);
-                let mut mapping = |flow: &Flow| actor.mapping(flow);
-                let verdict = judge.check_with(now, ingress, &frame, &actual, &mut mapping);
-                assert_eq!(verdict, Ok(()), "seed {seed}");
-                if let Some((sent, seen)) = output.sent(&frame) {
-                    traffic.observe(ingress, sent, seen);
-                }
-            }
+        let actors = match step.clone() {
+            Step::Apply(config) => Step::Apply(Box::new(reordered(*config))),
+            other => other,
+        };
+        actors.take(&mut actor, &mut actors_now);
+        let Some((ingress, frame)) = step.take(&mut judge, &mut now) else {
+            continue;
+        };
+        let output = actor.handle(now, ingress, &frame);
+        let actual = output.as_actual(&frame);
+        let mut mapping = |flow: &Flow| actor.mapping(flow);
+        let verdict = judge.check_with(now, ingress, &frame, &actual, &mut mapping);
+        assert_eq!(verdict, Ok(()), "seed {seed}");
+        if let Some((sent, seen)) = output.sent(&frame) {
+            traffic.observe(ingress, sent, seen);
         }
     }
     assert_eq!(actor.sessions(), judge.sessions());
@@ -84,7 +87,7 @@ fn judged_traffic(seed: u64, packets: usize, actor: ModelConfig, judge: ModelCon
 #[test]
 fn judge_agrees_with_a_nat_that_chooses_other_ports() {
     for (seed, config) in [(1, ModelConfig::classic()), (2, crowded()), (3, crowded())] {
-        judged_traffic(seed, 6_000, reordered(config.clone()), config);
+        judged_traffic(seed, random_traffic(seed, 6_000, &config), config);
     }
 }
 
@@ -92,40 +95,46 @@ fn judge_agrees_with_a_nat_that_chooses_other_ports() {
 fn judge_agrees_with_other_choices_in_every_random_configuration() {
     for seed in 0..100 {
         let config = random_config(seed);
-        judged_traffic(seed, 1_500, reordered(config.clone()), config);
+        judged_traffic(seed, random_traffic(seed, 1_500, &config), config);
+        let config = random_vpcs(seed);
+        let traffic = random_traffic(seed, 1_500, &config).with_changes();
+        judged_traffic(seed, traffic, config);
     }
 }
 
 /// Runs random traffic; `each` sees every packet and what became of it.
-fn with_traffic(
-    seed: u64,
-    packets: usize,
+pub(super) fn with_traffic(
+    mut traffic: Traffic,
     config: ModelConfig,
-    mut each: impl FnMut(Side, &[u8], &Output),
+    mut each: impl FnMut(&Model, Side, &[u8], &Output),
 ) {
     let mut nat = Model::new(config);
-    let mut traffic = random_traffic(seed, packets, nat.config());
     let mut now = NOW;
     while let Some(step) = traffic.next() {
-        match step {
-            Step::Advance(time) => now += time,
-            Step::Sweep => nat.forget_idle(now),
-            Step::Packet(ingress, frame) => {
-                let output = nat.handle(now, ingress, &frame);
-                if let Some((sent, seen)) = output.sent(&frame) {
-                    traffic.observe(ingress, sent, seen);
-                }
-                each(ingress, &frame, &output);
-            }
+        let Some((ingress, frame)) = step.take(&mut nat, &mut now) else {
+            continue;
+        };
+        let output = nat.handle(now, ingress, &frame);
+        if let Some((sent, seen)) = output.sent(&frame) {
+            traffic.observe(ingress, sent, seen);
         }
+        each(&nat, ingress, &frame, &output);
     }
 }
 
 #[test]
 fn traffic_meets_every_verdict_and_every_drop_reason() {
     let mut seen = BTreeMap::new();
-    for seed in 0..40 {
-        with_traffic(seed, 1_000, random_config(seed), |ingress, _, output| {
+    for seed in 0..80 {
+        let (config, traffic);
+        if seed % 2 == 0 {
+            config = random_config(seed);
+            traffic = random_traffic(seed, 1_000, &config);
+        } else {
+            config = random_vpcs(seed);
+            traffic = random_traffic(seed, 1_000, &config).with_changes();
+        }
+        with_traffic(traffic, config, |_, ingress, _, output| {
             let inside = ingress != Side::Uplink;
             let what = match output {
                 Output::Pass => "pass",
@@ -147,7 +156,10 @@ fn traffic_meets_every_verdict_and_every_drop_reason() {
             *seen.entry(what).or_insert(0) += 1;
         });
     }
-    for wanted in DropReason::ALL.iter().map(|reason| reason.name()) {
+    // None can be configured to be dropped for this one.
+    let all = DropReason::ALL.iter();
+    let all = all.filter(|reason| **reason != DropReason::SourceDestCheck);
+    for wanted in all.map(|reason| reason.name()) {
         assert!(seen.contains_key(wanted), "no packet dropped for {wanted}");
         assert_eq!(
             DropReason::from_name(wanted).map(DropReason::name),
@@ -173,9 +185,11 @@ fn traffic_meets_every_verdict_and_every_drop_reason() {
 
 #[test]
 fn what_was_right_is_right_after_translation() {
-    let configs = (0..6).map(random_config).chain([crowded()]);
+    let configs = (0..6).map(random_config).chain((0..6).map(random_vpcs));
+    let configs = configs.chain([crowded()]);
     for (seed, config) in configs.enumerate() {
-        with_traffic(seed as u64, 2_000, config, |_, frame, output| {
+        let traffic = random_traffic(seed as u64, 2_000, &config);
+        with_traffic(traffic, config, |_, _, frame, output| {
             let sent = match output {
                 Output::Release(outputs) => &outputs[0],
                 other => other,
@@ -227,6 +241,7 @@ fn translated(port: u16) -> Vec<u8> {
 fn judged(judge: &mut Model, host: Ipv4Addr, frame: &[u8]) -> Result<(), String> {
     let actual = Actual::Forward {
         egress: None,
+        next_hop: None,
         frame,
     };
     judge.check(NOW, PRIVATE_SUBNET, &syn(host).build(), &actual)
@@ -279,6 +294,7 @@ fn judge_notices_wrong_verdicts() {
             &frame,
             Actual::Forward {
                 egress: Some(PRIVATE_SUBNET),
+                next_hop: None,
                 frame: &reply,
             },
         ),
@@ -296,12 +312,12 @@ fn judge_notices_wrong_verdicts() {
 #[test]
 fn contradicting_configurations_are_refused() {
     let mut config = ModelConfig::classic();
-    config.elastic_ips[0].public = NAT_PUBLIC;
-    config.elastic_ips.push(ElasticIp {
-        private: Ipv4Addr::LOCALHOST,
-        public: SERVER,
-    });
-    config.subnets[0].routes[0].target = Target::NatGateway(3);
+    config.instances[0].public = Some(NAT_PUBLIC);
+    config.instances.push(Instance::new(0, Ipv4Addr::LOCALHOST));
     config.gateways[0].ports = vec![std::ops::RangeInclusive::new(5, 4)];
-    assert_eq!(config.problems().len(), 4, "{:?}", config.problems());
+    assert_eq!(config.problems().len(), 3, "{:?}", config.problems());
+    config.subnets[0].routes[0].target = Target::NatGateway(3);
+    config.subnets[1].routes[0].target = Target::Instance(0);
+    config.subnets[1].acl = Some(0);
+    assert_eq!(config.problems().len(), 3, "{:?}", config.problems());
 }

@@ -188,7 +188,9 @@ fn hosts_own_traffic_passes() {
         &udp(PRIVATE_A, Ipv4Addr::new(224, 0, 0, 251)),
     );
     passes(&mut nat, PRIVATE_SUBNET, &udp(PRIVATE_A, host));
-    passes(&mut nat, PRIVATE_SUBNET, &udp(PRIVATE_A, WEB_PRIVATE));
+    for router in [Ipv4Addr::new(10, 20, 1, 1), Ipv4Addr::new(10, 40, 2, 1)] {
+        passes(&mut nat, PRIVATE_SUBNET, &udp(PRIVATE_A, router));
+    }
     passes(
         &mut nat,
         PRIVATE_SUBNET,

@@ -3,6 +3,7 @@
 //!
 //! A lab leaves nothing behind, however its process ends: namespaces have no global name and are held
 //! by file descriptors alone, and every process started in one dies with the thread that started it.
+pub mod api;
 pub mod configuration;
 pub mod crowd;
 pub mod ethtool;
@@ -14,6 +15,7 @@ pub mod main_job;
 pub mod namespace;
 pub mod nat;
 pub mod nat_instance;
+pub mod numbered;
 pub mod obstacles;
 pub mod path;
 pub mod picture;
@@ -21,7 +23,9 @@ pub mod process;
 pub mod raw;
 pub mod report;
 pub mod sessions;
+pub mod site;
 pub mod sockets;
+pub mod steady;
 pub mod stun;
 pub mod switch;
 pub mod told;
@@ -36,6 +40,7 @@ pub use self::{
     picture::Picture,
     report::{Check, Report},
     sessions::Session,
+    site::Site,
     sockets::Connection,
     switch::Switch,
 };

@@ -40,7 +40,7 @@ impl Namespace {
         Self::create(label, false)
     }
 
-    /// The same with private mounts: sysfs of this namespace on /sys, and a BPF file system and /run of its own.
+    /// The same with private mounts: sysfs of this namespace on /sys, and a BPF file system, /run and /var/lib/nat of its own.
     pub fn with_own_mounts(label: &str) -> Result<Self> {
         Self::create(label, true)
     }
@@ -165,9 +165,11 @@ fn mount_privately() -> Result<()> {
         .context("mounting sysfs on /sys")?;
     mount(Some("bpf"), BPF_FS, Some("bpf"), MsFlags::empty(), NONE)
         .with_context(|| format!("mounting bpf on {BPF_FS}"))?;
-    // Files and control sockets of several labs must not meet. A guest may have come up without /run.
-    fs::create_dir_all("/run").context("making /run")?;
-    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), NONE)
-        .context("mounting tmpfs on /run")?;
+    // Files, control sockets and stores of several labs must not meet. A guest may have come up without /run.
+    for path in ["/run", "/var/lib/nat"] {
+        fs::create_dir_all(path).with_context(|| format!("making {path}"))?;
+        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), NONE)
+            .with_context(|| format!("mounting tmpfs on {path}"))?;
+    }
     Ok(())
 }

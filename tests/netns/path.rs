@@ -29,6 +29,11 @@ impl Path {
     pub const FAR: &str = "203.0.113.80";
 
     pub fn behind(picture: &Picture) -> Result<Self> {
+        Self::of(&picture.edge, &picture.switch_uplink)
+    }
+
+    /// Behind the uplink of any edge.
+    pub fn of(edge: &Namespace, switch_uplink: &Switch) -> Result<Self> {
         let (router_near, router_far, far) = (
             Namespace::new("router-near")?,
             Namespace::new("router-far")?,
@@ -41,9 +46,7 @@ impl Path {
             router.set("net/ipv4/icmp_ratelimit", "0")?;
         }
         far.set("net/ipv4/icmp_ratelimit", "0")?;
-        picture
-            .switch_uplink
-            .plug(&router_near, "uplink", "198.51.100.254/24")?;
+        switch_uplink.plug(&router_near, "uplink", "198.51.100.254/24")?;
         let end = |node, address: [u8; 4]| End {
             node,
             device: MIDDLE,
@@ -62,12 +65,12 @@ impl Path {
         }
         switch_far.plug(&router_far, "far", "203.0.113.1/24")?;
         switch_far.plug(&far, "eth0", "203.0.113.80/24")?;
-        picture.edge.route("0.0.0.0/0", "198.51.100.254")?;
+        edge.route("0.0.0.0/0", "198.51.100.254")?;
         router_near.route("203.0.113.0/24", "192.0.2.2")?;
         router_far.route("0.0.0.0/0", "192.0.2.1")?;
         far.route("0.0.0.0/0", "203.0.113.1")?;
         Ok(Self {
-            edge: picture.edge.clone(),
+            edge: edge.clone(),
             router_near,
             router_far,
             far,

@@ -32,9 +32,10 @@ impl Switch {
     /// Checksums are finished on the way to it, so the host verifies every one by full recomputation: between
     /// namespaces a frame may otherwise arrive with its checksum merely promised, and a wrong promise goes unseen.
     pub fn plug(&self, host: &Namespace, device: &str, address: &str) -> Result<()> {
-        self.connect(host, device, address, |port| {
+        self.connect(host, device, Some(mac_of(cidr(address)?.0)), |port| {
             self.node.offload(port, Offload::TransmitChecksum, false)
-        })
+        })?;
+        host.address(device, address)
     }
 
     /// The same for the node whose dataplane is attached to `hook`.
@@ -45,7 +46,19 @@ impl Switch {
         address: &str,
         hook: Hook,
     ) -> Result<()> {
-        self.connect(edge, device, address, |port| {
+        self.plug_edge_bare(edge, device, Some(mac_of(cidr(address)?.0)), hook)?;
+        edge.address(device, address)
+    }
+
+    /// The same without an address of its own.
+    pub fn plug_edge_bare(
+        &self,
+        edge: &Namespace,
+        device: &str,
+        mac: Option<[u8; 6]>,
+        hook: Hook,
+    ) -> Result<()> {
+        self.connect(edge, device, mac, |port| {
             self.node.offload(port, Offload::Receive, true)?;
             if hook.needs_finished_frames() {
                 for offload in [
@@ -64,16 +77,15 @@ impl Switch {
         &self,
         host: &Namespace,
         device: &str,
-        address: &str,
+        mac: Option<[u8; 6]>,
         prepare: impl FnOnce(&str) -> Result<()>,
     ) -> Result<()> {
-        let (ip, _) = cidr(address)?;
         let port: String = format!("to-{}", host.label()).chars().take(15).collect();
         veth(
             End {
                 node: host,
                 device,
-                mac: Some(mac_of(ip)),
+                mac,
             },
             End {
                 node: &self.node,
@@ -84,7 +96,6 @@ impl Switch {
         prepare(&port)?;
         self.node.join(&port, BRIDGE)?;
         self.node.up(&port)?;
-        host.up(device)?;
-        host.address(device, address)
+        host.up(device)
     }
 }

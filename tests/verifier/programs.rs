@@ -19,6 +19,8 @@ pub struct Size {
 pub fn sizes(ebpf: &Ebpf) -> Result<BTreeMap<String, (Size, u32)>> {
     const BYTES: u32 = 8;
     ebpf.programs()
+        // Those that explain are loaded for that alone.
+        .filter(|(_, program)| program.fd().is_ok())
         .map(|(name, program)| {
             let info = program.info().with_context(|| name.to_owned())?;
             let size = Size {

@@ -32,6 +32,8 @@ pub enum Counter {
     FragmentsReleased = 12,
     /// Packets cut into fragments because they were too big for their next hop.
     Fragmented = 13,
+    /// Pings to a router's address answered.
+    PingsAnswered = 14,
 }
 
 impl Counter {
@@ -51,6 +53,7 @@ impl Counter {
         Self::FragmentsHeld,
         Self::FragmentsReleased,
         Self::Fragmented,
+        Self::PingsAnswered,
     ];
 
     /// The name users see.
@@ -70,6 +73,7 @@ impl Counter {
             Self::FragmentsHeld => "fragments_held",
             Self::FragmentsReleased => "fragments_released",
             Self::Fragmented => "fragmented",
+            Self::PingsAnswered => "pings_answered",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Datagrams on their way in pieces: what became of the first fragment becomes of the others.
 
-use crate::{address::Address, clock::Tick};
+use crate::{address::Address, clock::Tick, wire::Mac};
 
 /// A fragmented datagram on one side of the NAT.
 #[repr(C)]
@@ -16,8 +16,12 @@ pub struct DatagramKey {
     pub protocol: u16,
     /// The interface's index inside, so that nobody adds to what another one sends; 0 outside.
     pub scope: u32,
+    /// And the station that it comes from; zeros outside.
+    pub station: Mac,
+    /// Zero.
+    pub reserved: u16,
 }
-const _: () = assert!(size_of::<DatagramKey>() == 16);
+const _: () = assert!(size_of::<DatagramKey>() == 24);
 
 /// What happens to the fragments of a datagram, as in [`Fate::kind`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,8 +52,14 @@ pub struct Fate {
     pub identification: u16,
     /// Bits of [`Fate::INWARD`] and [`Fate::RENUMBERED`].
     pub flags: u16,
+    /// The instance that they go to although it is not their receiver, or unspecified.
+    pub via: Address,
+    /// The VPC they go to.
+    pub vpc: u16,
+    /// Zero.
+    pub reserved: u16,
 }
-const _: () = assert!(size_of::<Fate>() == 24);
+const _: () = assert!(size_of::<Fate>() == 32);
 
 impl Fate {
     /// They go inside, not to an uplink.

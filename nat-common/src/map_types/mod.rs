@@ -2,16 +2,19 @@
 //! maps of a running system share. A change of size or meaning is a new [`LAYOUT_VERSION`].
 //!
 //! - `session.rs`: sessions; `binding.rs`: what they share (bindings, clients)
-//! - `policy.rs`: what the controller writes
+//! - `policy.rs`, `rules.rs`: what the controller writes
 //! - `fragment.rs`: datagrams on their way in pieces
-//! - `counter.rs`, `name.rs`: what readers need
+//! - `rules.rs`: classified security groups and ACLs
+//! - `counter.rs`, `name.rs`, `trace.rs`: what readers need
 
 mod binding;
 mod counter;
 mod fragment;
 mod name;
 mod policy;
+mod rules;
 mod session;
+mod trace;
 
 pub use binding::{
     Binding, Client, ClientKey, Lease, Paired, binding_key, bound_key, permission_key,
@@ -22,14 +25,17 @@ pub use fragment::{
 };
 pub use name::{Name, NameKey};
 pub use policy::{
-    ALL_GATEWAYS, ALL_VPCS, Elastic, Exemption, Exemptions, Gateway, Interface, MAX_EXEMPTIONS,
-    MAX_GATEWAYS, MAX_PUBLIC_IPS, PrivateAddress, PublicAddress, PublicUse, Route, ScopedAddress,
-    Settings, Subnet, Target, Timeouts,
+    ALL_GATEWAYS, ALL_VPCS, ApplianceKey, Exemption, Exemptions, Gateway, Generation, Instance,
+    Interface, MAX_EXEMPTIONS, MAX_GATEWAYS, MAX_PUBLIC_IPS, MAX_VPCS, PublicAddress, PublicUse,
+    Route, SIDE_SHIFT, ScopedAddress, Settings, Subnet, TRACKER, Target, Timeouts, side, sided,
+    unsided,
 };
+pub use rules::{GroupKey, Judgement, PortKey, Ruleset};
 pub use session::{Holds, Mark, Passed, Session, SessionKey};
+pub use trace::{TRACED_STEPS, Trace, TracedStep};
 
 /// Names the folder the maps are pinned in.
-pub const LAYOUT_VERSION: u32 = 5;
+pub const LAYOUT_VERSION: u32 = 6;
 
 /// Names of the maps, as in the object file and as pin names.
 pub mod names {
@@ -43,21 +49,33 @@ pub mod names {
     pub const BOUND: &str = "BOUND";
     /// Inside hosts that are counted: [`super::ClientKey`] to [`super::Client`].
     pub const CLIENTS: &str = "CLIENTS";
+    /// The [`super::Generation`] of the policy, one entry. Keys of the maps that follow have a side.
+    pub const GENERATION: &str = "GENERATION";
     /// Interface index to [`super::Interface`].
     pub const INTERFACES: &str = "INTERFACES";
-    /// Interface index and source to [`super::Subnet`].
+    /// Interface index and source, or VPC and address, to [`super::Subnet`].
     pub const SUBNETS: &str = "SUBNETS";
     /// Route table and destination to [`super::Route`].
     pub const ROUTES: &str = "ROUTES";
-    /// [`super::Gateway`]s by number.
+    /// [`super::Gateway`]s by number, those of one side behind those of the other.
     pub const GATEWAYS: &str = "GATEWAYS";
     /// Public IP to [`super::PublicAddress`].
     pub const PUBLIC_ADDRESSES: &str = "PUBLIC_ADDRESSES";
-    /// VPC and private IP to [`super::Elastic`].
-    pub const ELASTIC: &str = "ELASTIC";
+    /// VPC and private IP to [`super::Instance`].
+    pub const INSTANCES: &str = "INSTANCES";
+    /// [`super::ApplianceKey`] to the private IP of the instance.
+    pub const APPLIANCES: &str = "APPLIANCES";
     /// Gateway, or [`super::ALL_GATEWAYS`], and remote address to [`super::Exemptions`].
     pub const EXEMPTIONS: &str = "EXEMPTIONS";
-    /// [`super::Settings`], one entry.
+    /// [`super::Ruleset`] and remote address to the class of the latter.
+    pub const RULESETS: &str = "RULESETS";
+    /// [`super::GroupKey`] to the class of the remote instance.
+    pub const GROUP_RULES: &str = "GROUP_RULES";
+    /// [`super::PortKey`] to [`super::Judgement`].
+    pub const PORT_RULES: &str = "PORT_RULES";
+    /// What `nat explain` reads, as a [`super::Trace`] per CPU; not pinned.
+    pub const STEPS: &str = "STEPS";
+    /// [`super::Settings`], one for each side.
     pub const SETTINGS: &str = "SETTINGS";
     /// Packets by [`crate::drop_reason::DropReason`], per CPU.
     pub const DROPS: &str = "DROPS";
@@ -78,20 +96,25 @@ pub mod names {
 
     /// All of them.
     pub const ALL: &[&str] = &[
+        APPLIANCES,
         BINDINGS,
         BOUND,
         CLIENTS,
         COUNTERS,
         DROPS,
-        ELASTIC,
         EXEMPTIONS,
         FLOW_CACHE,
         GATEWAYS,
+        GENERATION,
+        GROUP_RULES,
+        INSTANCES,
         INTERFACES,
         NAMES,
         PATH_CACHE,
+        PORT_RULES,
         PUBLIC_ADDRESSES,
         ROUTES,
+        RULESETS,
         SESSION_INDEX,
         SESSIONS,
         SETTINGS,
@@ -109,8 +132,12 @@ pub const ERROR_STAGE: u32 = 2;
 pub const FRAGMENT_STAGE: u32 = 3;
 /// Index of its program for packets that are too big, at TC alone.
 pub const CUT_STAGE: u32 = 4;
+/// Index of its program that decides by the policy.
+pub const POLICY_STAGE: u32 = 5;
+/// Index of its program that sends on what others have decided about.
+pub const SEND_STAGE: u32 = 6;
 /// How many stages there are.
-pub const STAGES: u32 = 5;
+pub const STAGES: u32 = 7;
 
 /// Keys of forward halves in one run of the expiry program, at most.
 pub const EXPIRE_BATCH: usize = 32;
@@ -151,14 +178,18 @@ mod pod {
         Route,
         Gateway,
         PublicAddress,
-        PrivateAddress,
-        Elastic,
+        Instance,
+        ApplianceKey,
+        Trace,
         Exemptions,
         Settings,
         Line,
         Path,
         NameKey,
         Name,
+        GroupKey,
+        PortKey,
+        Judgement,
         Address
     );
 }

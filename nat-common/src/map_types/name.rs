@@ -21,6 +21,16 @@ impl NameKey {
     pub const ROUTE_TABLE: u32 = 4;
     /// The node; number 0.
     pub const NODE: u32 = 5;
+    /// A subnet.
+    pub const SUBNET: u32 = 6;
+    /// A network ACL.
+    pub const ACL: u32 = 7;
+    /// A security group.
+    pub const GROUP: u32 = 8;
+    /// A set of security groups that an instance has: their names, with commas between them.
+    pub const GROUP_SET: u32 = 9;
+    /// A VPC that has an internet gateway; its number and its name.
+    pub const INTERNET_GATEWAY: u32 = 10;
 }
 
 /// A name of the configuration, `vpc/name` for what belongs to one, padded with zeros.

@@ -10,14 +10,58 @@ use crate::{
 pub const MAX_PUBLIC_IPS: usize = 8;
 /// NAT gateways per node.
 pub const MAX_GATEWAYS: u32 = 4096;
+/// The number, among those of gateways, that owns sessions which no gateway translates: they are there
+/// because a security group keeps track of them.
+pub const TRACKER: u32 = MAX_GATEWAYS - 1;
 /// The route table that holds the address space of every VPC.
 pub const ALL_VPCS: u32 = 0;
+/// VPCs per node: their numbers leave room for what else a session's key says (see `session.rs`).
+pub const MAX_VPCS: u32 = 1 << 14;
 
-/// Key of the longest-prefix maps, after the prefix length: the scope is matched whole.
+/// Which policy holds, in one word that is written at once: its generation, and the one that is being
+/// written. Policy maps have two sides, of which the generation says the one that holds; the
+/// controller writes the other one, then this word, and then brings the first side up to date.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Generation(pub u64);
+
+impl Generation {
+    /// `epoch` holds, and `writing` is being written, or is the same.
+    pub const fn new(epoch: u32, writing: u32) -> Self {
+        Self(epoch as u64 | (writing as u64) << 32)
+    }
+
+    /// The generation that holds.
+    #[inline(always)]
+    pub const fn epoch(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Nothing of what `epoch` reads has been written since it began to hold.
+    #[inline(always)]
+    pub const fn leaves_alone(self, epoch: u32) -> bool {
+        let writing = (self.0 >> 32) as u32;
+        writing.wrapping_sub(epoch) <= 1
+    }
+}
+
+/// The side of the policy maps that a generation is on: 0 or 1.
+#[inline(always)]
+pub const fn side(epoch: u32) -> u32 {
+    epoch & 1
+}
+
+/// Which side a scope in a key is of, and the scope.
+pub const fn unsided(scope: u32) -> (u32, u32) {
+    (scope >> SIDE_SHIFT, scope & !(1 << SIDE_SHIFT))
+}
+
+/// Key of most policy maps; in longest-prefix maps it comes after the prefix length, and the scope is
+/// matched whole.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct ScopedAddress {
-    /// Route table, or interface index.
+    /// Route table, VPC, interface index or ruleset, with the side in its highest bit.
     pub scope: u32,
     /// The address.
     pub address: Address,
@@ -28,6 +72,22 @@ impl ScopedAddress {
     pub const SCOPE_BITS: u32 = 32;
     /// Prefix length, in bits, of scope and a whole address.
     pub const FULL_BITS: u32 = 64;
+
+    /// The scope of a VPC's subnets, beside those of interfaces.
+    #[inline(always)]
+    pub const fn subnets_of_vpc(vpc: u32) -> u32 {
+        vpc | 1 << 30
+    }
+}
+
+/// The bit of a scope that says which side of the policy it is of.
+pub const SIDE_SHIFT: u32 = 31;
+
+/// A scope, which is less than 2^31, on side 0 or 1 of the policy: the generations of the policy take
+/// turns, and a packet reads the side that its generation is on.
+#[inline(always)]
+pub const fn sided(scope: u32, side: u32) -> u32 {
+    scope | side << SIDE_SHIFT
 }
 
 /// What an interface is to the dataplane.
@@ -41,7 +101,7 @@ pub struct Interface {
     /// Its own MAC address, for ARP answers.
     pub mac: Mac,
     /// The host's address on it: the sender of the ICMP errors that are made here. Unspecified where
-    /// it has none: then none are made.
+    /// it has none: then they come from the router of the receiver's subnet, if there is one.
     pub address: Address,
     network: Address,
     mask: Address,
@@ -55,10 +115,16 @@ impl Interface {
     pub const INSIDE: u32 = 1 << 1;
     /// XDP may redirect frames to it.
     pub const XDP_TARGET: u32 = 1 << 2;
-    /// Some instance behind it has a public IP.
-    pub const HAS_ELASTIC: u32 = 1 << 3;
+    /// Its VPC has instances.
+    pub const HAS_INSTANCES: u32 = 1 << 3;
     /// Its sources are one prefix, kept in the entry itself; otherwise the subnet table knows them.
     pub const ONE_PREFIX: u32 = 1 << 4;
+    /// Hosts that are no listed instances may send nothing.
+    pub const STRICT: u32 = 1 << 5;
+    /// Some instance behind it may send packets that are not from its own address.
+    pub const HAS_APPLIANCES: u32 = 1 << 6;
+    /// Some instance of its VPC has security groups.
+    pub const TRACKS: u32 = 1 << 7;
     /// For the controller: forwarding was off before the dataplane came.
     pub const FORWARDING_SET: u32 = 1 << 8;
     /// For the controller: the programs hang on a clsact qdisc instead of a link.
@@ -89,6 +155,15 @@ impl Interface {
         }
     }
 
+    /// Sets some of its flags, or clears them.
+    pub const fn set(&mut self, flags: u32, on: bool) {
+        self.flags = if on {
+            self.flags | flags
+        } else {
+            self.flags & !flags
+        };
+    }
+
     /// The source lies in its one prefix.
     #[inline(always)]
     pub const fn covers(&self, source: Address) -> bool {
@@ -102,54 +177,157 @@ impl Interface {
     }
 }
 
-/// A subnet, found by interface and source address.
+/// A subnet, found by interface and source address, or by VPC and address.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Subnet {
+    /// Its own number.
+    pub number: u32,
     /// Its route table's number.
     pub route_table: u32,
+    /// The interface its hosts are behind.
+    pub interface: u32,
+    /// Its network ACL's number; 0 when everything is allowed.
+    pub acl: u32,
+    /// Its first address, which is the router's.
+    pub router: Address,
+    /// [`Subnet::HOST_IS_ROUTER`] and [`Subnet::HOST_IS_IN_IT`].
+    pub flags: u32,
 }
+const _: () = assert!(size_of::<Subnet>() == 24);
+
+impl Subnet {
+    /// The host has the router's address, and answers for it.
+    pub const HOST_IS_ROUTER: u32 = 1;
+    /// The host has an address in it, so that its routing table knows the way.
+    pub const HOST_IS_IN_IT: u32 = 1 << 1;
+
+    /// It has this flag.
+    #[inline(always)]
+    pub const fn is(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// A listed instance, found by VPC and private IP.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Instance {
+    /// Its public IP; unspecified when it has none.
+    pub public: Address,
+    /// The interface its packets come from: another one is spoofing.
+    pub interface: u32,
+    /// The number of its set of security groups; 0 when it is not filtered.
+    pub groups: u32,
+    /// Its MAC address; zeros when nobody said.
+    pub mac: Mac,
+    /// [`Instance::IS_APPLIANCE`].
+    pub flags: u16,
+}
+const _: () = assert!(size_of::<Instance>() == 20);
+
+impl Instance {
+    /// It has no source/destination check: it may send what is not from it, and get what is not to it.
+    pub const IS_APPLIANCE: u16 = 1;
+
+    /// It has this flag.
+    #[inline(always)]
+    pub const fn is(&self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// Key of an appliance: how the router knows the sender of packets that are not from its address.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct ApplianceKey {
+    /// The interface, with the side in its highest bit.
+    pub interface: u32,
+    /// Its MAC address.
+    pub mac: Mac,
+    /// Zero.
+    pub reserved: u16,
+}
+const _: () = assert!(size_of::<ApplianceKey>() == 12);
 
 /// Where a route leads.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Route {
     kind: u32,
-    gateway: u32,
+    value: u32,
 }
 
 /// A route's target, decoded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Target {
-    /// Within the VPC: the host routes it.
+    /// Within the VPC.
     Local,
     /// 1:1 by the source's public IP.
     InternetGateway,
     /// PAT by the gateway of this number.
     NatGateway(u32),
+    /// To the instance with this private IP, unchanged.
+    Instance(Address),
     /// Nowhere.
     Blackhole,
+    /// Nowhere: what it led to is gone.
+    Gone,
 }
 
 impl Route {
+    /// There is none.
+    pub const NONE: Self = Self {
+        kind: u32::MAX,
+        value: 0,
+    };
+    /// As [`Route::kind`]: nowhere.
+    pub const BLACKHOLE: u32 = 0;
+    /// As [`Route::kind`]: within the VPC.
+    pub const LOCAL: u32 = 1;
+    /// As [`Route::kind`]: 1:1 by the source's public IP.
+    pub const INTERNET_GATEWAY: u32 = 2;
+    /// As [`Route::kind`]: by the gateway of the number that is [`Route::value`].
+    pub const NAT_GATEWAY: u32 = 3;
+    /// As [`Route::kind`]: to the instance with the private IP that is [`Route::value`].
+    pub const INSTANCE: u32 = 4;
+    /// As [`Route::kind`]: nowhere, because what it led to is gone.
+    pub const GONE: u32 = 5;
+
     /// A route to `target`.
     pub const fn to(target: Target) -> Self {
-        let (kind, gateway) = match target {
-            Target::Blackhole => (0, 0),
-            Target::Local => (1, 0),
-            Target::InternetGateway => (2, 0),
-            Target::NatGateway(gateway) => (3, gateway),
+        let (kind, value) = match target {
+            Target::Blackhole => (Self::BLACKHOLE, 0),
+            Target::Local => (Self::LOCAL, 0),
+            Target::InternetGateway => (Self::INTERNET_GATEWAY, 0),
+            Target::NatGateway(gateway) => (Self::NAT_GATEWAY, gateway),
+            Target::Instance(address) => (Self::INSTANCE, address.raw()),
+            Target::Gone => (Self::GONE, 0),
         };
-        Self { kind, gateway }
+        Self { kind, value }
+    }
+
+    /// What kind of target it has, as a number: of a [`Target`] that is passed on, part would be
+    /// uninitialised.
+    #[inline(always)]
+    pub const fn kind(&self) -> u32 {
+        self.kind
+    }
+
+    /// What its target needs.
+    #[inline(always)]
+    pub const fn value(&self) -> u32 {
+        self.value
     }
 
     /// Its target; what no controller writes is a blackhole.
-    #[inline(always)]
     pub const fn target(&self) -> Target {
         match self.kind {
-            1 => Target::Local,
-            2 => Target::InternetGateway,
-            3 => Target::NatGateway(self.gateway),
+            Self::LOCAL => Target::Local,
+            Self::INTERNET_GATEWAY => Target::InternetGateway,
+            Self::NAT_GATEWAY => Target::NatGateway(self.value),
+            Self::INSTANCE => Target::Instance(Address::from_raw(self.value)),
+            Self::GONE => Target::Gone,
             _ => Target::Blackhole,
         }
     }
@@ -198,7 +376,7 @@ pub struct Gateway {
     pub addresses: [Address; MAX_PUBLIC_IPS],
     /// The ports it takes on each of them.
     pub pools: [PortPool; MAX_PUBLIC_IPS],
-    /// How many addresses are used.
+    /// How many addresses are used for new sessions.
     pub address_count: u32,
     /// Its own address in its subnet.
     pub private_ip: Address,
@@ -218,8 +396,8 @@ pub struct Gateway {
     pub clients: Address,
     /// How many clients it has; 0 when it is not deterministic.
     pub client_count: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// How many more addresses, behind those, serve the sessions they have until these end.
+    pub draining_count: u32,
 }
 const _: () = assert!(size_of::<Gateway>() == 304);
 
@@ -244,16 +422,29 @@ impl Gateway {
     pub const EXHAUSTION_UNREACHABLE: u32 = 1 << 8;
     /// UDP from outside does not keep a session (RFC 4787 REQ-6).
     pub const UDP_OUTBOUND_REFRESH: u32 = 1 << 9;
+    /// It translates to public IPs, so that its packets leave by the internet gateway.
+    pub const IS_PUBLIC: u32 = 1 << 10;
 
     /// All bits of `flags` are set.
     #[inline(always)]
     pub const fn is(&self, flags: u32) -> bool {
         self.flags & flags == flags
     }
+
+    /// A session of it may have this address.
+    #[inline(always)]
+    pub fn serves(&self, address: Address) -> bool {
+        let count = self.address_count.wrapping_add(self.draining_count);
+        let mut serves = false;
+        for (index, own) in self.addresses.iter().enumerate() {
+            serves |= (index as u32) < count && own.raw() == address.raw();
+        }
+        serves
+    }
 }
 
 /// The scope in EXEMPTIONS that holds the rules of every gateway, for packets from outside.
-pub const ALL_GATEWAYS: u32 = u32::MAX;
+pub const ALL_GATEWAYS: u32 = u32::MAX >> 1;
 /// Exemptions under one prefix, at most.
 pub const MAX_EXEMPTIONS: usize = 8;
 
@@ -305,8 +496,8 @@ impl Exemptions {
 pub struct Settings {
     /// ICMP errors made here, for each CPU and second, at most.
     pub icmp_errors_per_second: u32,
-    /// Generation of the policy: another one after each change.
-    pub epoch: u32,
+    /// Zero.
+    pub reserved: u32,
     /// [`Settings::ONE_TO_ONE`] and others.
     pub flags: u32,
     /// log2 of the ticks in a window of the flow cache.
@@ -314,8 +505,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Some instance has a public IP.
+    /// Some instance has a public IP and no security groups: it is translated without sessions.
     pub const ONE_TO_ONE: u32 = 1;
+    /// Some VPC has packets to route within it.
+    pub const LOCAL: u32 = 1 << 2;
+    /// Some instance has security groups.
+    pub const TRACKS: u32 = 1 << 3;
+    /// Some instance has a MAC address that its packets must come from.
+    pub const STATIONS: u32 = 1 << 4;
     /// The log names the remote ends that hosts inside write to (RFC 6888 REQ-12).
     pub const LOG_DESTINATIONS: u32 = 1 << 1;
 
@@ -361,6 +558,12 @@ impl PublicAddress {
         }
     }
 
+    /// It is none of ours: all zeros.
+    #[inline(always)]
+    pub const fn is_none(&self) -> bool {
+        self.kind == 0
+    }
+
     /// What it is for.
     #[inline(always)]
     pub const fn purpose(&self) -> PublicUse {
@@ -380,26 +583,4 @@ impl PublicAddress {
     pub const fn is_shared(&self) -> bool {
         self.shared != 0
     }
-}
-
-/// Key of the 1:1 table: a private address in a VPC.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct PrivateAddress {
-    /// The VPC's number.
-    pub vpc: u32,
-    /// The address.
-    pub address: Address,
-}
-
-/// An instance's public IP.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Elastic {
-    /// The public IP.
-    pub public: Address,
-    /// The interface its packets come from: another one is spoofing.
-    pub interface: u32,
-    /// Its subnet's route table.
-    pub route_table: u32,
 }

@@ -10,8 +10,9 @@ use crate::{
     wire::{TcpFlags, Wire},
 };
 
-/// A flow in one VPC, or outside, where there are none: that is VPC 0. Two words, because keys are
-/// compared for every packet.
+/// A flow in one VPC, or outside, where there are none: that is VPC 0. The two highest bits of a VPC say
+/// more: [`SessionKey::ANSWERS`] and [`SessionKey::VIA_INSTANCE`]. Two words, because keys are compared
+/// for every packet.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct SessionKey {
@@ -26,6 +27,17 @@ const _: () = assert!(size_of::<SessionKey>() == 16);
 unsafe impl Wire for SessionKey {}
 
 impl SessionKey {
+    /// Nobody's.
+    pub const NONE: Self = Self {
+        addresses: 0,
+        rest: 0,
+    };
+    /// Of the answers to a flow within the VPC, which are in the VPC, too.
+    pub const ANSWERS: u16 = 1 << 15;
+    /// Of a flow on its way to an instance that a route leads to. It may come back from there on its way
+    /// to somewhere else, and is another session then.
+    pub const VIA_INSTANCE: u16 = 1 << 14;
+
     /// Key of the forward half: `flow` as the inside host sends it.
     #[inline(always)]
     pub const fn forward(flow: &Flow, vpc: u16) -> Self {
@@ -44,10 +56,27 @@ impl SessionKey {
         Self::forward(flow, 0)
     }
 
+    /// Key of the reverse half of a session that translates nothing: `flow` as it comes back. `scope` is
+    /// the VPC and what else the forward half's key says.
+    #[inline(always)]
+    pub const fn answers(flow: &Flow, scope: u16) -> Self {
+        Self::forward(flow, scope | Self::ANSWERS)
+    }
+
+    /// Of the same flow on its way to an instance.
+    #[inline(always)]
+    #[must_use]
+    pub const fn via_instance(self) -> Self {
+        Self {
+            rest: self.rest | (Self::VIA_INSTANCE as u64) << 32,
+            ..self
+        }
+    }
+
     /// It is that of a forward half.
     #[inline(always)]
     pub const fn is_forward(&self) -> bool {
-        self.vpc() != 0
+        self.scope() != 0 && self.scope() & Self::ANSWERS == 0
     }
 
     /// The flow it is made of.
@@ -70,9 +99,15 @@ impl SessionKey {
         bytes
     }
 
-    /// The VPC of a forward half.
+    /// The VPC; 0 outside.
     #[inline(always)]
     pub const fn vpc(&self) -> u16 {
+        self.scope() & !(Self::ANSWERS | Self::VIA_INSTANCE)
+    }
+
+    /// The VPC and the bits above it.
+    #[inline(always)]
+    pub const fn scope(&self) -> u16 {
         (self.rest >> 32) as u16
     }
 
@@ -156,7 +191,7 @@ impl Passed {
 impl Session {
     /// A half that has carried nothing yet. Packets of its direction have their source (forward) or
     /// destination (reverse) replaced by `mapped`; `owner` is the NAT gateway's number (forward) or
-    /// the VPC's (reverse).
+    /// the scope of the forward half's key (reverse).
     #[inline(always)]
     pub const fn new(
         key: &SessionKey,
@@ -240,7 +275,7 @@ impl Session {
         self.mapped_port
     }
 
-    /// The NAT gateway's number (forward half) or the VPC's (reverse half).
+    /// The NAT gateway's number (forward half), or the scope of the forward half's key (reverse half).
     #[inline(always)]
     pub const fn owner(&self) -> u16 {
         self.owner

@@ -226,6 +226,20 @@ impl IcmpHeader {
         }
     }
 
+    /// The answer to this echo request, whose checksum differs by the type alone (RFC 1624).
+    #[inline(always)]
+    #[must_use]
+    pub const fn answered(&self) -> Self {
+        let (old, new) = (u16::from_ne_bytes([self.kind, self.code]), 0);
+        let sum = Sum::NONE.add16(!self.checksum).add16(!old).add16(new);
+        Self {
+            kind: 0,
+            code: 0,
+            checksum: sum.checksum(),
+            ..*self
+        }
+    }
+
     /// Sum of its words.
     #[inline(always)]
     pub const fn sum(&self) -> Sum {

@@ -322,6 +322,7 @@ impl World {
                     vpc: VPC,
                     gateway: GATEWAY,
                     now,
+                    mapped: nat_common::address::Address::UNSPECIFIED,
                     lets_in: false,
                 },
             );

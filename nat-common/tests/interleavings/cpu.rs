@@ -177,6 +177,7 @@ impl World {
             vpc: VPC,
             gateway: GATEWAY,
             now,
+            mapped: nat_common::address::Address::UNSPECIFIED,
             lets_in: false,
         };
         self.ledger.borrow_mut().doing().claims = Some(SessionKey::forward(flow, VPC));

@@ -1,13 +1,19 @@
 //! The command line. Exit status: 0 done, 1 it failed, 2 bad usage or bad configuration. Data goes
 //! to stdout, everything else to stderr.
 
+mod apply;
 mod check;
+mod client;
 mod doctor;
 mod down;
+mod explain;
+mod instances;
 mod lookup;
 mod maps;
+mod objects;
 mod output;
 mod ports;
+mod routes;
 mod run;
 mod sessions;
 mod status;
@@ -17,6 +23,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use crate::{
+    api::DEFAULT_SOCKET,
     config::ConfigErrors,
     error::Error,
     pins::{DEFAULT_PIN_DIR, Pins},
@@ -29,6 +36,9 @@ struct Cli {
     /// Folder on a BPF file system where maps and links are pinned
     #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
     pin_dir: PathBuf,
+    /// Where a running controller answers
+    #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    socket: PathBuf,
     #[command(subcommand)]
     command: Command,
 }
@@ -37,6 +47,16 @@ struct Cli {
 enum Command {
     /// Run the controller in the foreground; prints `ready` and what is attached where
     Run(run::Arguments),
+    /// Have the running controller go on with another configuration file
+    Apply(apply::Arguments),
+    /// Show what applying a file would change, and which sessions would end
+    Diff(apply::Arguments),
+    /// Show the objects of the running controller, and whose they are
+    Get(objects::GetArguments),
+    /// Make or replace an object beside those of the file
+    Put(objects::PutArguments),
+    /// Delete an object that was put
+    Delete(objects::DeleteArguments),
     /// Validate a configuration file and change nothing
     Check(check::Arguments),
     /// Show attached hooks, counts, pool use and drops by reason
@@ -47,6 +67,12 @@ enum Command {
     Ports(ports::Arguments),
     /// Say who is behind a public address and port, from the configuration alone
     Lookup(lookup::Arguments),
+    /// Say what would become of a packet, and why: each step, and the rule and mapping that decided
+    Explain(explain::Arguments),
+    /// Show the route tables as the dataplane holds them
+    Routes(routes::Arguments),
+    /// Show the listed instances as the dataplane holds them
+    Instances(instances::Arguments),
     /// Show the BPF maps: entries, capacity, memory
     Maps(maps::Arguments),
     /// Check what the dataplane needs of this host
@@ -106,12 +132,20 @@ pub fn main() -> ExitCode {
     }
     let pins = Pins::new(&cli.pin_dir);
     let outcome = match cli.command {
-        Command::Run(arguments) => run::run(&pins, &arguments),
+        Command::Run(arguments) => run::run(&pins, &cli.socket, &arguments),
+        Command::Apply(arguments) => apply::apply(&cli.socket, &arguments),
+        Command::Diff(arguments) => apply::diff(&cli.socket, &arguments),
+        Command::Get(arguments) => objects::get(&cli.socket, &arguments),
+        Command::Put(arguments) => objects::put(&cli.socket, &arguments),
+        Command::Delete(arguments) => objects::delete(&cli.socket, &arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&pins, &arguments),
         Command::Sessions(arguments) => sessions::run(&pins, &arguments),
         Command::Ports(arguments) => ports::run(&pins, &arguments),
         Command::Lookup(arguments) => lookup::run(&arguments),
+        Command::Explain(arguments) => explain::run(&pins, &arguments),
+        Command::Routes(arguments) => routes::run(&pins, &arguments),
+        Command::Instances(arguments) => instances::run(&pins, &arguments),
         Command::Maps(arguments) => maps::run(&pins, &arguments),
         Command::Doctor(arguments) => doctor::run(&pins, &arguments),
         Command::Down => down::run(&pins),

@@ -1,15 +1,24 @@
 //! `nat run`.
 
-use std::{net::SocketAddrV4, path::PathBuf};
+use std::{
+    net::SocketAddrV4,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, ValueEnum};
 use ipnet::Ipv4Net;
 use nix::sys::signal::{SigHandler, Signal, signal};
+use tokio::sync::mpsc;
 
 use super::{Failure, Outcome};
 use crate::{
-    config::{self, Attach, Config, Filtering, PortRange, Profile, Protocol},
-    controller,
+    api,
+    config::{self, Attach, Config, Filtering, PortRange, Profile, Protocol, objects::Source},
+    controller::{self, Controller, Steering},
+    desired::{
+        Desired, NoStart, Order,
+        store::{DEFAULT_STORE, Store},
+    },
     error::Error,
     loader::LoadOptions,
     nat_instance::{NatInstance, PortForward},
@@ -20,8 +29,15 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Configuration file
-    #[arg(long, value_name = "FILE", required_unless_present = "uplink", conflicts_with_all = ["uplink", "inside", "inside_cidr", "ports", "attach", "max_sessions", "forward", "profile", "filtering"])]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["uplink", "store"], conflicts_with_all = ["uplink", "inside", "inside_cidr", "ports", "attach", "max_sessions", "forward", "profile", "filtering"])]
     config: Option<PathBuf>,
+    /// Where the API keeps its objects and the last configuration; without --config this goes on with
+    /// that one [default: /var/lib/nat/state.redb]
+    #[arg(long, value_name = "FILE", conflicts_with = "uplink")]
+    store: Option<PathBuf>,
+    /// Answer nobody at the socket, and keep no store
+    #[arg(long, conflicts_with_all = ["store", "uplink"])]
+    no_api: bool,
     /// NAT instance: the interface that leads outside; hosts are translated to its own address
     #[arg(long, value_name = "INTERFACE", requires = "inside")]
     uplink: Option<String>,
@@ -177,6 +193,7 @@ fn forward(text: &str) -> Result<PortForward, String> {
 }
 
 impl Arguments {
+    /// The configuration, unless it is the API's.
     fn config(&self) -> Result<Config, Failure> {
         if let Some(path) = &self.config {
             return Ok(config::load(path)?);
@@ -199,16 +216,84 @@ impl Arguments {
         };
         Ok(instance.config()?)
     }
+
+    fn has_api(&self) -> bool {
+        !self.no_api && self.uplink.is_none()
+    }
+
+    /// The file as it is now.
+    fn source(&self) -> Result<Option<Source>, Failure> {
+        let Some(path) = &self.config else {
+            return Ok(None);
+        };
+        Ok(Some(Source {
+            name: path.display().to_string(),
+            text: config::read(path)?,
+        }))
+    }
+
+    fn desired(&self, pins: &Pins) -> Result<Desired, Failure> {
+        // Who has the dataplane has the store, too, but this is what to say.
+        if pins.is_locked() {
+            return Err(Error::AlreadyRunning(pins.root().to_owned()).into());
+        }
+        let source = self.source()?;
+        let path = self.store.as_deref().unwrap_or(Path::new(DEFAULT_STORE));
+        match Desired::open(Store::open(path)?, source) {
+            Ok(desired) => Ok(desired),
+            Err(NoStart::Store(error)) => Err(error.into()),
+            Err(NoStart::Config(errors)) => Err(errors.into()),
+        }
+    }
+}
+
+/// Goes on with what the same command line says later.
+struct WithoutApi<'a>(&'a Arguments);
+
+impl Steering for WithoutApi<'_> {
+    fn reread(&mut self, controller: &mut Controller) -> Result<(), String> {
+        let config = self.0.config().map_err(Failure::into_text)?;
+        controller
+            .reload(&config)
+            .map_err(|error| error.to_string())
+    }
+
+    fn obey(&mut self, _: Order, _: &mut Controller) {}
+}
+
+/// Goes on with what the file and the API say.
+struct WithApi<'a> {
+    arguments: &'a Arguments,
+    desired: Desired,
+}
+
+impl Steering for WithApi<'_> {
+    fn reread(&mut self, controller: &mut Controller) -> Result<(), String> {
+        let source = self.arguments.source().map_err(Failure::into_text)?;
+        let reread = self.desired.reread(source, controller);
+        reread.map_err(|rejection| rejection.to_string())
+    }
+
+    fn obey(&mut self, order: Order, controller: &mut Controller) {
+        self.desired.obey(order, controller);
+    }
 }
 
 /// Runs the controller until it is told to stop.
-pub fn run(pins: &Pins, arguments: &Arguments) -> Outcome {
+pub fn run(pins: &Pins, socket: &Path, arguments: &Arguments) -> Outcome {
     // Until there is a handler for it: one that comes early would end the controller, although it is
     // just about to read its configuration.
     // SAFETY: ignoring a signal runs no code of ours.
     unsafe { signal(Signal::SIGHUP, SigHandler::SigIgn) }
         .map_err(|errno| Error::io("ignoring SIGHUP")(errno.into()))?;
-    let config = arguments.config()?;
+    let with_api = match arguments.has_api() {
+        true => Some(arguments.desired(pins)?),
+        false => None,
+    };
+    let without_api = match &with_api {
+        Some(_) => None,
+        None => Some(arguments.config()?),
+    };
     let filter = arguments.log_level.filter();
     env_logger::Builder::new()
         .filter_level(filter)
@@ -221,16 +306,40 @@ pub fn run(pins: &Pins, arguments: &Arguments) -> Outcome {
         .map_err(Error::io("starting the runtime"))?;
     runtime.block_on(async {
         let signals = controller::Signals::new()?;
-        let controller = controller::start(
-            &config,
-            pins,
-            LoadOptions {
-                log_level: filter as u8,
-                ..LoadOptions::default()
-            },
-        )?;
-        let reread = || arguments.config().map_err(Failure::into_text);
+        let start = |config: &Config| {
+            controller::start(
+                config,
+                pins,
+                LoadOptions {
+                    log_level: filter as u8,
+                    ..LoadOptions::default()
+                },
+            )
+        };
         let teardown = arguments.teardown_on_exit;
-        Ok(controller.run(signals, teardown, reread).await?)
+        let (orders, received) = mpsc::channel(WAITING);
+        if let Some(mut desired) = with_api {
+            // Before anything is done to the host: another controller may be there.
+            let listener = api::Listener::bind(socket)?;
+            let controller = start(desired.config())?;
+            desired.confirm()?;
+            let _serving = listener.serve(orders)?;
+            let steering = WithApi { arguments, desired };
+            return Ok(controller
+                .run(signals, teardown, steering, received)
+                .await?);
+        }
+        let Some(config) = without_api else {
+            return Ok(());
+        };
+        drop(orders);
+        let controller = start(&config)?;
+        let steering = WithoutApi(arguments);
+        Ok(controller
+            .run(signals, teardown, steering, received)
+            .await?)
     })
 }
+
+/// Orders that wait for the one before them; more wait at the socket.
+const WAITING: usize = 64;

@@ -1,12 +1,15 @@
 //! Checks of addresses: blocks that overlap, addresses outside their subnet, reserved or taken.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::draft::{Draft, Index, SubnetDraft, VpcDraft};
+use super::draft::{Draft, SubnetDraft, VpcDraft};
+use super::index::Index;
+use super::nets::Nets;
 use super::place::{Located, Report};
-use super::suggest::quoted;
+use super::suggest::{quoted, some_of};
 use super::validate::unique;
 
 /// Blocks that are no host's address (RFC 6890), and so neither a VPC's nor public.
@@ -20,70 +23,37 @@ const NOT_UNICAST: [Ipv4Net; 5] = [
 
 /// Reports the mistakes in the addresses of all VPCs.
 pub fn check(draft: &Draft, report: &mut Report<'_>) {
-    vpc_cidrs(draft, report);
     for vpc in &draft.vpcs {
+        vpc_cidrs(vpc, report);
         subnet_cidrs(vpc, report);
         private_addresses(vpc, report);
     }
     public_addresses(draft, report);
 }
 
-/// A block with what it belongs to.
-#[derive(Clone, Copy)]
-struct Block<'a> {
-    net: &'a Located<Ipv4Net>,
-    /// Number of the VPC.
-    vpc: usize,
-    title: &'a str,
-}
-
-fn vpc_cidrs(draft: &Draft, report: &mut Report<'_>) {
-    let mut blocks = Vec::new();
-    for (number, vpc) in draft.vpcs.iter().enumerate() {
-        let cidrs = &vpc.cidrs;
-        if let Some(place) = cidrs.place.as_ref()
-            && cidrs.items.is_empty()
-            && cidrs.complete
-        {
-            report.error(
-                place,
-                "the VPC has no CIDR",
-                "write at least one, as in cidrs = [\"10.20.0.0/16\"]",
-            );
-        }
-        for net in &cidrs.items {
-            vpc_cidr(net, report);
-            blocks.push(Block {
-                net,
-                vpc: number,
-                title: vpc.title(),
-            });
-        }
+/// CIDRs of different VPCs may overlap, those of one may not.
+fn vpc_cidrs(vpc: &VpcDraft, report: &mut Report<'_>) {
+    let cidrs = &vpc.cidrs;
+    if let Some(place) = cidrs.place.as_ref()
+        && cidrs.items.is_empty()
+        && cidrs.complete
+    {
+        report.error(
+            place,
+            "the VPC has no CIDR",
+            "write at least one, as in cidrs = [\"10.20.0.0/16\"]",
+        );
     }
-    for (earlier, later) in overlaps(blocks) {
-        let line = report.line_of(&earlier.net.place);
-        if earlier.vpc == later.vpc {
-            report.error(
-                &later.net.place,
-                format!(
-                    "{} overlaps {} (line {line})",
-                    later.net.value, earlier.net.value
-                ),
-                "remove one of them or make them apart",
-            );
-        } else {
-            report.error(
-                &later.net.place,
-                format!(
-                    "{} overlaps {} of VPC {} (line {line})",
-                    later.net.value,
-                    earlier.net.value,
-                    quoted(earlier.title)
-                ),
-                "choose another CIDR: VPCs with overlapping CIDRs are not supported in this \
-                 version",
-            );
-        }
+    for net in &cidrs.items {
+        vpc_cidr(net, report);
+    }
+    for (earlier, later) in overlaps(cidrs.items.iter().collect()) {
+        let position = report.position(&earlier.place);
+        report.error(
+            &later.place,
+            format!("{} overlaps {} ({position})", later.value, earlier.value),
+            "remove one of them or make them apart",
+        );
     }
 }
 
@@ -108,6 +78,8 @@ fn vpc_cidr(net: &Located<Ipv4Net>, report: &mut Report<'_>) {
 
 fn subnet_cidrs(vpc: &VpcDraft, report: &mut Report<'_>) {
     let nets = || vpc.subnets.iter().filter_map(|subnet| subnet.cidr.given());
+    let cidrs = &vpc.cidrs;
+    let around: Nets<()> = cidrs.items.iter().map(|cidr| (cidr.value, ())).collect();
     for net in nets() {
         if net.value.prefix_len() > 30 {
             report.error(
@@ -116,39 +88,24 @@ fn subnet_cidrs(vpc: &VpcDraft, report: &mut Report<'_>) {
                 "use a prefix length up to /30",
             );
         }
-        let cidrs = &vpc.cidrs;
-        let inside = cidrs
-            .items
-            .iter()
-            .any(|cidr| cidr.value.contains(&net.value));
-        if !inside && cidrs.complete && !cidrs.items.is_empty() {
-            let all: Vec<String> = cidrs
-                .items
-                .iter()
-                .map(|cidr| cidr.value.to_string())
-                .collect();
+        if around.around(net.value).is_none() && cidrs.complete && !cidrs.items.is_empty() {
             report.error(
                 &net.place,
                 format!("{} lies outside the CIDRs of the VPC", net.value),
                 format!(
                     "choose one inside {}, or add to the VPC's cidrs",
-                    all.join(", ")
+                    some_of(&cidrs.items, |cidr| cidr.value.to_string())
                 ),
             );
         }
     }
-    let blocks = nets().map(|net| Block {
-        net,
-        vpc: 0,
-        title: "",
-    });
-    for (earlier, later) in overlaps(blocks.collect()) {
-        let line = report.line_of(&earlier.net.place);
+    for (earlier, later) in overlaps(nets().collect()) {
+        let position = report.position(&earlier.place);
         report.error(
-            &later.net.place,
+            &later.place,
             format!(
-                "{} overlaps {}, the subnet on line {line}",
-                later.net.value, earlier.net.value
+                "{} overlaps {}, the subnet on {position}",
+                later.value, earlier.value
             ),
             "make the two subnets apart",
         );
@@ -157,24 +114,23 @@ fn subnet_cidrs(vpc: &VpcDraft, report: &mut Report<'_>) {
 
 /// Overlapping pairs, each as (earlier, later) in the file. CIDRs nest or are apart, so after
 /// sorting a block overlaps the widest one before it or none.
-fn overlaps(mut blocks: Vec<Block<'_>>) -> Vec<(Block<'_>, Block<'_>)> {
-    blocks.sort_by_key(|block| {
-        let net = block.net.value;
-        (net.network(), net.prefix_len(), block.net.place.offset)
+fn overlaps(mut blocks: Vec<&Located<Ipv4Net>>) -> Vec<(&Located<Ipv4Net>, &Located<Ipv4Net>)> {
+    blocks.sort_by_key(|net| {
+        (
+            net.value.network(),
+            net.value.prefix_len(),
+            net.place.offset,
+        )
     });
     let mut pairs = Vec::new();
-    let mut widest: Option<Block<'_>> = None;
-    for block in blocks {
+    let mut widest: Option<&Located<Ipv4Net>> = None;
+    for net in blocks {
         match widest {
-            Some(outer) if outer.net.value.contains(&block.net.value) => {
-                let ordered = outer.net.place.offset <= block.net.place.offset;
-                pairs.push(if ordered {
-                    (outer, block)
-                } else {
-                    (block, outer)
-                });
+            Some(outer) if outer.value.contains(&net.value) => {
+                let ordered = outer.place.offset <= net.place.offset;
+                pairs.push(if ordered { (outer, net) } else { (net, outer) });
             }
-            _ => widest = Some(block),
+            _ => widest = Some(net),
         }
     }
     pairs
@@ -196,10 +152,7 @@ fn private_addresses(vpc: &VpcDraft, report: &mut Report<'_>) {
             continue;
         };
         addresses.push(address);
-        let subnet = subnet
-            .value()
-            .and_then(|name| index.subnets.get(name.as_str()));
-        if let Some(subnet) = subnet {
+        if let Some(subnet) = index.subnet(subnet) {
             private_address(address, subnet, report);
         }
     }
@@ -217,6 +170,9 @@ fn private_address(address: &Located<Ipv4Addr>, subnet: &SubnetDraft, report: &m
         return;
     };
     let usable = usable(net);
+    if usable.is_some_and(|(first, last)| (first..=last).contains(&address.value)) {
+        return;
+    }
     let remedy = match usable {
         Some((first, last)) => format!("use {first} to {last}"),
         None => format!(
@@ -224,7 +180,6 @@ fn private_address(address: &Located<Ipv4Addr>, subnet: &SubnetDraft, report: &m
             quoted(name)
         ),
     };
-    let free = usable.is_some_and(|(first, last)| (first..=last).contains(&address.value));
     if !net.contains(&address.value) {
         report.error(
             &address.place,
@@ -235,7 +190,7 @@ fn private_address(address: &Located<Ipv4Addr>, subnet: &SubnetDraft, report: &m
             ),
             remedy,
         );
-    } else if !free {
+    } else {
         report.error(
             &address.place,
             format!(
@@ -254,7 +209,14 @@ fn usable(net: &Ipv4Net) -> Option<(Ipv4Addr, Ipv4Addr)> {
     (first <= last).then(|| (first.into(), last.into()))
 }
 
+/// Packets from outside are told apart by the address they are for, so every address that is translated
+/// to is unique over all VPCs: public ones, and the private ones of private NAT gateways.
 fn public_addresses(draft: &Draft, report: &mut Report<'_>) {
+    let inside: Nets<&str> = draft
+        .vpcs
+        .iter()
+        .flat_map(|vpc| vpc.cidrs.items.iter().map(|cidr| (cidr.value, vpc.title())))
+        .collect();
     let mut addresses: Vec<&Located<Ipv4Addr>> = Vec::new();
     for vpc in &draft.vpcs {
         for gateway in &vpc.nat_gateways {
@@ -263,7 +225,7 @@ fn public_addresses(draft: &Draft, report: &mut Report<'_>) {
             for address in &gateway.public_ips.items {
                 let remedy = "use an address outside every VPC; if it is this host's own, set \
                               shared_with_host = true";
-                public_address(draft, address, (!shared).then_some(remedy), report);
+                public_address(&inside, address, (!shared).then_some(remedy), report);
                 addresses.push(address);
             }
         }
@@ -273,22 +235,51 @@ fn public_addresses(draft: &Draft, report: &mut Report<'_>) {
             .filter_map(|instance| instance.public_ip.given())
         {
             let remedy = "use an address outside every VPC";
-            public_address(draft, address, Some(remedy), report);
+            public_address(&inside, address, Some(remedy), report);
             addresses.push(address);
         }
     }
     in_order(&mut addresses);
     unique(
-        addresses.into_iter(),
+        addresses.iter().copied(),
         |address| format!("public address {address}"),
         "give each NAT gateway and instance public addresses of its own",
         report,
     );
+    private_gateways(draft, &addresses, report);
+}
+
+fn private_gateways(draft: &Draft, public: &[&Located<Ipv4Addr>], report: &mut Report<'_>) {
+    // With the VPC whose other private addresses it was compared with already.
+    let mut addresses: Vec<(Option<usize>, &Located<Ipv4Addr>)> =
+        public.iter().map(|address| (None, *address)).collect();
+    for (number, vpc) in draft.vpcs.iter().enumerate() {
+        let private = vpc
+            .nat_gateways
+            .iter()
+            .filter(|gateway| gateway.public_ips.complete && gateway.public_ips.items.is_empty());
+        let private = private.filter_map(|gateway| gateway.private_ip.given());
+        addresses.extend(private.map(|address| (Some(number), address)));
+    }
+    addresses.sort_by_key(|(_, address)| address.place.offset);
+    let mut seen = HashMap::new();
+    for (vpc, address) in addresses {
+        let (first_vpc, first) = *seen.entry(address.value).or_insert((vpc, address));
+        if first_vpc != vpc {
+            let position = report.position(&first.place);
+            report.error(
+                &address.place,
+                format!("{} is already translated to on {position}", address.value),
+                "choose another: a private NAT gateway translates to its private_ip, which is then \
+                 unique in the whole file",
+            );
+        }
+    }
 }
 
 /// `outside` is the remedy when the address has to lie outside every VPC.
 fn public_address(
-    draft: &Draft,
+    inside: &Nets<&str>,
     address: &Located<Ipv4Addr>,
     outside: Option<&str>,
     report: &mut Report<'_>,
@@ -310,20 +301,16 @@ fn public_address(
     let Some(remedy) = outside else {
         return;
     };
-    for vpc in &draft.vpcs {
-        let mut cidrs = vpc.cidrs.items.iter();
-        if let Some(cidr) = cidrs.find(|cidr| cidr.value.contains(&address.value)) {
-            report.error(
-                &address.place,
-                format!(
-                    "public address {} lies in {} of VPC {}",
-                    address.value,
-                    cidr.value,
-                    quoted(vpc.title())
-                ),
-                remedy,
-            );
-        }
+    if let Some((cidr, vpc)) = inside.holding(address.value) {
+        report.error(
+            &address.place,
+            format!(
+                "public address {} lies in {cidr} of VPC {}",
+                address.value,
+                quoted(vpc)
+            ),
+            remedy,
+        );
     }
 }
 

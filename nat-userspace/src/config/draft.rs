@@ -1,23 +1,24 @@
 //! The configuration while it is being checked: every value with its place, mistakes as holes.
 
-use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use super::filtering::{NetworkAclDraft, PrefixListDraft, SecurityGroupDraft};
 use super::gateways::NatGatewayDraft;
 use super::place::{List, Place, Read};
 use super::types::{
     Attach, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME,
-    Instance, Node, Route, RouteTable, Subnet, Target, Vpc,
+    Destination, Instance, Node, Route, RouteTable, Subnet, Target, Vpc,
 };
 
+#[derive(Clone)]
 pub struct Draft {
     pub node: NodeDraft,
     pub vpcs: Vec<VpcDraft>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct NodeDraft {
     pub name: Read<String>,
     pub uplinks: List<String>,
@@ -27,6 +28,7 @@ pub struct NodeDraft {
     pub log_destinations: Read<bool>,
 }
 
+#[derive(Clone)]
 pub struct VpcDraft {
     pub name: Read<String>,
     pub cidrs: List<Ipv4Net>,
@@ -36,8 +38,14 @@ pub struct VpcDraft {
     pub route_tables: Vec<RouteTableDraft>,
     pub nat_gateways: Vec<NatGatewayDraft>,
     pub instances: Vec<InstanceDraft>,
+    pub prefix_lists: Vec<PrefixListDraft>,
+    pub security_groups: Vec<SecurityGroupDraft>,
+    pub network_acls: Vec<NetworkAclDraft>,
+    /// Route targets that the API has deleted: their routes are blackholes until they are there again.
+    pub gone: Vec<Target>,
 }
 
+#[derive(Clone)]
 pub struct SubnetDraft {
     pub place: Place,
     pub name: Read<String>,
@@ -45,8 +53,10 @@ pub struct SubnetDraft {
     pub zone: Read<String>,
     pub interface: Read<String>,
     pub route_table: Read<String>,
+    pub network_acl: Read<String>,
 }
 
+#[derive(Clone)]
 pub struct RouteTableDraft {
     pub place: Place,
     pub name: Read<String>,
@@ -56,17 +66,25 @@ pub struct RouteTableDraft {
     pub complete: bool,
 }
 
+#[derive(Clone)]
 pub struct RouteDraft {
     pub place: Place,
-    pub destination: Read<Ipv4Net>,
+    /// The name of the API's route that this is; `None` for one written in its table.
+    pub object: Option<String>,
+    pub destination: Read<Destination>,
     pub target: Read<Target>,
 }
 
+#[derive(Clone)]
 pub struct InstanceDraft {
+    pub place: Place,
     pub name: Read<String>,
     pub subnet: Read<String>,
     pub private_ip: Read<Ipv4Addr>,
     pub public_ip: Read<Ipv4Addr>,
+    pub security_groups: List<String>,
+    pub source_dest_check: Read<bool>,
+    pub mac: Read<[u8; 6]>,
 }
 
 impl VpcDraft {
@@ -79,66 +97,6 @@ impl VpcDraft {
     pub fn may_have_internet_gateway(&self) -> bool {
         self.internet_gateway.is_broken() || self.internet_gateway.value() == Some(&true)
     }
-}
-
-/// The named parts of a VPC; of two with one name, the first.
-pub struct Index<'a> {
-    pub subnets: HashMap<&'a str, &'a SubnetDraft>,
-    pub route_tables: HashMap<&'a str, &'a RouteTableDraft>,
-    pub nat_gateways: HashMap<&'a str, &'a NatGatewayDraft>,
-    main: Routing<'a>,
-}
-
-/// What routes a subnet.
-#[derive(Clone, Copy)]
-pub enum Routing<'a> {
-    Table(&'a RouteTableDraft),
-    /// The main table that no file defines: only `local`.
-    Implicit,
-    /// The file has a mistake here, reported elsewhere.
-    Unknown,
-}
-
-impl<'a> Index<'a> {
-    pub fn new(vpc: &'a VpcDraft) -> Self {
-        let main = |table: &&RouteTableDraft| table.main.value() == Some(&true);
-        Self {
-            subnets: by_name(&vpc.subnets, |subnet| &subnet.name),
-            route_tables: by_name(&vpc.route_tables, |table| &table.name),
-            nat_gateways: by_name(&vpc.nat_gateways, |gateway| &gateway.name),
-            main: match vpc.route_tables.iter().find(main) {
-                Some(table) => Routing::Table(table),
-                None if vpc.route_tables.iter().any(|table| table.main.is_broken()) => {
-                    Routing::Unknown
-                }
-                None => Routing::Implicit,
-            },
-        }
-    }
-
-    pub fn routing_of(&self, subnet: &SubnetDraft) -> Routing<'a> {
-        match &subnet.route_table {
-            Read::Absent => self.main,
-            Read::Broken => Routing::Unknown,
-            Read::Given(name) => match self.route_tables.get(name.value.as_str()) {
-                Some(table) => Routing::Table(table),
-                None => Routing::Unknown,
-            },
-        }
-    }
-}
-
-fn by_name<'a, T>(
-    items: &'a [T],
-    name: impl Fn(&'a T) -> &'a Read<String>,
-) -> HashMap<&'a str, &'a T> {
-    let mut index = HashMap::new();
-    for item in items {
-        if let Some(name) = name(item).value() {
-            index.entry(name.as_str()).or_insert(item);
-        }
-    }
-    index
 }
 
 impl Draft {
@@ -156,7 +114,7 @@ impl Draft {
 }
 
 impl NodeDraft {
-    fn build(self) -> Option<Node> {
+    pub fn build(self) -> Option<Node> {
         Some(Node {
             name: self.name.or(DEFAULT_NODE_NAME.to_owned())?,
             uplinks: self.uplinks.all()?,
@@ -169,7 +127,7 @@ impl NodeDraft {
 }
 
 impl VpcDraft {
-    fn build(self) -> Option<Vpc> {
+    pub fn build(self) -> Option<Vpc> {
         Some(Vpc {
             name: self.name.required()?,
             cidrs: self.cidrs.all()?,
@@ -195,24 +153,40 @@ impl VpcDraft {
                 .into_iter()
                 .map(InstanceDraft::build)
                 .collect::<Option<_>>()?,
+            prefix_lists: self
+                .prefix_lists
+                .into_iter()
+                .map(PrefixListDraft::build)
+                .collect::<Option<_>>()?,
+            security_groups: self
+                .security_groups
+                .into_iter()
+                .map(SecurityGroupDraft::build)
+                .collect::<Option<_>>()?,
+            network_acls: self
+                .network_acls
+                .into_iter()
+                .map(NetworkAclDraft::build)
+                .collect::<Option<_>>()?,
         })
     }
 }
 
 impl SubnetDraft {
-    fn build(self) -> Option<Subnet> {
+    pub fn build(self) -> Option<Subnet> {
         Some(Subnet {
             name: self.name.required()?,
             cidr: self.cidr.required()?,
             zone: self.zone.optional()?,
             interface: self.interface.required()?,
             route_table: self.route_table.optional()?,
+            network_acl: self.network_acl.optional()?,
         })
     }
 }
 
 impl RouteTableDraft {
-    fn build(self) -> Option<RouteTable> {
+    pub fn build(self) -> Option<RouteTable> {
         Some(RouteTable {
             name: self.name.required()?,
             main: self.main.or(false)?,
@@ -226,7 +200,7 @@ impl RouteTableDraft {
 }
 
 impl RouteDraft {
-    fn build(self) -> Option<Route> {
+    pub fn build(self) -> Option<Route> {
         Some(Route {
             destination: self.destination.required()?,
             target: self.target.required()?,
@@ -235,12 +209,15 @@ impl RouteDraft {
 }
 
 impl InstanceDraft {
-    fn build(self) -> Option<Instance> {
+    pub fn build(self) -> Option<Instance> {
         Some(Instance {
             name: self.name.required()?,
             subnet: self.subnet.required()?,
             private_ip: self.private_ip.required()?,
             public_ip: self.public_ip.optional()?,
+            security_groups: self.security_groups.all()?,
+            source_dest_check: self.source_dest_check.or(true)?,
+            mac: self.mac.optional()?,
         })
     }
 }

@@ -5,45 +5,53 @@
 //! address outside its subnet; what depends on the running machine (does the interface exist?) is
 //! checked where it is used. docs/configuration.md is the reference of all keys.
 //!
-//! `reader` walks the spanned TOML (`place` keeps lines and mistakes), `values` converts single values,
-//! `parse` makes a draft in which every value knows its place, `validate` and `addresses` check the
-//! draft as a whole. What is about NAT gateways alone is in `gateways`.
+//! `toml` reads the text, `reader` walks its tables (`place` keeps lines and mistakes), `values` converts single values,
+//! `parse` makes a draft in which every value knows its place; `validate` and its neighbours check the
+//! draft as a whole, with an `index` of its names. What is about NAT gateways alone is in `gateways`,
+//! about security groups, network ACLs and prefix lists in `filtering`.
 
 mod addresses;
 mod draft;
 mod error;
+mod filtering;
 mod gateways;
+mod index;
+mod instances;
+mod nets;
+pub mod objects;
 mod parse;
 mod place;
 mod reader;
+mod routes;
 mod suggest;
+mod toml;
 mod types;
 mod validate;
 mod values;
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use toml_edit::Document;
-
 pub use error::{ConfigError, ConfigErrors};
 pub use gateways::types::DEFAULT_PORT_REST;
 pub use gateways::{Clash, clashes, client_count, most_forwarded_ports, rules_by_prefix};
 pub use types::{
-    AddressPorts, Attach, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS,
-    DEFAULT_NODE_NAME, Filtering, Forward, Instance, Ipv4Net, NatGateway, NoTranslate, Node,
-    OnExhaustion, PassRule, PortRange, Profile, Protocol, Route, RouteTable, Subnet, Target,
-    Timeouts, Vpc,
+    AclRule, AddressPorts, Attach, Config, DEFAULT_ACL, DEFAULT_ICMP_ERRORS_PER_SECOND,
+    DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME, Destination, Filtering, Forward, GroupRule, Instance,
+    Ipv4Net, NatGateway, NetworkAcl, NoTranslate, Node, OnExhaustion, PassRule, PortRange, Ports,
+    PrefixList, Profile, Protocol, Remote, Route, RouteTable, RuleProtocol, SecurityGroup, Subnet,
+    Target, Timeouts, Vpc,
 };
 
 use place::{Place, Report};
+use toml::Table;
 
 /// Larger files are refused: every limit of the configuration together stays well below.
-const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
+pub const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Reads and checks the configuration in `path`.
 ///
@@ -51,6 +59,15 @@ const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// All mistakes of the file, as [`parse`] reports them. A file that cannot be read is one error
 /// with line 0.
 pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    let text = read(path)?;
+    parse(&path.display().to_string(), &text)
+}
+
+/// The text of a configuration file, unchecked.
+///
+/// # Errors
+/// It cannot be read, is too large, or is no text.
+pub fn read(path: &Path) -> Result<String, ConfigErrors> {
     let file = path.display().to_string();
     let unreadable = |message: String, remedy: &str| {
         ConfigErrors(vec![ConfigError {
@@ -79,7 +96,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
         ));
     }
     match String::from_utf8(bytes) {
-        Ok(text) => parse(&file, &text),
+        Ok(text) => Ok(text),
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
@@ -101,45 +118,48 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
 /// and has an empty key.
 pub fn parse(source_name: &str, text: &str) -> Result<Config, ConfigErrors> {
     let mut report = Report::new(source_name, text);
-    let document = match Document::parse(text) {
+    let document = document(text, &mut report)?;
+    let draft = parse::document(&document, &mut report);
+    validate::check(&draft, &mut report);
+    if report.has_errors() {
+        return Err(report.finish());
+    }
+    draft.build().ok_or_else(|| incomplete(report))
+}
+
+/// The TOML of a file, which must hold something.
+fn document<'t>(text: &'t str, report: &mut Report<'_>) -> Result<Table<'t>, ConfigErrors> {
+    let document = match toml::parse(text) {
         Ok(document) => document,
         Err(error) => {
-            syntax_error(&error, &mut report);
+            syntax_error(&error, report);
             return Err(report.finish());
         }
     };
-    if document.as_table().is_empty() {
+    if document.is_empty() {
         report.error(
-            &Place {
-                offset: 0,
-                key: "node, vpc".to_owned(),
-            },
+            &Place::nowhere(0).child("node, vpc"),
             "the configuration is empty",
             "a smallest one has [node] with uplink = [\"eth0\"] and a [[vpc]] with a name and \
              cidrs; docs/configuration.md shows a whole one",
         );
         return Err(report.finish());
     }
-
-    let draft = parse::document(document.as_table(), &mut report);
-    validate::check(&draft, &mut report);
-    if report.has_errors() {
-        return Err(report.finish());
-    }
-    draft.build().ok_or_else(|| {
-        // Whatever is missing from a draft was reported when it was read.
-        report.error(
-            &Place::nowhere(0),
-            "the configuration was read only in part",
-            "please report this as a bug, with the file",
-        );
-        report.finish()
-    })
+    Ok(document)
 }
 
-fn syntax_error(error: &toml_edit::TomlError, report: &mut Report<'_>) {
-    let offset = error.span().map_or(0, |span| span.start);
-    let message = error.message().trim();
+/// Whatever is missing from a draft was reported when it was read.
+fn incomplete(mut report: Report<'_>) -> ConfigErrors {
+    report.error(
+        &Place::nowhere(0),
+        "the configuration was read only in part",
+        "please report this as a bug, with the file",
+    );
+    report.finish()
+}
+
+fn syntax_error(error: &toml::Malformed, report: &mut Report<'_>) {
+    let message = error.message.trim();
     let message = message
         .strip_suffix(", expected nothing")
         .unwrap_or(message);
@@ -153,7 +173,7 @@ fn syntax_error(error: &toml_edit::TomlError, report: &mut Report<'_>) {
     let message: String = message.escape_debug().to_string().replace("\\'", "'");
     let message = message.replace("\\\"", "\"");
     report.error(
-        &Place::nowhere(offset),
+        &Place::nowhere(error.offset),
         format!("TOML syntax: {message}"),
         remedy,
     );

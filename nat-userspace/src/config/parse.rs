@@ -1,22 +1,23 @@
 //! The keys of the configuration: TOML to draft. Nothing here looks past one table. Those of a NAT
 //! gateway are in `gateways/parse.rs`.
 
-use toml_edit::Table;
-
 use super::draft::{
     Draft, InstanceDraft, NodeDraft, RouteDraft, RouteTableDraft, SubnetDraft, VpcDraft,
 };
+use super::filtering::{network_acl, prefix_list, security_group};
 use super::gateways::nat_gateway;
 use super::place::{Place, Read, Report};
 use super::reader::{Field, Section, field};
+use super::toml::Table;
 use super::values;
 
 const NAME: Field = field("name", "a string", "name = \"main\"");
 pub const SUBNET_NAME: Field = field("subnet", "a string", "subnet = \"public-a\"");
+pub const MAC: Field = field("mac", "a string", "mac = \"02:00:00:00:00:0a\"");
 pub const PRIVATE_IP: Field = field("private_ip", "a string", "private_ip = \"10.20.1.100\"");
 
 /// Reads the whole document; mistakes go to `report`.
-pub fn document(root: &Table, report: &mut Report<'_>) -> Draft {
+pub fn document(root: &Table<'_>, report: &mut Report<'_>) -> Draft {
     const NODE: Field = field("node", "a table", "[node] with uplink = [\"eth0\"]");
     const VPC: Field = field("vpc", "an array of tables", "[[vpc]] with a name and cidrs");
 
@@ -27,7 +28,7 @@ pub fn document(root: &Table, report: &mut Report<'_>) -> Draft {
     };
     // A document has no header to point at: what is missing is missing from its first line on.
     let nowhere = Place::nowhere(0);
-    if !root.contains_key(NODE.key) {
+    if root.get(NODE.key).is_none() {
         report.error(
             &nowhere.child(NODE.key),
             "required table is missing",
@@ -78,7 +79,7 @@ fn node(section: &mut Section<'_>, report: &mut Report<'_>) -> NodeDraft {
     draft
 }
 
-fn vpc(section: &mut Section<'_>, report: &mut Report<'_>) -> VpcDraft {
+pub fn vpc(section: &mut Section<'_>, report: &mut Report<'_>) -> VpcDraft {
     const CIDRS: Field = field("cidrs", "an array of strings", "cidrs = [\"10.20.0.0/16\"]");
     const INTERNET_GATEWAY: Field = field(
         "internet_gateway",
@@ -90,6 +91,13 @@ fn vpc(section: &mut Section<'_>, report: &mut Report<'_>) -> VpcDraft {
     const ROUTE_TABLE: Field = field("route_table", "an array of tables", "[[vpc.route_table]]");
     const NAT_GATEWAY: Field = field("nat_gateway", "an array of tables", "[[vpc.nat_gateway]]");
     const INSTANCE: Field = field("instance", "an array of tables", "[[vpc.instance]]");
+    const PREFIX_LIST: Field = field("prefix_list", "an array of tables", "[[vpc.prefix_list]]");
+    const SECURITY_GROUP: Field = field(
+        "security_group",
+        "an array of tables",
+        "[[vpc.security_group]]",
+    );
+    const NETWORK_ACL: Field = field("network_acl", "an array of tables", "[[vpc.network_acl]]");
 
     VpcDraft {
         name: required_name(section, report),
@@ -100,14 +108,19 @@ fn vpc(section: &mut Section<'_>, report: &mut Report<'_>) -> VpcDraft {
         route_tables: section.each(report, &ROUTE_TABLE, route_table),
         nat_gateways: section.each(report, &NAT_GATEWAY, nat_gateway),
         instances: section.each(report, &INSTANCE, instance),
+        prefix_lists: section.each(report, &PREFIX_LIST, prefix_list),
+        security_groups: section.each(report, &SECURITY_GROUP, security_group),
+        network_acls: section.each(report, &NETWORK_ACL, network_acl),
+        gone: Vec::new(),
     }
 }
 
-fn subnet(section: &mut Section<'_>, report: &mut Report<'_>) -> SubnetDraft {
+pub fn subnet(section: &mut Section<'_>, report: &mut Report<'_>) -> SubnetDraft {
     const CIDR: Field = field("cidr", "a string", "cidr = \"10.20.1.0/24\"");
     const ZONE: Field = field("zone", "a string", "zone = \"a\"");
     const INTERFACE: Field = field("interface", "a string", "interface = \"br-public\"");
     const ROUTE_TABLE: Field = field("route_table", "a string", "route_table = \"public\"");
+    const NETWORK_ACL: Field = field("network_acl", "a string", "network_acl = \"public\"");
 
     let draft = SubnetDraft {
         place: section.place.clone(),
@@ -116,12 +129,13 @@ fn subnet(section: &mut Section<'_>, report: &mut Report<'_>) -> SubnetDraft {
         zone: section.optional(report, &ZONE, values::owned_text),
         interface: section.required(report, &INTERFACE, values::interface),
         route_table: section.optional(report, &ROUTE_TABLE, values::owned_text),
+        network_acl: section.optional(report, &NETWORK_ACL, values::owned_text),
     };
     values::check_name(draft.zone.given(), report);
     draft
 }
 
-fn route_table(section: &mut Section<'_>, report: &mut Report<'_>) -> RouteTableDraft {
+pub fn route_table(section: &mut Section<'_>, report: &mut Report<'_>) -> RouteTableDraft {
     const MAIN: Field = field("main", "true or false", "main = true");
     const ROUTES: Field = field(
         "routes",
@@ -144,25 +158,40 @@ fn route_table(section: &mut Section<'_>, report: &mut Report<'_>) -> RouteTable
     }
 }
 
-fn route(section: &mut Section<'_>, report: &mut Report<'_>) -> RouteDraft {
+pub fn route(section: &mut Section<'_>, report: &mut Report<'_>) -> RouteDraft {
     const DESTINATION: Field = field("destination", "a string", "destination = \"0.0.0.0/0\"");
     const TARGET: Field = field("target", "a string", "target = \"internet-gateway\"");
 
     RouteDraft {
         place: section.place.clone(),
+        object: None,
         destination: section.required(report, &DESTINATION, values::destination),
         target: section.required(report, &TARGET, values::target),
     }
 }
 
-fn instance(section: &mut Section<'_>, report: &mut Report<'_>) -> InstanceDraft {
+pub fn instance(section: &mut Section<'_>, report: &mut Report<'_>) -> InstanceDraft {
     const PUBLIC_IP: Field = field("public_ip", "a string", "public_ip = \"198.51.100.20\"");
+    const SECURITY_GROUPS: Field = field(
+        "security_groups",
+        "an array of strings",
+        "security_groups = [\"web\"]",
+    );
+    const SOURCE_DEST_CHECK: Field = field(
+        "source_dest_check",
+        "true or false",
+        "source_dest_check = false",
+    );
 
     InstanceDraft {
+        place: section.place.clone(),
         name: required_name(section, report),
         subnet: section.required(report, &SUBNET_NAME, values::owned_text),
         private_ip: section.required(report, &PRIVATE_IP, values::address),
         public_ip: section.optional(report, &PUBLIC_IP, values::address),
+        security_groups: section.list(report, &SECURITY_GROUPS, values::owned_text),
+        source_dest_check: section.optional(report, &SOURCE_DEST_CHECK, values::boolean),
+        mac: section.optional(report, &MAC, values::mac),
     }
 }
 

@@ -1,9 +1,8 @@
 //! Walks a spanned TOML document. Every value read knows its place, every mistake is collected, and
 //! a table knows which of its keys nobody asked for.
 
-use toml_edit::{Item, Table, TableLike, Value};
-
-use super::place::{List, Located, Place, Read, Report, join};
+use super::place::{Key, List, Located, Path, Place, Read, Report};
+use super::toml::{Entry, Kind, Table, Value};
 use super::{suggest, values};
 
 /// Why a value was not accepted.
@@ -41,20 +40,31 @@ pub const fn field(key: &'static str, expects: &'static str, example: &'static s
 
 /// A table being read.
 pub struct Section<'d> {
-    table: &'d dyn TableLike,
+    table: &'d Table<'d>,
     pub place: Place,
+    /// Of its keys.
+    path: Path,
     known: Vec<&'static str>,
     replaced: Vec<&'static str>,
 }
 
 impl<'d> Section<'d> {
-    pub fn root(table: &'d Table) -> Self {
+    pub fn root(table: &'d Table<'d>) -> Self {
+        Self::new(table, Place::nowhere(0))
+    }
+
+    pub fn new(table: &'d Table<'d>, place: Place) -> Self {
         Self {
             table,
-            place: Place::nowhere(0),
+            path: place.path(),
+            place,
             known: Vec::new(),
             replaced: Vec::new(),
         }
+    }
+
+    pub fn has(&self, field: &Field) -> bool {
+        self.table.get(field.key).is_some()
     }
 
     /// Reads a key that may be left out.
@@ -62,16 +72,12 @@ impl<'d> Section<'d> {
         &mut self,
         report: &mut Report<'_>,
         field: &Field,
-        convert: impl FnOnce(&'d Value) -> Result<T, Complaint>,
+        convert: impl FnOnce(&'d Value<'d>) -> Result<T, Complaint>,
     ) -> Read<T> {
         let Some((item, place)) = self.take(field.key) else {
             return Read::Absent;
         };
-        let converted = item
-            .as_value()
-            .ok_or(Complaint::WrongType)
-            .and_then(convert);
-        match converted {
+        match convert(item) {
             Ok(value) => Read::Given(Located { value, place }),
             Err(complaint) => {
                 refuse(report, &place, complaint, field.expects, item, field);
@@ -85,7 +91,7 @@ impl<'d> Section<'d> {
         &mut self,
         report: &mut Report<'_>,
         field: &Field,
-        convert: impl FnOnce(&'d Value) -> Result<T, Complaint>,
+        convert: impl FnOnce(&'d Value<'d>) -> Result<T, Complaint>,
     ) -> Read<T> {
         match self.optional(report, field, convert) {
             Read::Absent => {
@@ -96,12 +102,12 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// Reads an array of strings that may be left out.
+    /// Reads an array of values that may be left out.
     pub fn list<T>(
         &mut self,
         report: &mut Report<'_>,
         field: &Field,
-        convert: impl Fn(&'d Value) -> Result<T, Complaint>,
+        convert: impl Fn(&'d Value<'d>) -> Result<T, Complaint>,
     ) -> List<T> {
         let mut list = List::default();
         let Some((item, place)) = self.take(field.key) else {
@@ -121,15 +127,12 @@ impl<'d> Section<'d> {
             return list;
         };
         for (index, element) in array.iter().enumerate() {
-            let place = Place {
-                offset: element.span().map_or(place.offset, |span| span.start),
-                key: format!("{}[{index}]", place.key),
-            };
+            let place = self.element(field, index, element.offset);
             match convert(element) {
                 Ok(value) => list.items.push(Located { value, place }),
                 Err(complaint) => {
                     list.complete = false;
-                    let found = values::type_name(element);
+                    let found = element.type_name();
                     refuse_found(report, &place, complaint, "a string", found, field);
                 }
             }
@@ -138,12 +141,12 @@ impl<'d> Section<'d> {
         list
     }
 
-    /// Reads an array of strings that must be there; it may be empty.
+    /// Reads an array of values that must be there; it may be empty.
     pub fn required_list<T>(
         &mut self,
         report: &mut Report<'_>,
         field: &Field,
-        convert: impl Fn(&'d Value) -> Result<T, Complaint>,
+        convert: impl Fn(&'d Value<'d>) -> Result<T, Complaint>,
     ) -> List<T> {
         let mut list = self.list(report, field, convert);
         if list.place.is_none() {
@@ -156,13 +159,8 @@ impl<'d> Section<'d> {
     /// Opens a table that may be left out, written `[key]` or `key = { .. }`.
     pub fn section(&mut self, report: &mut Report<'_>, field: &Field) -> Option<Section<'d>> {
         let (item, place) = self.take(field.key)?;
-        match item.as_table_like() {
-            Some(table) => Some(Section {
-                table,
-                place,
-                known: Vec::new(),
-                replaced: Vec::new(),
-            }),
+        match item.as_table() {
+            Some(table) => Some(Section::new(table, place)),
             None => {
                 refuse(
                     report,
@@ -185,65 +183,47 @@ impl<'d> Section<'d> {
         };
         let mut sections = Vec::new();
         let mut complete = true;
-        let mut open = |table: &'d dyn TableLike, offset: Option<usize>| {
+        let mut open = |table: &'d Table<'d>, offset: usize| {
             let index = sections.len();
-            let name = table.get("name").and_then(Item::as_str);
-            let own = match name {
-                Some(name) if values::is_name(name) => format!("{} \"{name}\"", field.key),
-                _ => format!("{}[{index}]", field.key),
+            let name = table.get("name").and_then(|entry| entry.value.as_str());
+            let key = match name {
+                Some(name) if values::is_name(name) => Key::Named(field.key, name.into()),
+                _ => Key::Element(field.key, index),
             };
-            sections.push(Section {
-                table,
-                place: Place {
-                    offset: offset.unwrap_or(place.offset),
-                    key: join(&self.place.key, &own),
-                },
-                known: Vec::new(),
-                replaced: Vec::new(),
-            });
+            let place = Place::new(offset, &self.path, key);
+            sections.push(Section::new(table, place));
         };
-        match item {
-            Item::ArrayOfTables(tables) => {
-                for table in tables {
-                    open(table, table.span().map(|span| span.start));
-                }
-            }
-            Item::Value(Value::Array(array)) => {
-                for (index, element) in array.iter().enumerate() {
-                    let offset = element.span().map(|span| span.start);
-                    if let Some(table) = element.as_inline_table() {
-                        open(table, offset);
+        match &item.kind {
+            Kind::Tables(elements) | Kind::Array(elements) => {
+                for (index, element) in elements.iter().enumerate() {
+                    if let Some(table) = element.as_table() {
+                        open(table, element.offset);
                         continue;
                     }
                     complete = false;
-                    let place = Place {
-                        offset: offset.unwrap_or(place.offset),
-                        key: format!("{}[{index}]", place.key),
-                    };
-                    let found = values::type_name(element);
                     refuse_found(
                         report,
-                        &place,
+                        &self.element(field, index, element.offset),
                         Complaint::WrongType,
                         "a table",
-                        found,
+                        element.type_name(),
                         field,
                     );
                 }
             }
-            other => {
+            _ => {
                 complete = false;
                 refuse(
                     report,
                     &place,
                     Complaint::WrongType,
                     field.expects,
-                    other,
+                    item,
                     field,
                 );
                 // Read on, so that mistakes inside are named in the same run.
-                if let Some(table) = other.as_table_like() {
-                    open(table, None);
+                if let Some(table) = item.as_table() {
+                    open(table, place.offset);
                 }
             }
         }
@@ -278,31 +258,28 @@ impl<'d> Section<'d> {
     /// Refuses a key that others stand for now; `remedy` names them.
     pub fn replaced(&mut self, report: &mut Report<'_>, key: &'static str, remedy: &str) {
         self.replaced.push(key);
-        if let Some(item) = self.table.get(key) {
-            report.error(&self.place_of(key, item), "replaced by other keys", remedy);
+        if let Some(entry) = self.table.get(key) {
+            let place = self.place_of(entry, Key::Plain(key));
+            report.error(&place, "replaced by other keys", remedy);
         }
     }
 
     /// Reports the keys nobody asked for.
     pub fn finish(self, report: &mut Report<'_>) {
-        for (key, item) in self.table.iter() {
+        for entry in self.table.iter() {
+            let key = entry.key.as_ref();
             if self.known.contains(&key) || self.replaced.contains(&key) {
                 continue;
             }
-            let place = self.place_of(key, item);
+            let written = suggest::key(key);
+            let place = self.place_of(entry, Key::Foreign(written.as_str().into()));
             if is_planned(key) {
-                let key = suggest::key(key);
-                let remedy = if key.starts_with("security_group") || key.starts_with("network_acl")
-                {
-                    format!("remove {key}, and mind that nothing is filtered yet")
-                } else {
-                    format!("remove {key}")
-                };
+                let remedy = format!("remove {written}");
                 report.error(&place, "not supported in this version", remedy);
                 continue;
             }
             let known = self.known.join(", ");
-            let remedy = match suggest::closest(key, self.known.iter().copied()) {
+            let remedy = match report.closest(key, &self.known) {
                 Some(near) => format!("did you mean {near}? known keys here: {known}"),
                 None => format!("remove it; known keys here: {known}"),
             };
@@ -310,23 +287,19 @@ impl<'d> Section<'d> {
         }
     }
 
-    fn take(&mut self, key: &'static str) -> Option<(&'d Item, Place)> {
+    fn take(&mut self, key: &'static str) -> Option<(&'d Value<'d>, Place)> {
         self.known.push(key);
-        let item = self.table.get(key)?;
-        Some((item, self.place_of(key, item)))
+        let entry = self.table.get(key)?;
+        Some((&entry.value, self.place_of(entry, Key::Plain(key))))
     }
 
-    fn place_of(&self, key: &str, item: &Item) -> Place {
-        let key_span = self
-            .table
-            .get_key_value(key)
-            .and_then(|(key, _)| key.span());
-        Place {
-            offset: key_span
-                .or_else(|| item.span())
-                .map_or(self.place.offset, |span| span.start),
-            key: join(&self.place.key, &suggest::key(key)),
-        }
+    fn place_of(&self, entry: &Entry<'_>, key: Key) -> Place {
+        Place::new(entry.offset, &self.path, key)
+    }
+
+    /// An element of a list that is a key of this table.
+    fn element(&self, field: &Field, index: usize, offset: usize) -> Place {
+        Place::new(offset, &self.path, Key::Element(field.key, index))
     }
 
     fn missing(&self, report: &mut Report<'_>, field: &Field) {
@@ -338,19 +311,10 @@ impl<'d> Section<'d> {
     }
 }
 
-/// Words of the design that are not built yet. They are refused by name: a security setting that
-/// is silently ignored would leave open what its author believes closed.
+/// Words of the design that are not built yet. They are refused by name, so that nobody takes them for
+/// misspelt.
 fn is_planned(key: &str) -> bool {
-    const PLANNED: [&str; 7] = [
-        "security_group",
-        "security_groups",
-        "network_acl",
-        "network_acls",
-        "source_dest_check",
-        "prefix_list",
-        "prefix_lists",
-    ];
-    PLANNED.contains(&key) || key.starts_with("endpoint")
+    key.starts_with("endpoint")
 }
 
 fn refuse(
@@ -358,15 +322,10 @@ fn refuse(
     place: &Place,
     complaint: Complaint,
     expects: &str,
-    item: &Item,
+    value: &Value<'_>,
     field: &Field,
 ) {
-    let found = match item {
-        Item::Value(value) => values::type_name(value),
-        Item::ArrayOfTables(_) => "an array of tables",
-        Item::Table(_) | Item::None => "a table",
-    };
-    refuse_found(report, place, complaint, expects, found, field);
+    refuse_found(report, place, complaint, expects, value.type_name(), field);
 }
 
 fn refuse_found(

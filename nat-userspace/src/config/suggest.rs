@@ -24,10 +24,16 @@ pub fn key(text: &str) -> String {
 
 /// Names in quotes, separated by commas; the tail of a long list is counted.
 pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let names: Vec<&str> = names.into_iter().collect();
-    let mut list: Vec<String> = names.iter().take(MAX_LISTED).copied().map(quoted).collect();
-    if names.len() > MAX_LISTED {
-        list.push(format!("and {} more", names.len() - MAX_LISTED));
+    some_of(names, quoted)
+}
+
+/// As [`listed`], of anything.
+pub fn some_of<T>(items: impl IntoIterator<Item = T>, show: impl Fn(T) -> String) -> String {
+    let mut items = items.into_iter();
+    let mut list: Vec<String> = items.by_ref().take(MAX_LISTED).map(show).collect();
+    let more = items.count();
+    if more > 0 {
+        list.push(format!("and {more} more"));
     }
     list.join(", ")
 }

@@ -1,9 +1,15 @@
 //! The configuration as plain data. [`super::parse`] is what makes a checked one.
 
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::net::Ipv4Addr;
 
 pub use ipnet::Ipv4Net;
 
+pub use super::filtering::types::{
+    AclRule, DEFAULT_ACL, GroupRule, NetworkAcl, Ports, PrefixList, Remote, RuleProtocol,
+    SecurityGroup,
+};
 pub use super::gateways::types::{
     AddressPorts, Filtering, Forward, NatGateway, NoTranslate, OnExhaustion, PassRule, PortRange,
     Profile, Protocol, Timeouts,
@@ -21,7 +27,8 @@ pub const DEFAULT_ICMP_ERRORS_PER_SECOND: u32 = 100;
 pub struct Config {
     /// The machine: uplinks, hook, table sizes.
     pub node: Node,
-    /// The virtual networks; at least one, with CIDRs that do not overlap.
+    /// The virtual networks; at least one. CIDRs of two may overlap, their interfaces and public
+    /// addresses are their own.
     pub vpcs: Vec<Vpc>,
 }
 
@@ -82,7 +89,7 @@ impl Attach {
 pub struct Vpc {
     /// Unique among the VPCs.
     pub name: String,
-    /// Its address blocks, /8 to /28; `local` routes for them are implicit.
+    /// Its address blocks, /8 to /28, apart from each other; `local` routes for them are implicit.
     pub cidrs: Vec<Ipv4Net>,
     /// Whether an internet gateway is attached.
     pub internet_gateway: bool,
@@ -96,6 +103,12 @@ pub struct Vpc {
     pub nat_gateways: Vec<NatGateway>,
     /// Hosts with an identity of their own, such as a public address.
     pub instances: Vec<Instance>,
+    /// Its prefix lists.
+    pub prefix_lists: Vec<PrefixList>,
+    /// Its security groups.
+    pub security_groups: Vec<SecurityGroup>,
+    /// Its network ACLs.
+    pub network_acls: Vec<NetworkAcl>,
 }
 
 impl Vpc {
@@ -106,6 +119,12 @@ impl Vpc {
             Some(name) => self.route_tables.iter().find(|table| table.name == *name),
             None => self.route_tables.iter().find(|table| table.main),
         }
+    }
+
+    /// The ACL of `subnet`: its own, else the one called [`DEFAULT_ACL`]. `None`: everything passes.
+    pub fn acl_of(&self, subnet: &Subnet) -> Option<&NetworkAcl> {
+        let name = subnet.network_acl.as_deref().unwrap_or(DEFAULT_ACL);
+        self.network_acls.iter().find(|acl| acl.name == name)
     }
 }
 
@@ -122,6 +141,8 @@ pub struct Subnet {
     pub interface: String,
     /// Name of its route table; `None` is the main table.
     pub route_table: Option<String>,
+    /// Name of its network ACL; `None` is the one called [`DEFAULT_ACL`], if there is one.
+    pub network_acl: Option<String>,
 }
 
 /// Routes shared by the subnets that name it.
@@ -135,17 +156,67 @@ pub struct RouteTable {
     pub routes: Vec<Route>,
 }
 
+impl RouteTable {
+    /// Its routes with prefix lists taken apart, each prefix once: a CIDR that is written comes before
+    /// the same one in a prefix list, and an earlier list before a later one.
+    pub fn entries<'a>(&'a self, vpc: &'a Vpc) -> impl Iterator<Item = (Ipv4Net, &'a Target)> {
+        let lists: HashMap<&str, &[Ipv4Net]> = vpc
+            .prefix_lists
+            .iter()
+            .map(|list| (list.name.as_str(), list.entries.as_slice()))
+            .collect();
+        let written = self.routes.iter().filter_map(|route| {
+            let Destination::Cidr(prefix) = &route.destination else {
+                return None;
+            };
+            Some((*prefix, &route.target))
+        });
+        let listed = self.routes.iter().flat_map(move |route| {
+            let entries: &'a [Ipv4Net] = match &route.destination {
+                Destination::Cidr(_) => &[],
+                Destination::PrefixList(name) => {
+                    lists.get(name.as_str()).copied().unwrap_or_default()
+                }
+            };
+            entries.iter().map(|prefix| (*prefix, &route.target))
+        });
+        let mut seen = HashSet::new();
+        written
+            .chain(listed)
+            .filter(move |(prefix, _)| seen.insert(*prefix))
+    }
+}
+
 /// One route; the longest matching destination wins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Unique in its table.
-    pub destination: Ipv4Net,
+    pub destination: Destination,
     /// Where matching packets go.
     pub target: Target,
 }
 
+/// What a route is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// These addresses.
+    Cidr(Ipv4Net),
+    /// Each entry of the prefix list of this name, in the same VPC.
+    PrefixList(String),
+}
+
+/// As it is written in the file.
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cidr(prefix) => write!(f, "{prefix}"),
+            Self::PrefixList(name) => write!(f, "prefix-list:{name}"),
+        }
+    }
+}
+
 /// Where a route leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// Inside the VPC.
     Local,
@@ -153,6 +224,8 @@ pub enum Target {
     InternetGateway,
     /// The NAT gateway of this name, in the same VPC.
     NatGateway(String),
+    /// The instance of this name, in the same VPC, which does not check source and destination.
+    Instance(String),
     /// Dropped.
     Blackhole,
 }
@@ -168,4 +241,10 @@ pub struct Instance {
     pub private_ip: Ipv4Addr,
     /// The address the internet gateway maps to it, 1:1.
     pub public_ip: Option<Ipv4Addr>,
+    /// Names of its security groups, 1 to 16; empty: it is not filtered.
+    pub security_groups: Vec<String>,
+    /// Whether it gets and sends only packets of its own address.
+    pub source_dest_check: bool,
+    /// How it is known on its interface; always there when `source_dest_check` is false.
+    pub mac: Option<[u8; 6]>,
 }

@@ -1,29 +1,52 @@
-//! Checks the draft as a whole: names, references, interfaces, routes, limits. Addresses are
-//! checked in `addresses`, NAT gateways in `gateways`.
+//! Checks the draft as a whole: names, references, interfaces, limits. Addresses are checked in
+//! `addresses`, routes in `routes`, instances in `instances`, NAT gateways in `gateways`, security
+//! groups and network ACLs in `filtering`.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use ipnet::Ipv4Net;
-
-use super::draft::{Draft, Index, InstanceDraft, RouteTableDraft, VpcDraft};
+use super::draft::{Draft, RouteTableDraft, VpcDraft};
+use super::index::{Index, Parts};
 use super::place::{Located, Place, Read, Report};
-use super::suggest::{closest, listed, quoted};
-use super::types::Target;
-use super::{addresses, gateways};
+use super::suggest::{listed, quoted};
+use super::{addresses, filtering, gateways, instances, routes};
 
 const MAX_SUBNETS: usize = 65_535;
 const MAX_NAT_GATEWAYS: usize = 4_096;
 const MAX_ROUTE_TABLES: usize = 256;
-const MAX_ROUTES: usize = 500;
 
 /// Reports every mistake that shows only when parts are held against each other.
 pub fn check(draft: &Draft, report: &mut Report<'_>) {
+    check_again(draft, report, &Scope::ALL);
+}
+
+/// What a change of a draft without mistakes can have to do with. Most changes concern little of it,
+/// and there may be much.
+pub struct Scope<'a> {
+    /// Only this VPC, besides what VPCs share.
+    pub vpc: Option<&'a str>,
+    /// What routes lead to, too.
+    pub ways: bool,
+    /// The tables whose routes are looked at.
+    pub tables: &'a dyn Fn(&RouteTableDraft) -> bool,
+}
+
+impl Scope<'_> {
+    const ALL: Self = Self {
+        vpc: None,
+        ways: true,
+        tables: &|_| true,
+    };
+}
+
+/// The same after a change.
+pub fn check_again(draft: &Draft, report: &mut Report<'_>, scope: &Scope<'_>) {
     uplinks(draft, report);
     limits(draft, report);
     unique_names("VPC", draft.vpcs.iter().map(|vpc| &vpc.name), report);
     interfaces(draft, report);
-    for vpc in &draft.vpcs {
+    let wanted = |vpc: &&VpcDraft| scope.vpc.is_none_or(|name| vpc.title() == name);
+    for vpc in draft.vpcs.iter().filter(wanted) {
         let index = Index::new(vpc);
         let names = vpc.subnets.iter().map(|subnet| &subnet.name);
         unique_names("subnet", names, report);
@@ -36,13 +59,10 @@ pub fn check(draft: &Draft, report: &mut Report<'_>) {
 
         subnet_references(vpc, &index, report);
         main_tables(vpc, report);
-        for table in &vpc.route_tables {
-            routes(vpc, table, &index, report);
-        }
-        for instance in &vpc.instances {
-            self::instance(vpc, instance, &index, report);
-        }
-        gateways::check(vpc, &index, report);
+        routes::check(vpc, &index, report, scope.tables);
+        instances::check(vpc, &index, report);
+        filtering::check(vpc, &index, report);
+        gateways::check(vpc, &index, report, scope.ways);
     }
     addresses::check(draft, report);
     gateways::check_together(draft, report);
@@ -81,10 +101,6 @@ fn limits(draft: &Draft, report: &mut Report<'_>) {
     for vpc in &draft.vpcs {
         let places = vpc.route_tables.iter().map(|table| &table.place);
         limit("route tables in a VPC", MAX_ROUTE_TABLES, places, report);
-        for table in &vpc.route_tables {
-            let places = table.routes.iter().map(|route| &route.place);
-            limit("routes in a table", MAX_ROUTES, places, report);
-        }
     }
 }
 
@@ -105,7 +121,7 @@ pub fn limit<'a>(
     }
 }
 
-fn unique_names<'a>(
+pub fn unique_names<'a>(
     kind: &str,
     names: impl Iterator<Item = &'a Read<String>>,
     report: &mut Report<'_>,
@@ -125,10 +141,10 @@ pub fn unique<'a, T: Eq + Hash + 'a>(
     let mut seen: HashMap<&T, &Place> = HashMap::new();
     for Located { value, place } in values {
         if let Some(first) = seen.get(value) {
-            let line = report.line_of(first);
+            let position = report.position(first);
             report.error(
                 place,
-                format!("{} is already on line {line}", show(value)),
+                format!("{} is already on {position}", show(value)),
                 remedy,
             );
         } else {
@@ -151,11 +167,11 @@ fn interfaces(draft: &Draft, report: &mut Report<'_>) {
                     .entry(&interface.value)
                     .or_insert((number, vpc, &interface.place));
             if owner != number {
-                let line = report.line_of(first);
+                let position = report.position(first);
                 report.error(
                     &interface.place,
                     format!(
-                        "interface {} already belongs to VPC {} (line {line})",
+                        "interface {} already belongs to VPC {} ({position})",
                         quoted(&interface.value),
                         quoted(owning.title()),
                     ),
@@ -167,54 +183,40 @@ fn interfaces(draft: &Draft, report: &mut Report<'_>) {
 }
 
 fn subnet_references(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
-    for name in vpc
-        .subnets
-        .iter()
-        .filter_map(|subnet| subnet.route_table.given())
-    {
-        if !index.route_tables.contains_key(name.value.as_str()) {
-            let known = names(vpc.route_tables.iter().map(|table| &table.name));
-            dangling("route table", name, &name.value, &known, report);
-        }
+    let tables = vpc.subnets.iter().map(|subnet| &subnet.route_table);
+    for Located { value, place } in tables.filter_map(Read::given) {
+        dangling("route table", place, value, &index.route_tables, report);
     }
 }
 
 /// Reports a reference to a subnet that is not there.
-pub fn subnet_reference(
-    vpc: &VpcDraft,
-    name: &Read<String>,
-    index: &Index<'_>,
-    report: &mut Report<'_>,
-) {
-    if let Some(name) = name.given()
-        && !index.subnets.contains_key(name.value.as_str())
-    {
-        let known = names(vpc.subnets.iter().map(|subnet| &subnet.name));
-        dangling("subnet", name, &name.value, &known, report);
+pub fn subnet_reference(name: &Read<String>, index: &Index<'_>, report: &mut Report<'_>) {
+    if let Some(Located { value, place }) = name.given() {
+        dangling("subnet", place, value, &index.subnets, report);
     }
 }
 
-fn names<'a>(names: impl Iterator<Item = &'a Read<String>>) -> Vec<&'a str> {
-    names.filter_map(Read::value).map(String::as_str).collect()
-}
-
-fn dangling<T>(
+/// Reports `name`, given at `place`, when no part of the VPC has it.
+pub fn dangling<T>(
     kind: &str,
-    reference: &Located<T>,
+    place: &Place,
     name: &str,
-    known: &[&str],
+    parts: &Parts<'_, T>,
     report: &mut Report<'_>,
 ) {
-    let existing = listed(known.iter().copied());
-    let remedy = if known.is_empty() {
+    if parts.get(name).is_some() {
+        return;
+    }
+    let existing = listed(parts.names.iter().copied());
+    let remedy = if parts.names.is_empty() {
         format!("define the {kind} first: this VPC has none")
-    } else if let Some(near) = closest(name, known.iter().copied()) {
+    } else if let Some(near) = report.closest(name, &parts.names) {
         format!("did you mean {}? this VPC has: {existing}", quoted(near))
     } else {
         format!("define it or name one this VPC has: {existing}")
     };
     report.error(
-        &reference.place,
+        place,
         format!("there is no {kind} {}", quoted(name)),
         remedy,
     );
@@ -229,103 +231,12 @@ fn main_tables(vpc: &VpcDraft, report: &mut Report<'_>) {
     let Some(first) = mains.next() else {
         return;
     };
-    let line = report.line_of(&first.place);
+    let position = report.position(&first.place);
     for second in mains {
         report.error(
             &second.place,
-            format!("the VPC already has a main route table (line {line})"),
+            format!("the VPC already has a main route table ({position})"),
             "leave main = true on one table only",
-        );
-    }
-}
-
-fn routes(vpc: &VpcDraft, table: &RouteTableDraft, index: &Index<'_>, report: &mut Report<'_>) {
-    // AWS keeps this block for services of the host.
-    const RESERVED: Ipv4Net = Ipv4Net::new_assert(std::net::Ipv4Addr::new(169, 254, 168, 0), 22);
-
-    let destinations = || {
-        table
-            .routes
-            .iter()
-            .filter_map(|route| route.destination.given())
-    };
-    unique(
-        destinations(),
-        |net| format!("a route to {net}"),
-        "keep one route per destination in a table",
-        report,
-    );
-    for destination in destinations().filter(|net| RESERVED.contains(&net.value)) {
-        report.error(
-            &destination.place,
-            format!(
-                "{} lies in {RESERVED}, which is reserved",
-                destination.value
-            ),
-            "remove the route",
-        );
-    }
-    for route in &table.routes {
-        let Some(target) = route.target.given() else {
-            continue;
-        };
-        if let Some(destination) = route.destination.given() {
-            local_route(vpc, destination, target, report);
-        }
-        match &target.value {
-            Target::InternetGateway if !vpc.may_have_internet_gateway() => report.error(
-                &target.place,
-                "the VPC has no internet gateway",
-                "set internet_gateway = true on the VPC, or remove the route",
-            ),
-            Target::NatGateway(name) if !index.nat_gateways.contains_key(name.as_str()) => {
-                let known = names(vpc.nat_gateways.iter().map(|gateway| &gateway.name));
-                dangling("NAT gateway", target, name, &known, report);
-            }
-            _ => {}
-        }
-    }
-}
-
-fn local_route(
-    vpc: &VpcDraft,
-    destination: &Located<Ipv4Net>,
-    target: &Located<Target>,
-    report: &mut Report<'_>,
-) {
-    let mut cidrs = vpc.cidrs.items.iter().map(|cidr| cidr.value);
-    let inside = cidrs.find(|cidr| cidr.contains(&destination.value));
-    match (inside, &target.value) {
-        (Some(_), Target::Local) => {}
-        (Some(cidr), _) => report.error(
-            &destination.place,
-            format!(
-                "{} lies in {cidr}, the VPC's own, which is always local",
-                destination.value
-            ),
-            "remove the route: this version supports no other target inside a VPC",
-        ),
-        (None, Target::Local) if vpc.cidrs.complete => report.error(
-            &target.place,
-            format!(
-                "{} lies in no CIDR of the VPC, so it is not local",
-                destination.value
-            ),
-            "remove the route or choose another target",
-        ),
-        (None, _) => {}
-    }
-}
-
-fn instance(vpc: &VpcDraft, instance: &InstanceDraft, index: &Index<'_>, report: &mut Report<'_>) {
-    subnet_reference(vpc, &instance.subnet, index, report);
-    if let Some(public_ip) = instance.public_ip.given()
-        && !vpc.may_have_internet_gateway()
-    {
-        report.error(
-            &public_ip.place,
-            "a public address needs an internet gateway, and the VPC has none",
-            "set internet_gateway = true on the VPC, or remove public_ip",
         );
     }
 }

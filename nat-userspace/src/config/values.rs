@@ -5,45 +5,33 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use toml_edit::Value;
 
+use super::filtering::prefix_list_name;
 use super::place::{Located, Report};
 use super::reader::Complaint;
 use super::suggest::{closest, listed, quoted};
-use super::types::{Attach, Target};
+use super::toml::Value;
+use super::types::{Attach, Destination, Target};
 
 pub const MAX_NAME: usize = 64;
 /// IFNAMSIZ without its final zero.
 const MAX_INTERFACE: usize = 15;
 const NO_IPV6: &str = "write an IPv4 address: IPv6 is not supported in this version";
 
-/// The type of a value in words.
-pub fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::String(_) => "a string",
-        Value::Integer(_) => "an integer",
-        Value::Float(_) => "a float",
-        Value::Boolean(_) => "a boolean",
-        Value::Datetime(_) => "a date",
-        Value::Array(_) => "an array",
-        Value::InlineTable(_) => "a table",
-    }
-}
-
-pub fn text(value: &Value) -> Result<&str, Complaint> {
+pub fn text<'d>(value: &'d Value<'_>) -> Result<&'d str, Complaint> {
     value.as_str().ok_or(Complaint::WrongType)
 }
 
 /// Text that is checked later, such as the name of something else.
-pub fn owned_text(value: &Value) -> Result<String, Complaint> {
+pub fn owned_text(value: &Value<'_>) -> Result<String, Complaint> {
     text(value).map(str::to_owned)
 }
 
-pub fn boolean(value: &Value) -> Result<bool, Complaint> {
+pub fn boolean(value: &Value<'_>) -> Result<bool, Complaint> {
     value.as_bool().ok_or(Complaint::WrongType)
 }
 
-pub fn integer(range: RangeInclusive<u32>) -> impl Fn(&Value) -> Result<u32, Complaint> {
+pub fn integer(range: RangeInclusive<u32>) -> impl Fn(&Value<'_>) -> Result<u32, Complaint> {
     move |value| {
         let number = value.as_integer().ok_or(Complaint::WrongType)?;
         u32::try_from(number)
@@ -58,7 +46,7 @@ pub fn integer(range: RangeInclusive<u32>) -> impl Fn(&Value) -> Result<u32, Com
     }
 }
 
-pub fn seconds(range: RangeInclusive<u32>) -> impl Fn(&Value) -> Result<Duration, Complaint> {
+pub fn seconds(range: RangeInclusive<u32>) -> impl Fn(&Value<'_>) -> Result<Duration, Complaint> {
     let integer = integer(range);
     move |value| integer(value).map(|seconds| Duration::from_secs(seconds.into()))
 }
@@ -92,7 +80,7 @@ pub fn check_name(name: Option<&Located<String>>, report: &mut Report<'_>) {
     );
 }
 
-pub fn interface(value: &Value) -> Result<String, Complaint> {
+pub fn interface(value: &Value<'_>) -> Result<String, Complaint> {
     let name = text(value)?;
     // What the kernel's dev_valid_name() refuses, and control characters.
     let forbidden = |c: char| matches!(c, '/' | ':') || c.is_whitespace() || c.is_control();
@@ -112,7 +100,7 @@ pub fn interface(value: &Value) -> Result<String, Complaint> {
     Ok(name.to_owned())
 }
 
-pub fn address(value: &Value) -> Result<Ipv4Addr, Complaint> {
+pub fn address(value: &Value<'_>) -> Result<Ipv4Addr, Complaint> {
     let text = text(value)?;
     text.parse().map_err(|_| {
         let remedy = match text.split_once('/') {
@@ -126,7 +114,7 @@ pub fn address(value: &Value) -> Result<Ipv4Addr, Complaint> {
     })
 }
 
-pub fn cidr(value: &Value) -> Result<Ipv4Net, Complaint> {
+pub fn cidr(value: &Value<'_>) -> Result<Ipv4Net, Complaint> {
     let text = text(value)?;
     let wrong = |remedy: String| {
         Complaint::invalid(format!("{} is not an IPv4 CIDR", quoted(text)), remedy)
@@ -166,18 +154,54 @@ fn likely_prefix(address: Ipv4Addr) -> u32 {
     32 - u32::from(address).trailing_zeros() / 8 * 8
 }
 
-pub fn destination(value: &Value) -> Result<Ipv4Net, Complaint> {
-    if text(value)?.starts_with("prefix-list:") {
+/// Six bytes in hexadecimal, of one interface.
+pub fn mac(value: &Value<'_>) -> Result<[u8; 6], Complaint> {
+    /// Of a group of interfaces, broadcast among them (IEEE 802).
+    const GROUP_BIT: u8 = 1;
+    let text = text(value)?;
+    let mut mac = [0; 6];
+    let mut parts = text.split(':');
+    let digits = |part: &str| part.len() == 2 && part.bytes().all(|c| c.is_ascii_hexdigit());
+    for byte in &mut mac {
+        let part = parts.next().filter(|part| digits(part));
+        *byte = part
+            .and_then(|part| u8::from_str_radix(part, 16).ok())
+            .ok_or_else(|| not_a_mac(text))?;
+    }
+    if parts.next().is_some() {
+        return Err(not_a_mac(text));
+    }
+    if mac == [0; 6] || mac[0] & GROUP_BIT != 0 {
         return Err(Complaint::invalid(
-            "prefix lists are not supported in this version",
-            "write one route per CIDR",
+            format!("{} is not the address of one interface", quoted(text)),
+            "write the one that `ip link` shows in the instance",
         ));
     }
-    cidr(value)
+    Ok(mac)
 }
 
-pub fn target(value: &Value) -> Result<Target, Complaint> {
-    const ALLOWED: [&str; 4] = ["local", "internet-gateway", "nat-gateway:NAME", "blackhole"];
+fn not_a_mac(text: &str) -> Complaint {
+    Complaint::invalid(
+        format!("{} is not a MAC address", quoted(text)),
+        "write six pairs of hexadecimal digits, as in \"02:00:00:00:00:0a\"",
+    )
+}
+
+pub fn destination(value: &Value<'_>) -> Result<Destination, Complaint> {
+    match prefix_list_name(text(value)?) {
+        Some(name) => name.map(Destination::PrefixList),
+        None => cidr(value).map(Destination::Cidr),
+    }
+}
+
+pub fn target(value: &Value<'_>) -> Result<Target, Complaint> {
+    const ALLOWED: [&str; 5] = [
+        "local",
+        "internet-gateway",
+        "nat-gateway:NAME",
+        "instance:NAME",
+        "blackhole",
+    ];
     let text = text(value)?;
     match text {
         "local" => return Ok(Target::Local),
@@ -186,23 +210,30 @@ pub fn target(value: &Value) -> Result<Target, Complaint> {
         _ => {}
     }
     let (word, name) = text.split_once(':').unwrap_or((text, ""));
-    let allowed = format!("allowed: {}", listed(ALLOWED));
+    let allowed = || format!("allowed: {}", listed(ALLOWED));
     match word {
-        "nat-gateway" if !name.is_empty() => Ok(Target::NatGateway(name.to_owned())),
-        "nat-gateway" => Err(Complaint::invalid(
-            "the target names no NAT gateway",
-            "write \"nat-gateway:NAME\"",
+        "nat-gateway" | "instance" if name.is_empty() => Err(Complaint::invalid(
+            match word {
+                "instance" => "the target names no instance",
+                _ => "the target names no NAT gateway",
+            },
+            format!("write \"{word}:NAME\""),
         )),
-        "instance" | "endpoint" => Err(Complaint::invalid(
-            format!("targets of the kind \"{word}:\" are not supported in this version"),
-            allowed,
+        "nat-gateway" => Ok(Target::NatGateway(name.to_owned())),
+        "instance" => Ok(Target::Instance(name.to_owned())),
+        "endpoint" => Err(Complaint::invalid(
+            "targets of the kind \"endpoint:\" are not supported in this version",
+            allowed(),
         )),
         _ => {
-            let words = ["local", "internet-gateway", "nat-gateway", "blackhole"];
-            let remedy = match closest(word, words) {
-                Some("nat-gateway") => format!("did you mean \"nat-gateway:NAME\"? {allowed}"),
-                Some(near) => format!("did you mean \"{near}\"? {allowed}"),
-                None => allowed,
+            let near = closest(
+                word,
+                ALLOWED.map(|form| form.split(':').next().unwrap_or(form)),
+            );
+            let form = near.and_then(|near| ALLOWED.iter().find(|form| form.starts_with(near)));
+            let remedy = match form {
+                Some(form) => format!("did you mean \"{form}\"? {}", allowed()),
+                None => allowed(),
             };
             Err(Complaint::invalid(
                 format!("{} is not a route target", quoted(text)),
@@ -212,7 +243,7 @@ pub fn target(value: &Value) -> Result<Target, Complaint> {
     }
 }
 
-pub fn attach(value: &Value) -> Result<Attach, Complaint> {
+pub fn attach(value: &Value<'_>) -> Result<Attach, Complaint> {
     choice(
         value,
         "a way to attach",

@@ -9,24 +9,29 @@ use std::{
 
 use aya::{
     Pod,
-    maps::{Array, LpmTrie, Map, MapData},
+    maps::{MapData, lpm_trie::Key},
 };
 use nat_common::{
     drop_reason::DropReason,
     flow_cache::{Line, Path},
-    map_types::{Counter, Gateway, Name, ScopedAddress, Settings, Subnet, names},
+    map_types::{
+        ApplianceKey, Counter, Gateway, GroupKey, Judgement, Name, PortKey, ScopedAddress,
+        Settings, names,
+    },
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::values::{
-    address, binding, binding_key, bound_key, client, client_key, elastic, exemptions,
-    exemptions_scope, gateway, interface, line, name_key, path, private_address, public_address,
-    route, session, session_key, settings,
+    address, appliance_key, binding, binding_key, bound_key, client, client_key, exemptions,
+    exemptions_scope, gateway, generation, group_key, instance, instance_key, interface,
+    interface_key, judgement, line, name_key, path, port_key, public_address, public_key, route,
+    route_scope, ruleset_scope, session, session_key, settings, subnet, subnet_scope,
 };
 use crate::{
     bpf_batch,
     error::{Error, Result},
+    generation::Side,
     pins::Pins,
     session_table::SessionTable,
 };
@@ -105,29 +110,12 @@ pub fn dump(pins: &Pins, name: &str) -> Result<Vec<Value>> {
         names::BINDINGS => hash(pins, name, binding_key, binding),
         names::BOUND => hash(pins, name, bound_key, binding),
         names::CLIENTS => hash(pins, name, client_key, client),
-        names::INTERFACES => hash(
-            pins,
-            name,
-            |index: &u32| json!(index),
-            |_, value| interface(value),
-        ),
-        names::NAMES => hash(pins, name, name_key, |_, name: &Name| json!(name.as_str())),
-        names::PUBLIC_ADDRESSES => hash(pins, name, address, |_, value| public_address(value)),
-        names::ELASTIC => hash(pins, name, private_address, |_, value| elastic(value)),
-        names::SUBNETS => prefixes(
-            pins,
-            name,
-            |index| json!({ "interface": index }),
-            |subnet: &Subnet| json!({ "route_table": subnet.route_table }),
-        ),
-        names::ROUTES => prefixes(pins, name, |table| json!({ "route_table": table }), route),
-        names::EXEMPTIONS => prefixes(pins, name, exemptions_scope, exemptions),
-        names::GATEWAYS => array(pins, name, |each: &Gateway| {
-            (each.address_count > 0).then(|| gateway(each))
+        names::GENERATION => array(pins, name, |place, word: &u64| {
+            Some(entry(json!(place), generation(word)))
         }),
+        names::NAMES => hash(pins, name, name_key, |_, name: &Name| json!(name.as_str())),
         names::FLOW_CACHE => large_array(pins, name, |each: &Line| line(each)),
         names::PATH_CACHE => large_array(pins, name, |each: &Path| path(each)),
-        names::SETTINGS => array(pins, name, |each: &Settings| Some(settings(each))),
         names::DROPS => counts(
             pins,
             name,
@@ -138,6 +126,66 @@ pub fn dump(pins: &Pins, name: &str) -> Result<Vec<Value>> {
             name,
             Counter::ALL.iter().map(|counter| counter.name()),
         ),
+        _ => policy(pins, name),
+    }
+}
+
+/// A map of the policy: its side that holds.
+fn policy(pins: &Pins, name: &str) -> Result<Vec<Value>> {
+    let here = Side::current(pins)?;
+    let scoped = |key: &ScopedAddress| {
+        let scope = here.scope(key.scope)?;
+        Some(ScopedAddress { scope, ..*key })
+    };
+    match name {
+        names::INTERFACES => hash_side(
+            pins,
+            name,
+            |key: &u32| here.scope(*key).map(interface_key),
+            interface,
+        ),
+        names::PUBLIC_ADDRESSES => hash_side(
+            pins,
+            name,
+            |key| scoped(key).map(|key| public_key(&key)),
+            public_address,
+        ),
+        names::INSTANCES => hash_side(
+            pins,
+            name,
+            |key| scoped(key).map(|key| instance_key(&key)),
+            instance,
+        ),
+        names::APPLIANCES => hash_side(
+            pins,
+            name,
+            |key: &ApplianceKey| {
+                let interface = here.scope(key.interface)?;
+                Some(appliance_key(&ApplianceKey { interface, ..*key }))
+            },
+            address,
+        ),
+        names::GROUP_RULES => hash_side(
+            pins,
+            name,
+            |key: &GroupKey| {
+                let ruleset = here.scope(key.ruleset)?;
+                Some(group_key(&GroupKey { ruleset, ..*key }))
+            },
+            |class: &u32| json!(class),
+        ),
+        names::SUBNETS => prefixes(pins, name, here, subnet_scope, subnet),
+        names::ROUTES => prefixes(pins, name, here, route_scope, route),
+        names::EXEMPTIONS => prefixes(pins, name, here, exemptions_scope, exemptions),
+        names::RULESETS => prefixes(pins, name, here, ruleset_scope, |class: &u32| json!(class)),
+        names::PORT_RULES => port_rules(pins, name, here),
+        names::GATEWAYS => array(pins, name, |place, each: &Gateway| {
+            let number = here.gateway_at(place)?;
+            (*each != Gateway::default()).then(|| entry(json!(number), gateway(each)))
+        }),
+        names::SETTINGS => array(pins, name, |place, each: &Settings| {
+            (place == here.settings()).then(|| entry(json!(0), settings(each)))
+        }),
         _ => Err(Error::NoSuchMap {
             name: name.to_owned(),
             known: names::ALL.join(", "),
@@ -163,37 +211,64 @@ fn hash<K: Pod, V: Pod>(
     Ok(entries)
 }
 
+/// As [`hash`], of the keys that `key_of` knows.
+fn hash_side<K: Pod, V: Pod>(
+    pins: &Pins,
+    name: &str,
+    key_of: impl Fn(&K) -> Option<Value>,
+    value_of: impl Fn(&V) -> Value,
+) -> Result<Vec<Value>> {
+    let mut entries = Vec::new();
+    bpf_batch::for_each::<K, V>(&pins.open(name)?, |key, value| {
+        entries.extend(key_of(key).map(|key| entry(key, value_of(value))));
+    })
+    .map_err(Error::io(format!("reading the map {name}")))?;
+    Ok(entries)
+}
+
 fn prefixes<V: Pod>(
     pins: &Pins,
     name: &str,
+    here: Side,
     scope_of: impl Fn(u32) -> Value,
     value_of: impl Fn(&V) -> Value,
 ) -> Result<Vec<Value>> {
-    let map = LpmTrie::<_, ScopedAddress, V>::try_from(Map::LpmTrie(pins.open(name)?))
-        .map_err(Error::map(name))?;
-    map.iter()
-        .map(|item| {
-            let (key, value) = item.map_err(Error::map(name))?;
+    let mut entries = Vec::new();
+    bpf_batch::for_each::<Key<ScopedAddress>, V>(&pins.open(name)?, |key, value| {
+        if let Some(scope) = here.scope(key.data().scope) {
             let bits = key.prefix_len().saturating_sub(ScopedAddress::SCOPE_BITS);
-            let mut fields = scope_of(key.data().scope);
+            let mut fields = scope_of(scope);
             fields["prefix"] = json!(format!("{}/{bits}", key.data().address));
-            Ok(entry(fields, value_of(&value)))
-        })
-        .collect()
+            entries.push(entry(fields, value_of(value)));
+        }
+    })
+    .map_err(Error::io(format!("reading the map {name}")))?;
+    Ok(entries)
 }
 
-/// The places of an array that something is in.
+fn port_rules(pins: &Pins, name: &str, here: Side) -> Result<Vec<Value>> {
+    let mut entries = Vec::new();
+    bpf_batch::for_each::<Key<PortKey>, Judgement>(&pins.open(name)?, |key, value| {
+        if let Some(class) = here.scope(key.data().class) {
+            let fields = port_key(key.prefix_len(), &key.data().of_class(class));
+            entries.push(entry(fields, judgement(value)));
+        }
+    })
+    .map_err(Error::io(format!("reading the map {name}")))?;
+    Ok(entries)
+}
+
+/// The places of an array that `entry_of` has something to say about.
 fn array<V: Pod>(
     pins: &Pins,
     name: &str,
-    value_of: impl Fn(&V) -> Option<Value>,
+    entry_of: impl Fn(u32, &V) -> Option<Value>,
 ) -> Result<Vec<Value>> {
-    let map = Array::<_, V>::try_from(Map::Array(pins.open(name)?)).map_err(Error::map(name))?;
     let mut entries = Vec::new();
-    for number in 0..map.len() {
-        let value = map.get(&number, 0).map_err(Error::map(name))?;
-        entries.extend(value_of(&value).map(|value| entry(json!(number), value)));
-    }
+    bpf_batch::for_each::<u32, V>(&pins.open(name)?, |place, value| {
+        entries.extend(entry_of(*place, value));
+    })
+    .map_err(Error::io(format!("reading the map {name}")))?;
     Ok(entries)
 }
 

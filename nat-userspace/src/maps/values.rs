@@ -8,9 +8,10 @@ use nat_common::{
     flow_cache::{Line, Path},
     lifecycle::State,
     map_types::{
-        ALL_GATEWAYS, Binding, Client, ClientKey, Elastic, Exemptions, Gateway, Holds, Interface,
-        Lease, NameKey, Paired, PrivateAddress, PublicAddress, PublicUse, Route, Session,
-        SessionKey, Settings, Target,
+        ALL_GATEWAYS, ApplianceKey, Binding, Client, ClientKey, Exemptions, Gateway, Generation,
+        GroupKey, Holds, Instance, Interface, Judgement, Lease, NameKey, Paired, PortKey,
+        PublicAddress, PublicUse, Route, ScopedAddress, Session, SessionKey, Settings, Subnet,
+        Target,
     },
     port_pool::PortPool,
 };
@@ -25,6 +26,8 @@ pub fn session_key(key: &SessionKey) -> Value {
     json!({
         "protocol": protocol::name(flow.protocol),
         "vpc": key.vpc(),
+        "answers": key.scope() & SessionKey::ANSWERS != 0,
+        "via_instance": key.scope() & SessionKey::VIA_INSTANCE != 0,
         "source": address(&flow.source),
         "source_port": flow.source_port.get(),
         "destination": address(&flow.destination),
@@ -64,8 +67,11 @@ pub fn interface(interface: &Interface) -> Value {
         (Interface::UPLINK, "uplink"),
         (Interface::INSIDE, "inside"),
         (Interface::XDP_TARGET, "xdp_target"),
-        (Interface::HAS_ELASTIC, "has_elastic"),
+        (Interface::HAS_INSTANCES, "has_instances"),
         (Interface::ONE_PREFIX, "one_prefix"),
+        (Interface::STRICT, "strict"),
+        (Interface::HAS_APPLIANCES, "has_appliances"),
+        (Interface::TRACKS, "tracks"),
         (Interface::FORWARDING_SET, "forwarding_set"),
         (Interface::CLSACT, "clsact"),
         (Interface::CLSACT_OURS, "clsact_ours"),
@@ -75,11 +81,10 @@ pub fn interface(interface: &Interface) -> Value {
         .filter(|(flag, _)| interface.is(*flag))
         .map(|(_, name)| *name)
         .collect();
-    let mac = interface.mac.map(|byte| format!("{byte:02x}")).join(":");
     json!({
         "flags": flags,
         "vpc": interface.vpc,
-        "mac": mac,
+        "mac": mac(interface.mac),
         "address": address(&interface.address),
     })
 }
@@ -91,6 +96,11 @@ pub fn name_key(key: &NameKey) -> Value {
         NameKey::INTERFACE => "interface",
         NameKey::ROUTE_TABLE => "route_table",
         NameKey::NODE => "node",
+        NameKey::SUBNET => "subnet",
+        NameKey::ACL => "network_acl",
+        NameKey::GROUP => "security_group",
+        NameKey::GROUP_SET => "security_groups",
+        NameKey::INTERNET_GATEWAY => "internet_gateway",
         _ => "unknown",
     };
     json!({ "kind": kind, "number": key.number })
@@ -109,16 +119,90 @@ pub fn public_address(public: &PublicAddress) -> Value {
     }
 }
 
-pub fn private_address(key: &PrivateAddress) -> Value {
-    json!({ "vpc": key.vpc, "address": address(&key.address) })
+fn mac(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-pub fn elastic(elastic: &Elastic) -> Value {
+/// Keys of the policy maps, without their side.
+pub fn interface_key(index: u32) -> Value {
+    json!(index)
+}
+
+pub fn public_key(key: &ScopedAddress) -> Value {
+    address(&key.address)
+}
+
+pub fn instance_key(key: &ScopedAddress) -> Value {
+    json!({ "vpc": key.scope, "address": address(&key.address) })
+}
+
+pub fn instance(instance: &Instance) -> Value {
     json!({
-        "public": address(&elastic.public),
-        "interface": elastic.interface,
-        "route_table": elastic.route_table,
+        "public": address(&instance.public),
+        "interface": instance.interface,
+        "security_groups": instance.groups,
+        "mac": mac(instance.mac),
+        "source_dest_check": !instance.is(Instance::IS_APPLIANCE),
     })
+}
+
+pub fn appliance_key(key: &ApplianceKey) -> Value {
+    json!({ "interface": key.interface, "mac": mac(key.mac) })
+}
+
+/// Subnets are found by interface and by VPC.
+pub fn subnet_scope(scope: u32) -> Value {
+    const OF_VPC: u32 = ScopedAddress::subnets_of_vpc(0);
+    if scope & OF_VPC != 0 {
+        json!({ "vpc": scope & !OF_VPC })
+    } else {
+        json!({ "interface": scope })
+    }
+}
+
+pub fn subnet(subnet: &Subnet) -> Value {
+    json!({
+        "number": subnet.number,
+        "route_table": subnet.route_table,
+        "interface": subnet.interface,
+        "network_acl": subnet.acl,
+        "router": address(&subnet.router),
+        "host_is_router": subnet.is(Subnet::HOST_IS_ROUTER),
+        "host_is_in_it": subnet.is(Subnet::HOST_IS_IN_IT),
+    })
+}
+
+pub fn route_scope(scope: u32) -> Value {
+    json!({ "route_table": scope })
+}
+
+pub fn ruleset_scope(scope: u32) -> Value {
+    json!({ "ruleset": scope })
+}
+
+pub fn group_key(key: &GroupKey) -> Value {
+    json!({ "ruleset": key.ruleset, "security_groups": key.set })
+}
+
+pub fn port_key(bits: u32, key: &PortKey) -> Value {
+    let mut fields = json!({ "class": key.class });
+    if let Some(bits) = bits.checked_sub(PortKey::PROTOCOL_BITS) {
+        fields["protocol"] = json!(key.protocol);
+        fields["ports"] = json!(format!("{}/{bits}", key.port()));
+    }
+    fields
+}
+
+pub fn judgement(judgement: &Judgement) -> Value {
+    if judgement.is_elsewhere() {
+        return json!({ "as_class": judgement.rule() });
+    }
+    json!({ "allow": judgement.allows(), "rule": judgement.rule() })
+}
+
+pub fn generation(word: &u64) -> Value {
+    let generation = Generation(*word);
+    json!({ "epoch": generation.epoch(), "writing": generation.0 >> 32 })
 }
 
 pub fn route(route: &Route) -> Value {
@@ -126,7 +210,11 @@ pub fn route(route: &Route) -> Value {
         Target::Local => json!({ "target": "local" }),
         Target::InternetGateway => json!({ "target": "internet-gateway" }),
         Target::NatGateway(number) => json!({ "target": "nat-gateway", "gateway": number }),
+        Target::Instance(instance) => {
+            json!({ "target": "instance", "address": address(&instance) })
+        }
         Target::Blackhole => json!({ "target": "blackhole" }),
+        Target::Gone => json!({ "target": "blackhole", "because": "what it led to is gone" }),
     }
 }
 
@@ -281,9 +369,10 @@ pub fn exemptions(exemptions: &Exemptions) -> Value {
 pub fn settings(settings: &Settings) -> Value {
     json!({
         "icmp_errors_per_second": settings.icmp_errors_per_second,
-        "epoch": settings.epoch,
         "window_ticks": 1u32 << settings.window_shift,
         "one_to_one": settings.is(Settings::ONE_TO_ONE),
+        "local": settings.is(Settings::LOCAL),
+        "tracks": settings.is(Settings::TRACKS),
         "log_destinations": settings.is(Settings::LOG_DESTINATIONS),
     })
 }
@@ -298,6 +387,7 @@ pub fn line(line: &Line) -> Value {
         "destination": Ipv4Addr::from(flow.destination),
         "destination_port": flow.destination_port.get(),
         "inward": line.is_inward(),
+        "answer": line.is_answer(),
         "translated": Ipv4Addr::from(line.address),
         "translated_port": line.port.get(),
         "generation": line.generation,

@@ -7,24 +7,20 @@ use nat_common::{
     clock::ticks_in,
     flow::Flow,
     map_types::{
-        self, Binding, Exemption, Exemptions, Gateway, MAX_EXEMPTIONS, MAX_GATEWAYS,
-        MAX_PUBLIC_IPS, NameKey, PublicAddress, PublicUse, binding_key, bound_key,
+        self, Binding, Exemption, Exemptions, Gateway, MAX_EXEMPTIONS, MAX_PUBLIC_IPS, NameKey,
+        PublicAddress, PublicUse, TRACKER, binding_key, bound_key,
     },
     port_pool::{self, PortPool},
 };
 
-use super::{Compiler, prefix};
+use super::{Compiler, prefix, too_many};
 use crate::{
     config::{
         Filtering, Forward, NatGateway, NoTranslate, OnExhaustion, PassRule, PortRange, Profile,
         Timeouts, Vpc, client_count, rules_by_prefix,
     },
-    error::{Error, Result},
+    error::Result,
 };
-
-fn too_many(what: &'static str, count: usize, limit: usize) -> Error {
-    Error::TooMany { what, count, limit }
-}
 
 impl Compiler<'_, '_> {
     pub(super) fn gateway(
@@ -38,11 +34,12 @@ impl Compiler<'_, '_> {
             &format!("{}/{}", vpc.name, gateway.name),
             0,
         );
-        if number >= MAX_GATEWAYS {
+        // The last number is that of sessions without a gateway.
+        if number >= TRACKER {
             return Err(too_many(
                 "NAT gateways",
                 number as usize + 1,
-                MAX_GATEWAYS as usize,
+                TRACKER as usize,
             ));
         }
         let translates_to = gateway.addresses();
@@ -85,7 +82,7 @@ impl Compiler<'_, '_> {
             port_rest: ticks_in(gateway.port_rest),
             clients: clients.map_or(Address::UNSPECIFIED, |net| net.network().into()),
             client_count: clients.map_or(0, client_count),
-            reserved: 0,
+            draining_count: 0,
         };
         self.tables.gateways.insert(number, compiled);
         for forward in &gateway.forwards {
@@ -199,6 +196,7 @@ fn flags(gateway: &NatGateway) -> u32 {
             exhaustion(OnExhaustion::HostUnreachable),
         ),
         (Gateway::UDP_OUTBOUND_REFRESH, is_rfc),
+        (Gateway::IS_PUBLIC, !gateway.public_ips.is_empty()),
     ];
     all.iter()
         .filter(|(_, is_set)| *is_set)

@@ -1,15 +1,19 @@
 //! Compiles a configuration into the entries of the policy maps. Pure: the host's facts and the
-//! numbers already given come in, the whole content of every table comes out. NAT gateways are in
-//! `gateway.rs`.
+//! numbers already given come in, the whole content of every table comes out.
+//!
+//! `network.rs` has subnets, routes and instances, `gateway.rs` NAT gateways, `filtering.rs` security groups
+//! and network ACLs, which `rules/` classifies, `drain.rs` public IPs that are given up. `view.rs` asks what was compiled.
 
+mod drain;
+mod filtering;
 mod gateway;
+mod network;
+pub mod rules;
 #[cfg(test)]
 mod tests;
+mod view;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    net::Ipv4Addr,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use ipnet::Ipv4Net;
 use nat_common::{
@@ -18,82 +22,126 @@ use nat_common::{
     flow_cache,
     lifecycle::shortest_timeout,
     map_types::{
-        self, ALL_VPCS, Binding, Elastic, Exemptions, Gateway, Interface, Name, NameKey,
-        PrivateAddress, PublicAddress, PublicUse, Route, ScopedAddress, SessionKey, Settings,
-        Subnet,
+        self, ApplianceKey, Binding, Exemptions, Gateway, GroupKey, Instance, Interface, Judgement,
+        Name, NameKey, PortKey, PublicAddress, Route, ScopedAddress, SessionKey, Settings, Subnet,
+        TRACKER,
     },
 };
 
+use self::rules::Interner;
 use crate::{
     attach::{Attached, Hook},
-    config::{Config, Target, Vpc},
+    config::Config,
     error::{Error, Result},
 };
 
+pub use drain::{DRAIN, Drains, without_drains};
+pub use filtering::RULE_BITS;
 pub use gateway::port_pool;
+pub use view::judge;
 
 /// Prefix length and key of a longest-prefix map.
 pub type PrefixKey = (u32, ScopedAddress);
 
-/// The content of every policy map.
+/// A hash table with a cheap hash: what is in it comes from the configuration alone.
+pub type Map<K, V> = rustc_hash::FxHashMap<K, V>;
+
+/// The content of every policy map, for one side: keys say nothing of sides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     /// By interface index.
-    pub interfaces: HashMap<u32, Interface>,
-    /// By interface index and source prefix.
-    pub subnets: HashMap<PrefixKey, Subnet>,
+    pub interfaces: Map<u32, Interface>,
+    /// By interface index and source prefix, and by VPC and prefix.
+    pub subnets: Map<PrefixKey, Subnet>,
     /// By route table and destination prefix.
-    pub routes: HashMap<PrefixKey, Route>,
+    pub routes: Map<PrefixKey, Route>,
     /// By number.
     pub gateways: BTreeMap<u32, Gateway>,
     /// By public IP.
-    pub public_addresses: HashMap<Address, PublicAddress>,
+    pub public_addresses: Map<Address, PublicAddress>,
     /// By VPC and private IP.
-    pub elastic: HashMap<PrivateAddress, Elastic>,
+    pub instances: Map<ScopedAddress, Instance>,
+    /// By interface and MAC address.
+    pub appliances: Map<ApplianceKey, Address>,
     /// Forwards by inside port: their public one.
-    pub bindings: HashMap<SessionKey, Binding>,
+    pub bindings: Map<SessionKey, Binding>,
     /// Forwards by public port: their inside one.
-    pub bound: HashMap<SessionKey, Binding>,
+    pub bound: Map<SessionKey, Binding>,
     /// What is not translated, by gateway (or all of them) and remote prefix.
-    pub exemptions: HashMap<PrefixKey, Exemptions>,
+    pub exemptions: Map<PrefixKey, Exemptions>,
+    /// Classes of remote addresses, by ruleset and prefix.
+    pub rulesets: Map<PrefixKey, u32>,
+    /// Classes of remote instances, by ruleset and set of groups.
+    pub group_rules: Map<GroupKey, u32>,
+    /// What each class says about protocols and ports, by prefix length and key.
+    pub port_rules: Map<(u32, PortKey), Judgement>,
     /// What holds for the whole node.
     pub settings: Settings,
     /// Numbers to names.
-    pub names: HashMap<NameKey, Name>,
+    pub names: Map<NameKey, Name>,
 }
 
-/// Gives every VPC, route table and gateway a number that it keeps as long as its name is pinned,
-/// because sessions refer to it.
+/// Gives what has a name a number that it keeps as long as it is there. Numbers of VPCs, route tables and
+/// gateways are kept by a new controller, too, because sessions refer to them.
 #[derive(Clone, Debug, Default)]
 pub struct Numbering {
-    known: BTreeMap<(u32, String), u32>,
+    numbers: HashMap<(u32, String), u32>,
+    taken: BTreeMap<u32, BTreeSet<u32>>,
+    used: HashSet<(u32, String)>,
+    /// Classes of rules have numbers, too.
+    interner: Interner,
 }
 
 impl Numbering {
     /// From the names of the running dataplane.
     pub fn new(names: impl IntoIterator<Item = (NameKey, Name)>) -> Self {
-        let known = names
-            .into_iter()
-            .map(|(key, name)| ((key.kind, name.as_str().to_owned()), key.number))
-            .collect();
-        Self { known }
+        const KEPT: [u32; 3] = [NameKey::VPC, NameKey::ROUTE_TABLE, NameKey::GATEWAY];
+        let mut numbering = Self::default();
+        for (key, name) in names {
+            if KEPT.contains(&key.kind) {
+                numbering.give(key.kind, name.as_str().to_owned(), key.number);
+            }
+        }
+        numbering
+    }
+
+    fn give(&mut self, kind: u32, name: String, number: u32) {
+        self.numbers.insert((kind, name), number);
+        self.taken.entry(kind).or_default().insert(number);
     }
 
     fn number(&mut self, kind: u32, name: &str, first: u32) -> u32 {
-        if let Some(&number) = self.known.get(&(kind, name.to_owned())) {
+        let key = (kind, name.to_owned());
+        if let Some(&number) = self.numbers.get(&key) {
+            self.used.insert(key);
             return number;
         }
-        let taken: BTreeSet<u32> = self
-            .known
-            .iter()
-            .filter(|((other, _), _)| *other == kind)
-            .map(|(_, &number)| number)
-            .collect();
-        let number = (first..)
-            .find(|number| !taken.contains(number))
-            .unwrap_or(first);
-        self.known.insert((kind, name.to_owned()), number);
+        let taken = self.taken.entry(kind).or_default();
+        // The one behind the last, or one that was left between others.
+        let behind = taken.last().map_or(first, |last| (last + 1).max(first));
+        let number = if behind - first == taken.range(first..).count() as u32 {
+            behind
+        } else {
+            (first..behind)
+                .find(|number| !taken.contains(number))
+                .unwrap_or(behind)
+        };
+        self.used.insert(key);
+        self.give(kind, name.to_owned(), number);
         number
+    }
+
+    /// What was compiled last is what holds: gives up the numbers that it does not have.
+    pub fn settle(&mut self) {
+        let used = std::mem::take(&mut self.used);
+        let taken = &mut self.taken;
+        self.numbers.retain(|key, number| {
+            let keep = used.contains(key);
+            if !keep && let Some(taken) = taken.get_mut(&key.0) {
+                taken.remove(number);
+            }
+            keep
+        });
     }
 }
 
@@ -119,22 +167,23 @@ pub struct Facts<'a> {
 ///
 /// More than the tables hold, or an interface that is not attached.
 pub fn compile(config: &Config, numbering: &mut Numbering, facts: Facts<'_>) -> Result<Tables> {
+    numbering.used.clear();
     let mut compiler = Compiler {
         tables: Tables::default(),
         numbering,
         facts,
     };
     compiler.node(config)?;
+    compiler.make_room(config);
     for vpc in &config.vpcs {
         compiler.vpc(vpc)?;
     }
     compiler.one_prefix();
+    compiler.filtering(config)?;
     let gateways = config.vpcs.iter().flat_map(|vpc| &vpc.nat_gateways);
     let rules = gateways.flat_map(|gateway| &gateway.no_translate);
     compiler.exemptions(map_types::ALL_GATEWAYS, rules.copied())?;
-    if !compiler.tables.elastic.is_empty() {
-        compiler.tables.settings.flags |= Settings::ONE_TO_ONE;
-    }
+    compiler.tracker();
     compiler.window();
     Ok(compiler.tables)
 }
@@ -146,6 +195,16 @@ struct Compiler<'a, 'n> {
 }
 
 impl Compiler<'_, '_> {
+    /// Tables that grow copy what they have.
+    fn make_room(&mut self, config: &Config) {
+        for vpc in &config.vpcs {
+            let routes = vpc.route_tables.iter().map(|table| table.routes.len());
+            self.tables.routes.reserve(routes.sum());
+            self.tables.instances.reserve(vpc.instances.len());
+        }
+    }
+
+    /// The number of what has this name.
     fn number(&mut self, kind: u32, name: &str, first: u32) -> u32 {
         let number = self.numbering.number(kind, name, first);
         self.tables
@@ -154,20 +213,13 @@ impl Compiler<'_, '_> {
         number
     }
 
-    fn interface_index(&self, name: &str) -> Result<u32> {
-        self.facts
-            .attached
-            .iter()
-            .find(|each| each.interface.name == name)
-            .map(|each| each.interface.index)
-            .ok_or_else(|| Error::NoInterface(name.to_owned()))
-    }
-
     /// How long the flow cache may keep a packet from its session, and the timeouts to match: those of
     /// protocols whose packets it sends on.
     fn window(&mut self) {
-        let gateways = self.tables.gateways.values();
-        let timeouts = gateways.map(|gateway| &gateway.timeouts);
+        let tracks = self.tables.settings.is(Settings::TRACKS);
+        let gateways = self.tables.gateways.iter();
+        let gateways = gateways.filter(|(number, _)| tracks || **number != TRACKER);
+        let timeouts = gateways.map(|(_, gateway)| &gateway.timeouts);
         let shortest = timeouts.flat_map(|timeouts| {
             [protocol::TCP, protocol::UDP].map(|protocol| shortest_timeout(protocol, timeouts))
         });
@@ -219,133 +271,6 @@ impl Compiler<'_, '_> {
         }
         Ok(())
     }
-
-    fn vpc(&mut self, vpc: &Vpc) -> Result<()> {
-        let number = self.number(NameKey::VPC, &vpc.name, 1);
-        for cidr in &vpc.cidrs {
-            self.route(ALL_VPCS, *cidr, map_types::Target::Local);
-        }
-        for gateway in &vpc.nat_gateways {
-            self.gateway(vpc, number, gateway)?;
-        }
-        // Subnets of one table share it; a subnet without one has a table with `local` alone.
-        for subnet in &vpc.subnets {
-            let table = vpc.route_table_of(subnet);
-            let name = table.map_or("(main)", |table| table.name.as_str());
-            let table_number =
-                self.number(NameKey::ROUTE_TABLE, &format!("{}/{name}", vpc.name), 1);
-            for cidr in &vpc.cidrs {
-                self.route(table_number, *cidr, map_types::Target::Local);
-            }
-            for route in table.into_iter().flat_map(|table| &table.routes) {
-                let target = self.target(vpc, &route.target);
-                self.route(table_number, route.destination, target);
-            }
-            let index = self.interface_index(&subnet.interface)?;
-            if let Some(interface) = self.tables.interfaces.get_mut(&index) {
-                interface.flags |= Interface::INSIDE;
-                interface.vpc = number as u16;
-            }
-            self.sources(vpc, subnet, index, table_number);
-            self.elastic_ips(vpc, number, subnet, index, table_number);
-        }
-        Ok(())
-    }
-
-    /// The source addresses a subnet's interface may send: all of its CIDR, or the declared
-    /// instances only.
-    fn sources(&mut self, vpc: &Vpc, subnet: &crate::config::Subnet, index: u32, table: u32) {
-        let entry = Subnet { route_table: table };
-        if vpc.strict {
-            for instance in vpc
-                .instances
-                .iter()
-                .filter(|instance| instance.subnet == subnet.name)
-            {
-                let key = prefix(index, Ipv4Net::from(instance.private_ip));
-                self.tables.subnets.insert(key, entry);
-            }
-        } else {
-            self.tables
-                .subnets
-                .insert(prefix(index, subnet.cidr), entry);
-        }
-    }
-
-    /// An interface with one source prefix gets it into its own entry, which saves a look-up.
-    fn one_prefix(&mut self) {
-        let mut prefixes: HashMap<u32, Vec<PrefixKey>> = HashMap::new();
-        for key in self.tables.subnets.keys() {
-            prefixes.entry(key.1.scope).or_default().push(*key);
-        }
-        for (index, keys) in prefixes {
-            let [(bits, key)] = keys.as_slice() else {
-                continue;
-            };
-            let bits = bits - ScopedAddress::SCOPE_BITS;
-            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
-            if let Some(interface) = self.tables.interfaces.get_mut(&index) {
-                let mask = Address::from(Ipv4Addr::from_bits(mask));
-                *interface = interface.with_prefix(key.address, mask);
-            }
-        }
-    }
-
-    fn elastic_ips(
-        &mut self,
-        vpc: &Vpc,
-        number: u32,
-        subnet: &crate::config::Subnet,
-        index: u32,
-        table: u32,
-    ) {
-        for instance in vpc
-            .instances
-            .iter()
-            .filter(|instance| instance.subnet == subnet.name)
-        {
-            let Some(public) = instance.public_ip else {
-                continue;
-            };
-            let (public, private) = (Address::from(public), Address::from(instance.private_ip));
-            self.tables.public_addresses.insert(
-                public,
-                PublicAddress::new(PublicUse::Elastic(private), number, false),
-            );
-            self.tables.elastic.insert(
-                PrivateAddress {
-                    vpc: number,
-                    address: private,
-                },
-                Elastic {
-                    public,
-                    interface: index,
-                    route_table: table,
-                },
-            );
-            if let Some(interface) = self.tables.interfaces.get_mut(&index) {
-                interface.flags |= Interface::HAS_ELASTIC;
-            }
-        }
-    }
-
-    fn target(&mut self, vpc: &Vpc, target: &Target) -> map_types::Target {
-        match target {
-            Target::Local => map_types::Target::Local,
-            Target::InternetGateway => map_types::Target::InternetGateway,
-            Target::Blackhole => map_types::Target::Blackhole,
-            Target::NatGateway(name) => {
-                let name = format!("{}/{name}", vpc.name);
-                map_types::Target::NatGateway(self.number(NameKey::GATEWAY, &name, 0))
-            }
-        }
-    }
-
-    fn route(&mut self, table: u32, destination: Ipv4Net, target: map_types::Target) {
-        self.tables
-            .routes
-            .insert(prefix(table, destination), Route::to(target));
-    }
 }
 
 fn prefix(scope: u32, network: Ipv4Net) -> PrefixKey {
@@ -357,4 +282,8 @@ fn prefix(scope: u32, network: Ipv4Net) -> PrefixKey {
             address: Address::from(network.network()),
         },
     )
+}
+
+fn too_many(what: &'static str, count: usize, limit: usize) -> Error {
+    Error::TooMany { what, count, limit }
 }

@@ -1,9 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use nat_common::{
     address::Port,
+    drop_reason::DropReason,
     flow::{Flow, protocol},
-    map_types::{ALL_GATEWAYS, MAX_EXEMPTIONS, binding_key, bound_key},
+    map_types::{ALL_GATEWAYS, MAX_EXEMPTIONS, Session, binding_key, bound_key},
 };
 
 use super::*;
@@ -110,6 +112,7 @@ fn a_gateway_has_what_its_settings_say() {
             | Gateway::COUNTS_CLIENTS
             | Gateway::EXHAUSTION_UNREACHABLE
             | Gateway::UDP_OUTBOUND_REFRESH
+            | Gateway::IS_PUBLIC
     );
     assert_eq!(rfc.pools[0].ranges()[0].first, 2000);
     assert_eq!(rfc.pools[1].ranges()[1].last, 5499);
@@ -195,4 +198,44 @@ fn exemptions_hold_for_their_gateway_and_together_for_packets_from_outside() {
     // Two prefixes of one gateway, one of the other, three together.
     assert_eq!(tables.exemptions.len(), 6);
     assert_eq!(MAX_EXEMPTIONS, 8);
+}
+
+/// From a host in the private subnet, translated to the second gateway's first address.
+fn judged(text: &str) -> std::result::Result<(), DropReason> {
+    let flow = Flow {
+        source: ip("10.0.2.5"),
+        source_port: Port::new(40_000),
+        destination: ip("203.0.113.5"),
+        destination_port: Port::new(443),
+        protocol: protocol::TCP,
+    };
+    let key = SessionKey::forward(&flow, 1);
+    let session = Session::new(&key, ip("198.51.100.1"), Port::new(2000), 1, 0);
+    judge(&compiled(text), &key, &session)
+}
+
+#[test]
+fn a_session_is_judged_as_its_packets_will_be() {
+    assert_eq!(judged(CONFIG), Ok(()));
+    let routed = |target: &str| judged(&CONFIG.replace("nat-gateway:rfc", target));
+    assert_eq!(routed("blackhole"), Err(DropReason::Blackhole));
+    assert_eq!(routed("nat-gateway:aws"), Err(DropReason::PolicyChanged));
+    let moved = CONFIG
+        .replace("\"198.51.100.1\", ", "")
+        .replace("deterministic = \"10.0.0.0/22\"", "");
+    assert_eq!(judged(&moved), Err(DropReason::PolicyChanged));
+    let filtered = |ingress: &str, egress: &str| {
+        let text = CONFIG.replace(
+            "route_table = \"private\" }",
+            "route_table = \"private\", network_acl = \"a\" }",
+        );
+        judged(&format!(
+            "{text}\n[[vpc.network_acl]]\nname = \"a\"\ningress = [{ingress}]\negress = [{egress}]\n"
+        ))
+    };
+    let from_all = "{ rule = 1, action = \"allow\", protocol = \"tcp\", source = \"0.0.0.0/0\" }";
+    let to_all = "{ rule = 1, action = \"allow\", protocol = \"tcp\", ports = \"443\", destination = \"0.0.0.0/0\" }";
+    assert_eq!(filtered(from_all, to_all), Ok(()));
+    assert_eq!(filtered("", to_all), Err(DropReason::NetworkAcl));
+    assert_eq!(filtered(from_all, ""), Err(DropReason::NetworkAcl));
 }

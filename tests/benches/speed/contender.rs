@@ -14,6 +14,7 @@ use nat_userspace::{controller::Controller, pins::Pins, session_table::SessionTa
 
 use crate::{
     conntrack,
+    filters::{Filter, Filtered},
     flows::{Flows, Way},
     lab::{FIRST_INSTANCE, INSIDE, Lab, OWN_PUBLIC, UPLINK},
     ours::{self, FIRST_PUBLIC, GATEWAY_PUBLIC},
@@ -43,6 +44,8 @@ pub enum Kind {
     XdpPat,
     XdpElastic,
     TcPat,
+    /// Ours, with rules or beside those with rules.
+    Filtered(Filtered),
     Peer(Peer),
 }
 
@@ -57,15 +60,25 @@ impl Kind {
             Self::XdpPat => "ours, XDP, PAT",
             Self::XdpElastic => "ours, XDP, 1:1",
             Self::TcPat => "ours, TC, PAT",
+            Self::Filtered(filtered) => filtered.label(),
             Self::Peer(peer) => &peer.name,
+        }
+    }
+
+    /// Hosts have public addresses of their own.
+    const fn is_one_to_one(&self) -> bool {
+        match self {
+            Self::XdpElastic => true,
+            Self::Filtered(filtered) => filtered.one_to_one,
+            _ => false,
         }
     }
 
     /// How many hosts the flows come from, and how many flows each has.
     pub fn spread(&self, flows: u64) -> Flows {
-        match self {
-            Self::XdpElastic => Flows::spread(flows, flows.min(u64::from(MOST_INSTANCES)) as u32),
-            _ => Flows::of_one_host(flows),
+        match self.is_one_to_one() {
+            true => Flows::spread(flows, flows.min(u64::from(MOST_INSTANCES)) as u32),
+            false => Flows::of_one_host(flows),
         }
     }
 
@@ -73,9 +86,11 @@ impl Kind {
     pub fn plan(&self, flows: &Flows, way: Way) -> Plan {
         match self {
             Self::Limit | Self::LookUp | Self::Inserts | Self::Kernel => flows.plan_routed(way),
-            Self::XdpPat | Self::TcPat => flows.plan_shared(way, GATEWAY_PUBLIC),
+            _ if self.is_one_to_one() => flows.plan_one_to_one(way, FIRST_INSTANCE, FIRST_PUBLIC),
+            Self::XdpPat | Self::XdpElastic | Self::TcPat | Self::Filtered(_) => {
+                flows.plan_shared(way, GATEWAY_PUBLIC)
+            }
             Self::Nft | Self::Peer(_) => flows.plan_shared(way, OWN_PUBLIC),
-            Self::XdpElastic => flows.plan_one_to_one(way, FIRST_INSTANCE, FIRST_PUBLIC),
         }
     }
 }
@@ -105,8 +120,8 @@ impl Middle {
         })
     }
 
-    fn ours(lab: &Lab, attach: &str, room: u64, instances: u32) -> Result<Self> {
-        let (controller, pins) = ours::start(lab, attach, room, instances)?;
+    fn ours(lab: &Lab, attach: &str, room: u64, instances: u32, filter: Filter) -> Result<Self> {
+        let (controller, pins) = ours::start(lab, attach, room, instances, filter)?;
         Ok(Self::Ours {
             controller: Box::new(controller),
             pins,
@@ -144,9 +159,9 @@ impl Contender {
     /// With room for that many sessions, and `queues` cores on a link.
     pub fn new(kind: &Kind, object: &[u8], flows: u64, room: u64, queues: u32) -> Result<Self> {
         let flows = kind.spread(flows);
-        let instances = match kind {
-            Kind::XdpElastic => flows.addresses,
-            _ => 0,
+        let instances = match kind.is_one_to_one() {
+            true => flows.addresses,
+            false => 0,
         };
         let lab = Lab::new(instances, queues)?;
         let traffic = Traffic::new(&lab, object)?;
@@ -159,8 +174,13 @@ impl Contender {
                 conntrack::masquerade(&lab.device)?;
                 Middle::Nft
             }
-            Kind::XdpPat | Kind::XdpElastic => Middle::ours(&lab, "xdp", room, instances)?,
-            Kind::TcPat => Middle::ours(&lab, "tc", room, instances)?,
+            Kind::XdpPat | Kind::XdpElastic => {
+                Middle::ours(&lab, "xdp", room, instances, Filter::None)?
+            }
+            Kind::TcPat => Middle::ours(&lab, "tc", room, instances, Filter::None)?,
+            Kind::Filtered(Filtered { attach, filter, .. }) => {
+                Middle::ours(&lab, attach, room, instances, *filter)?
+            }
             Kind::Peer(peer) => Middle::Peer {
                 _running: peer.start(&lab)?,
             },
@@ -252,6 +272,7 @@ impl Contender {
     pub fn sessions(&self) -> Result<Option<u64>> {
         match (&self.kind, &self.middle) {
             (Kind::XdpElastic, _) => Ok(None),
+            (Kind::Filtered(filtered), _) if !filtered.makes_sessions() => Ok(None),
             (_, Middle::Ours { pins, .. }) => {
                 let mut count = 0;
                 self.lab.device.run(|| {
@@ -277,11 +298,7 @@ impl Contender {
     /// A peer says nothing when it is ready.
     fn wait_until_it_forwards(&mut self) -> Result<()> {
         const TRIES: u32 = 100;
-        let first = Flows::of_one_host(1);
-        let first = match self.kind {
-            Kind::XdpElastic => self.kind.spread(1),
-            _ => first,
-        };
+        let first = self.kind.spread(1);
         let mut last = None;
         for _ in 0..TRIES {
             let sent = self.send_in_order(&first, Way::Out, 1)?;

@@ -94,7 +94,8 @@ fn set_up(
     ready
 }
 
-fn sample(run: &Run, contender: &mut Contender, way: Way) -> Result<f64> {
+/// Of established flows.
+pub fn sample(run: &Run, contender: &mut Contender, way: Way) -> Result<f64> {
     // Flows that go on: each has had a packet in the seconds before, whoever was measured meanwhile.
     let flows = contender.flows;
     if flows.count() <= MOST_KEPT_UP {

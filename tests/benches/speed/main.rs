@@ -11,10 +11,13 @@ mod control;
 mod core;
 mod cores;
 mod figures;
+mod filtering;
+mod filters;
 mod flows;
 mod forwarding;
 mod html;
 mod lab;
+mod large;
 mod machine;
 mod memory;
 mod new_sessions;
@@ -24,6 +27,7 @@ mod paths;
 mod peer;
 #[path = "../../../nat-ebpf/src/generator/plan.rs"]
 mod plan;
+mod policy;
 mod programs;
 mod run;
 #[path = "../../verifier/programs.rs"]

@@ -57,7 +57,8 @@ pub fn measure(run: &Run) -> Result<Vec<Table>> {
     }])
 }
 
-fn sample(contender: &mut Contender, flows: &Flows) -> Result<f64> {
+/// Of flows that were never seen.
+pub fn sample(contender: &mut Contender, flows: &Flows) -> Result<f64> {
     let before = contender.sessions()?;
     let sent = contender.send_in_order(flows, Way::Out, flows.count())?;
     let after = contender.sessions()?;

@@ -9,7 +9,10 @@ use nat_userspace::{
     pins::{DEFAULT_PIN_DIR, Pins},
 };
 
-use crate::lab::{FIRST_INSTANCE, INSIDE, Lab, UPLINK, instance};
+use crate::{
+    filters::Filter,
+    lab::{INSIDE, Lab, UPLINK},
+};
 
 /// Public addresses that are on no interface: the gateway's, and the first of the instances'.
 pub const GATEWAY_PUBLIC: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
@@ -17,10 +20,20 @@ pub const FIRST_PUBLIC: Ipv4Addr = Ipv4Addr::new(198, 19, 1, 0);
 /// What a configuration without `max_sessions` gets.
 pub const DEFAULT_CAPACITY: u32 = 262_144;
 
+/// Where [`crate::lab::CLIENT`] is, and where the instances are.
+pub const PRIVATE_SUBNET: &str = "private-a";
+pub const PUBLIC_SUBNET: &str = "public-a";
+
 /// With room for that many sessions and a quarter more, and so many instances with a public address of
 /// their own.
-pub fn start(lab: &Lab, attach: &str, room: u64, instances: u32) -> Result<(Controller, Pins)> {
-    let text = configuration(attach, capacity(room)?, instances);
+pub fn start(
+    lab: &Lab,
+    attach: &str,
+    room: u64,
+    instances: u32,
+    filter: Filter,
+) -> Result<(Controller, Pins)> {
+    let text = filtering(attach, capacity(room)?, instances, filter);
     let parsed = config::parse("bench", &text).map_err(|error| anyhow::anyhow!("{error}"))?;
     let pins = Pins::new(DEFAULT_PIN_DIR);
     let controller = lab
@@ -34,8 +47,17 @@ fn capacity(sessions: u64) -> Result<u32> {
     Ok(wanted.max(DEFAULT_CAPACITY))
 }
 
-/// Timers are long, so that no session ends while a figure is taken.
+/// Without rules.
 pub fn configuration(attach: &str, max_sessions: u32, instances: u32) -> String {
+    filtering(attach, max_sessions, instances, Filter::None)
+}
+
+/// Timers are long, so that no session ends while a figure is taken.
+fn filtering(attach: &str, max_sessions: u32, instances: u32, filter: Filter) -> String {
+    let (of_public, of_private) = match instances {
+        0 => ("", filter.of_subnet()),
+        _ => (filter.of_subnet(), ""),
+    };
     let mut text = format!(
         r#"[node]
 uplink = ["{UPLINK}"]
@@ -48,16 +70,18 @@ cidrs = ["10.20.0.0/16", "10.40.0.0/16"]
 internet_gateway = true
 
   [[vpc.subnet]]
-  name = "public-a"
+  name = "{PUBLIC_SUBNET}"
   cidr = "10.20.0.0/16"
   interface = "{INSIDE}"
   route_table = "public"
+  {of_public}
 
   [[vpc.subnet]]
-  name = "private-a"
+  name = "{PRIVATE_SUBNET}"
   cidr = "10.40.2.0/24"
   interface = "{INSIDE}"
   route_table = "private"
+  {of_private}
 
   [[vpc.route_table]]
   name = "public"
@@ -69,18 +93,12 @@ internet_gateway = true
 
   [[vpc.nat_gateway]]
   name = "egress"
-  subnet = "public-a"
+  subnet = "{PUBLIC_SUBNET}"
   private_ip = "10.20.255.100"
   public_ips = ["{GATEWAY_PUBLIC}"]
   timeouts = {{ udp = 7200, udp_stream = 7200 }}
 "#
     );
-    for number in 0..instances {
-        text += &format!(
-            "\n  [[vpc.instance]]\n  name = \"host-{number}\"\n  subnet = \"public-a\"\n  private_ip = \"{}\"\n  public_ip = \"{}\"\n",
-            instance(FIRST_INSTANCE, number),
-            instance(FIRST_PUBLIC, number)
-        );
-    }
+    text += &filter.objects(instances);
     text
 }

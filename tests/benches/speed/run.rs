@@ -14,11 +14,11 @@ use crate::{
     contender::Kind,
     control, core, cores,
     figures::Table,
-    forwarding, html,
+    filtering, forwarding, html,
     machine::{Machine, Report},
     memory, new_sessions, paths,
     peer::Peer,
-    programs, tcp, text,
+    policy, programs, tcp, text,
 };
 
 /// How fast it is, beside what else could be in its place
@@ -34,7 +34,7 @@ pub struct Arguments {
     #[arg(long)]
     alone: bool,
     /// Only this theme (may be given more than once): forwarding, new-sessions, tcp, paths, programs, memory,
-    /// cores, control
+    /// cores, control, filtering, policy
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Only these numbers of flows
@@ -72,7 +72,7 @@ pub struct Run {
 }
 
 type Theme = (&'static str, fn(&Run) -> Result<Vec<Table>>);
-const THEMES: [Theme; 8] = [
+const THEMES: [Theme; 10] = [
     ("forwarding", forwarding::measure),
     ("new-sessions", new_sessions::measure),
     ("tcp", tcp::measure),
@@ -81,6 +81,8 @@ const THEMES: [Theme; 8] = [
     ("memory", memory::measure),
     ("cores", cores::measure),
     ("control", control::measure),
+    ("filtering", filtering::measure),
+    ("policy", policy::measure),
 ];
 
 /// Takes all figures that were asked for and shows them.
@@ -218,6 +220,14 @@ impl Run {
         levels
     }
 
+    /// Numbers of flows, of these or those that were asked for.
+    pub fn levels_of(&self, usual: &[u64]) -> Vec<u64> {
+        match self.arguments.flows.as_slice() {
+            [] => usual.to_vec(),
+            asked => asked.to_vec(),
+        }
+    }
+
     pub fn flows_label(&self, flows: u64) -> String {
         let amount = match flows {
             _ if flows >= 1_000_000 && flows.is_multiple_of(1_000_000) => {
@@ -250,7 +260,8 @@ impl Run {
         kinds
     }
 
-    fn wants(&self, kind: &Kind) -> bool {
+    /// Asked for by `--contender`, as the limit always is.
+    pub fn wants(&self, kind: &Kind) -> bool {
         let wanted = &self.arguments.contender;
         let label = kind.label();
         wanted.is_empty() || *kind == Kind::Limit || wanted.iter().any(|text| label.contains(text))
@@ -265,7 +276,7 @@ impl Run {
             Kind::LookUp => 256 * flows,
             // Two tables of entries of 104 bytes for each of two programs.
             Kind::Inserts => 500 * flows,
-            Kind::XdpPat | Kind::TcPat => 400 * flows,
+            Kind::XdpPat | Kind::TcPat | Kind::Filtered(_) => 400 * flows,
             Kind::Nft | Kind::Peer(_) => 600 * flows,
         };
         if *kind == Kind::Nft && !conntrack::nft_answers() {

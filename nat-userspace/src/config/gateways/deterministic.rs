@@ -1,26 +1,36 @@
 //! Checks of deterministic NAT (RFC 7422): every client has a block of ports of its own.
 
+use std::collections::{HashMap, HashSet};
+
 use ipnet::Ipv4Net;
 use nat_common::deterministic::block;
 
 use super::draft::NatGatewayDraft;
 use super::pools;
-use crate::config::draft::{Index, Routing, VpcDraft};
+use crate::config::draft::{RouteTableDraft, SubnetDraft, VpcDraft};
+use crate::config::index::{Index, Routing};
 use crate::config::place::{Located, Report};
 use crate::config::suggest::listed;
 use crate::config::types::Target;
 
-pub fn check(
-    vpc: &VpcDraft,
-    gateway: &NatGatewayDraft,
-    index: &Index<'_>,
-    report: &mut Report<'_>,
-) {
-    let Some(clients) = gateway.deterministic.given() else {
+pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
+    let is_deterministic = |gateway: &&NatGatewayDraft| gateway.deterministic.given().is_some();
+    let mut gateways = vpc.nat_gateways.iter().filter(is_deterministic).peekable();
+    if gateways.peek().is_none() {
         return;
-    };
-    blocks(gateway, clients, report);
-    subnets(vpc, gateway, clients, index, report);
+    }
+    let clients_of = clients_of(vpc, index);
+    for gateway in gateways {
+        let Some(clients) = gateway.deterministic.given() else {
+            continue;
+        };
+        blocks(gateway, clients, report);
+        let subnets = gateway
+            .name
+            .value()
+            .and_then(|name| clients_of.get(name.as_str()));
+        subnets_inside(clients, subnets.into_iter().flatten().copied(), report);
+    }
 }
 
 /// How many addresses, and so clients. 0 stands for all of IPv4: no ports suffice for that.
@@ -73,26 +83,42 @@ fn blocks(gateway: &NatGatewayDraft, clients: &Located<Ipv4Net>, report: &mut Re
     );
 }
 
-fn subnets(
-    vpc: &VpcDraft,
-    gateway: &NatGatewayDraft,
+/// The subnets that are routed to each gateway, by its name, in the order of the file.
+fn clients_of<'a>(vpc: &'a VpcDraft, index: &Index<'a>) -> HashMap<&'a str, Vec<&'a SubnetDraft>> {
+    // Many subnets may share a table with many routes, so each table is read once.
+    let mut targets: HashMap<*const RouteTableDraft, HashSet<&str>> = HashMap::new();
+    let mut clients: HashMap<&str, Vec<&SubnetDraft>> = HashMap::new();
+    for subnet in &vpc.subnets {
+        let Routing::Table(table) = index.routing_of(subnet) else {
+            continue;
+        };
+        let targets = targets.entry(table).or_insert_with(|| {
+            let targets = table.routes.iter().filter_map(|route| route.target.value());
+            targets
+                .filter_map(|target| match target {
+                    Target::NatGateway(name) => Some(name.as_str()),
+                    _ => None,
+                })
+                .collect()
+        });
+        for name in targets.iter() {
+            clients.entry(name).or_default().push(subnet);
+        }
+    }
+    clients
+}
+
+fn subnets_inside<'a>(
     clients: &Located<Ipv4Net>,
-    index: &Index<'_>,
+    subnets: impl Iterator<Item = &'a SubnetDraft>,
     report: &mut Report<'_>,
 ) {
-    let Some(own_name) = gateway.name.value() else {
-        return;
-    };
-    let own = |target: &Target| matches!(target, Target::NatGateway(name) if name == own_name);
-    let outside = vpc.subnets.iter().filter_map(|subnet| {
-        let (cidr, name) = (subnet.cidr.value()?, subnet.name.value()?);
-        let Routing::Table(table) = index.routing_of(subnet) else {
-            return None;
-        };
-        let mut targets = table.routes.iter().filter_map(|route| route.target.value());
-        (!clients.value.contains(cidr) && targets.any(own)).then_some(name.as_str())
-    });
-    let outside: Vec<&str> = outside.collect();
+    let outside: Vec<&str> = subnets
+        .filter_map(|subnet| {
+            let (cidr, name) = (subnet.cidr.value()?, subnet.name.value()?);
+            (!clients.value.contains(cidr)).then_some(name.as_str())
+        })
+        .collect();
     if !outside.is_empty() {
         report.error(
             &clients.place,

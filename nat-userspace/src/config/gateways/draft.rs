@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use nat_common::map_types::MAX_PUBLIC_IPS;
 
 use super::types::{
     AddressPorts, DEFAULT_PORT_REST, Filtering, Forward, NatGateway, NoTranslate, OnExhaustion,
@@ -11,6 +12,7 @@ use super::types::{
 };
 use crate::config::place::{List, Place, Read};
 
+#[derive(Clone)]
 pub struct NatGatewayDraft {
     pub place: Place,
     pub name: Read<String>,
@@ -32,11 +34,13 @@ pub struct NatGatewayDraft {
     pub shared_with_host: Read<bool>,
 }
 
+#[derive(Clone)]
 pub struct AddressPortsDraft {
     pub public_ip: Read<Ipv4Addr>,
     pub ports: List<PortRange>,
 }
 
+#[derive(Clone)]
 pub struct NoTranslateDraft {
     pub place: Place,
     pub destination: Read<Ipv4Net>,
@@ -45,6 +49,7 @@ pub struct NoTranslateDraft {
     pub ports: Read<PortRange>,
 }
 
+#[derive(Clone)]
 pub struct ForwardDraft {
     pub place: Place,
     pub protocol: Read<Protocol>,
@@ -53,7 +58,7 @@ pub struct ForwardDraft {
     pub to: Read<SocketAddrV4>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct TimeoutsDraft {
     pub tcp_established: Read<Duration>,
     pub tcp_opening: Read<Duration>,
@@ -80,7 +85,7 @@ impl NatGatewayDraft {
     /// The addresses it translates to; `None` when the file has a mistake there.
     pub fn addresses(&self) -> Option<Vec<Ipv4Addr>> {
         let public = &self.public_ips;
-        if !public.complete {
+        if !public.complete || public.items.len() > MAX_PUBLIC_IPS {
             None
         } else if public.items.is_empty() {
             Some(vec![*self.private_ip.value()?])

@@ -3,12 +3,11 @@
 
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
-
 use super::draft::{ForwardDraft, NatGatewayDraft};
 use super::pools::own_address;
 use super::types::{Forward, PortRange, Protocol};
 use crate::config::draft::{Draft, VpcDraft};
+use crate::config::nets::Nets;
 use crate::config::place::{Read, Report};
 use crate::config::types::DEFAULT_MAX_SESSIONS;
 use crate::config::validate::limit;
@@ -141,28 +140,24 @@ fn target(forward: &ForwardDraft, subnets: &Subnets, report: &mut Report<'_>) {
     }
 }
 
-/// The subnets of a VPC in the order of their addresses.
+/// The subnets of a VPC.
 struct Subnets {
-    sorted: Vec<Ipv4Net>,
+    cidrs: Nets<()>,
     complete: bool,
 }
 
 impl Subnets {
     fn of(vpc: &VpcDraft) -> Self {
-        let cidrs = vpc.subnets.iter().filter_map(|subnet| subnet.cidr.value());
-        let mut sorted: Vec<Ipv4Net> = cidrs.copied().collect();
-        sorted.sort();
-        let complete = sorted.len() == vpc.subnets.len();
-        Self { sorted, complete }
+        let cidrs = vpc.subnets.iter().map(|subnet| subnet.cidr.value());
+        Self {
+            complete: cidrs.clone().all(|cidr| cidr.is_some()),
+            cidrs: cidrs.flatten().map(|cidr| (*cidr, ())).collect(),
+        }
     }
 
     /// False only when the file says that no subnet has this address.
     fn may_hold(&self, address: Ipv4Addr) -> bool {
-        let behind = self.sorted.partition_point(|net| net.network() <= address);
-        let nearest = self.sorted.get(behind.wrapping_sub(1));
-        let holds = |net: &Ipv4Net| net.contains(&address);
-        // Those that overlap, which is reported elsewhere, may hide the one that is meant.
-        !self.complete || nearest.is_some_and(holds) || self.sorted.iter().any(holds)
+        !self.complete || self.cidrs.holding(address).is_some()
     }
 }
 
@@ -174,7 +169,7 @@ fn apart(gateway: &NatGatewayDraft, report: &mut Report<'_>) {
         let (Some(first), Some(second)) = (draft(earlier), draft(later)) else {
             continue;
         };
-        let line = report.line_of(&first.place);
+        let position = report.position(&first.place);
         let Forward {
             protocol,
             public_ip,
@@ -189,7 +184,7 @@ fn apart(gateway: &NatGatewayDraft, report: &mut Report<'_>) {
                     .given()
                     .map_or(&second.place, |port| &port.place)
                     .clone(),
-                format!("{protocol} {ports} of {public_ip} meets the forward on line {line}"),
+                format!("{protocol} {ports} of {public_ip} meets the forward on {position}"),
                 "forward each public port once",
             ),
             Clash::Inside => report.error(
@@ -199,7 +194,7 @@ fn apart(gateway: &NatGatewayDraft, report: &mut Report<'_>) {
                     .map_or(&second.place, |to| &to.place)
                     .clone(),
                 format!(
-                    "the forward on line {line} leads to {protocol} {} already",
+                    "the forward on {position} leads to {protocol} {} already",
                     forwards[later].to
                 ),
                 "forward to each inside port once: its own connections use that public port too",

@@ -18,17 +18,19 @@ pub use draft::NatGatewayDraft;
 pub use forwards::{Clash, clashes, most_forwarded_ports};
 pub use no_translate::rules_by_prefix;
 pub use parse::nat_gateway;
+pub use values::ports;
 
 use nat_common::map_types::MAX_PUBLIC_IPS;
 
-use super::draft::{Draft, Index, VpcDraft};
+use super::draft::{Draft, VpcDraft};
+use super::index::Index;
 use super::place::Report;
 use super::validate::{limit, subnet_reference};
 
-/// Reports the mistakes of a VPC's NAT gateways.
-pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
+/// Reports the mistakes of a VPC's NAT gateways; with `ways`, also in what leads to and from them.
+pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>, ways: bool) {
     for gateway in &vpc.nat_gateways {
-        subnet_reference(vpc, &gateway.subnet, index, report);
+        subnet_reference(&gateway.subnet, index, report);
         let places = gateway
             .public_ips
             .items
@@ -42,9 +44,11 @@ pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
         );
         profile::check(gateway, report);
         pools::check(gateway, report);
-        deterministic::check(vpc, gateway, index, report);
         no_translate::check(gateway, report);
-        way_out::check(vpc, gateway, index, report);
+    }
+    if ways {
+        deterministic::check(vpc, index, report);
+        way_out::check(vpc, index, report);
     }
     forwards::check(vpc, report);
     one_to_one::check(vpc, index, report);

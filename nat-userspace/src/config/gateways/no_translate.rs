@@ -1,6 +1,6 @@
 //! What NAT gateways pass untranslated: which rules hold for a destination, and how many may.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ipnet::Ipv4Net;
 use nat_common::map_types::MAX_EXEMPTIONS;
@@ -116,6 +116,10 @@ fn too_many_for_one_prefix<'a>(
         .filter_map(|draft| Some((draft.build()?, draft)))
         .collect();
     let by_prefix = rules_by_prefix(rules.iter().map(|(rule, _)| *rule));
+    let lasts: HashMap<Ipv4Net, &NoTranslateDraft> = rules
+        .iter()
+        .map(|(rule, draft)| (rule.destination, *draft))
+        .collect();
     // Wider prefixes come first, and what is too much there is so in all within.
     let mut reported: Option<Ipv4Net> = None;
     for (prefix, held) in by_prefix {
@@ -124,8 +128,7 @@ fn too_many_for_one_prefix<'a>(
             continue;
         }
         reported = Some(prefix);
-        let last = rules.iter().rfind(|(rule, _)| rule.destination == prefix);
-        if let Some((_, draft)) = last {
+        if let Some(draft) = lasts.get(&prefix) {
             report.error(
                 &draft.place,
                 format!("too many rules hold for {prefix}{of_whom}, those around it among them"),

@@ -6,18 +6,24 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use crate::config::draft::{Index, InstanceDraft, RouteTableDraft, Routing, VpcDraft};
+use crate::config::draft::{InstanceDraft, RouteTableDraft, VpcDraft};
+use crate::config::index::{Index, Routing};
 use crate::config::place::Report;
+use crate::config::routes::MAX_ROUTES;
 use crate::config::suggest::quoted;
 use crate::config::types::Target;
 
 pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
-    let instances = answering_one_to_one(vpc, index);
     let forwards = vpc
         .nat_gateways
         .iter()
         .flat_map(|gateway| &gateway.forwards);
-    for to in forwards.filter_map(|forward| forward.to.given()) {
+    let mut led_to = forwards.filter_map(|forward| forward.to.given()).peekable();
+    if led_to.peek().is_none() {
+        return;
+    }
+    let instances = answering_one_to_one(vpc, index);
+    for to in led_to {
         let Some((name, public_ip)) = instances.get(to.value.ip()) else {
             continue;
         };
@@ -41,13 +47,13 @@ fn answering_one_to_one<'a>(
 ) -> HashMap<Ipv4Addr, (&'a str, Ipv4Addr)> {
     let mut judged: HashMap<*const RouteTableDraft, bool> = HashMap::new();
     let mut answers = |instance: &InstanceDraft| {
-        let subnet = index.subnets.get(instance.subnet.value()?.as_str())?;
+        let subnet = index.subnet(&instance.subnet)?;
         let Routing::Table(table) = index.routing_of(subnet) else {
             return None;
         };
         judged
             .entry(table)
-            .or_insert_with(|| leads_out_only(vpc, table))
+            .or_insert_with(|| leads_out_only(vpc, table, index))
             .then_some(())
     };
     vpc.instances
@@ -64,11 +70,18 @@ fn answering_one_to_one<'a>(
 
 /// Whether the table leads to the internet gateway from everywhere outside the VPC. Where it has no
 /// route or one to a NAT gateway, a forward's answers go by their session, and the forward works.
-fn leads_out_only(vpc: &VpcDraft, table: &RouteTableDraft) -> bool {
+fn leads_out_only(vpc: &VpcDraft, table: &RouteTableDraft, index: &Index<'_>) -> bool {
     let mut covered: Vec<Ipv4Net> = vpc.cidrs.items.iter().map(|cidr| cidr.value).collect();
+    let most = covered.len() + MAX_ROUTES;
     for route in &table.routes {
+        if covered.len() > most {
+            // More than a table may have, which is reported elsewhere.
+            return false;
+        }
         match (route.target.value(), route.destination.value()) {
-            (Some(Target::InternetGateway), Some(destination)) => covered.push(*destination),
+            (Some(Target::InternetGateway), Some(destination)) => {
+                covered.extend(index.prefixes(destination));
+            }
             (Some(Target::Local | Target::Blackhole), Some(_)) => {}
             // Another way, or a mistake that is reported elsewhere.
             _ => return false,

@@ -94,7 +94,7 @@ impl NatGateway {
 }
 
 /// Ports `first..=last`; `1 <= first <= last`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PortRange {
     /// Lowest port.
     pub first: u16,

@@ -2,14 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use toml_edit::Value;
-
 use super::types::{Filtering, OnExhaustion, PortRange, Profile, Protocol};
 use crate::config::reader::Complaint;
 use crate::config::suggest::quoted;
+use crate::config::toml::Value;
 use crate::config::values::{choice, text};
 
-pub fn profile(value: &Value) -> Result<Profile, Complaint> {
+pub fn profile(value: &Value<'_>) -> Result<Profile, Complaint> {
     choice(
         value,
         "a profile",
@@ -17,7 +16,7 @@ pub fn profile(value: &Value) -> Result<Profile, Complaint> {
     )
 }
 
-pub fn filtering(value: &Value) -> Result<Filtering, Complaint> {
+pub fn filtering(value: &Value<'_>) -> Result<Filtering, Complaint> {
     choice(
         value,
         "a way to filter",
@@ -32,7 +31,7 @@ pub fn filtering(value: &Value) -> Result<Filtering, Complaint> {
     )
 }
 
-pub fn on_exhaustion(value: &Value) -> Result<OnExhaustion, Complaint> {
+pub fn on_exhaustion(value: &Value<'_>) -> Result<OnExhaustion, Complaint> {
     choice(
         value,
         "an answer to exhaustion",
@@ -44,7 +43,7 @@ pub fn on_exhaustion(value: &Value) -> Result<OnExhaustion, Complaint> {
     )
 }
 
-pub fn forward_protocol(value: &Value) -> Result<Protocol, Complaint> {
+pub fn forward_protocol(value: &Value<'_>) -> Result<Protocol, Complaint> {
     choice(
         value,
         "a protocol whose ports can be forwarded",
@@ -53,7 +52,7 @@ pub fn forward_protocol(value: &Value) -> Result<Protocol, Complaint> {
 }
 
 /// `None` is all of them.
-pub fn pass_protocol(value: &Value) -> Result<Option<Protocol>, Complaint> {
+pub fn pass_protocol(value: &Value<'_>) -> Result<Option<Protocol>, Complaint> {
     choice(
         value,
         "a protocol",
@@ -72,7 +71,7 @@ fn port(digits: &str) -> Option<u16> {
 }
 
 /// `FIRST-LAST`.
-pub fn port_range(value: &Value) -> Result<PortRange, Complaint> {
+pub fn port_range(value: &Value<'_>) -> Result<PortRange, Complaint> {
     let text = text(value)?;
     match port(text) {
         Some(port) if port > 0 => Err(Complaint::invalid(
@@ -88,7 +87,7 @@ pub fn port_range(value: &Value) -> Result<PortRange, Complaint> {
 }
 
 /// `PORT` or `FIRST-LAST`.
-pub fn ports(value: &Value) -> Result<PortRange, Complaint> {
+pub fn ports(value: &Value<'_>) -> Result<PortRange, Complaint> {
     let text = text(value)?;
     match port(text) {
         Some(0) => Err(Complaint::invalid(
@@ -128,7 +127,7 @@ fn range(text: &str, is_not: &str, form: &str) -> Result<PortRange, Complaint> {
 }
 
 /// `ADDRESS:PORT`.
-pub fn inside_port(value: &Value) -> Result<SocketAddrV4, Complaint> {
+pub fn inside_port(value: &Value<'_>) -> Result<SocketAddrV4, Complaint> {
     let text = text(value)?;
     let is_port = |port: &u16| *port != 0;
     if let Ok(address) = text.parse::<SocketAddrV4>()

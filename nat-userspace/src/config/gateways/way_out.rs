@@ -1,27 +1,77 @@
 //! Checks of the way out of a NAT gateway's own subnet.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use ipnet::Ipv4Net;
 
 use super::draft::NatGatewayDraft;
-use crate::config::draft::{Index, RouteTableDraft, Routing, VpcDraft};
-use crate::config::place::Report;
+use crate::config::draft::{RouteTableDraft, VpcDraft};
+use crate::config::index::{Index, Routing};
+use crate::config::place::{Located, Report};
 use crate::config::suggest::quoted;
-use crate::config::types::Target;
+use crate::config::types::{Destination, Target};
 
-pub fn check(
-    vpc: &VpcDraft,
-    gateway: &NatGatewayDraft,
-    index: &Index<'_>,
-    report: &mut Report<'_>,
-) {
-    way_out(vpc, gateway, index, report);
-    loops(gateway, index, report);
+pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
+    // Many gateways may share a table with many routes, and many routes a list with many entries, so
+    // each is read once.
+    let is_default = |prefix: &Located<Ipv4Net>| prefix.value.prefix_len() == 0;
+    let default_lists: HashSet<&str> = index
+        .prefix_lists
+        .iter()
+        .filter(|(_, list)| list.entries.items.iter().any(is_default))
+        .map(|(name, _)| name)
+        .collect();
+    let tables = vpc.route_tables.iter();
+    let ways: Ways<'_> = tables
+        .map(|table| (std::ptr::from_ref(table), Way::of(table, &default_lists)))
+        .collect();
+    for gateway in &vpc.nat_gateways {
+        way_out(vpc, gateway, index, &ways, report);
+        loops(gateway, index, &ways, report);
+    }
+}
+
+type Ways<'a> = HashMap<*const RouteTableDraft, Way<'a>>;
+
+/// What matters here of a route table.
+struct Way<'a> {
+    may_reach_internet: bool,
+    /// The NAT gateways it leads to, with the first destination for which it does.
+    gateways: HashMap<&'a str, Option<&'a Destination>>,
+    /// The one for 0.0.0.0/0.
+    default_gateway: Option<&'a str>,
+}
+
+impl<'a> Way<'a> {
+    fn of(table: &'a RouteTableDraft, default_lists: &HashSet<&str>) -> Self {
+        let mut gateways = HashMap::new();
+        let mut last = "";
+        for route in &table.routes {
+            if let Some(Target::NatGateway(name)) = route.target.value()
+                && name != last
+            {
+                // Most lead to the same one as those before them.
+                last = name;
+                let destination = route.destination.value();
+                gateways.entry(name.as_str()).or_insert(destination);
+            }
+        }
+        Self {
+            may_reach_internet: may_reach_internet(table),
+            gateways,
+            default_gateway: default_gateway(table, default_lists),
+        }
+    }
 }
 
 /// A public gateway reaches the internet by the internet gateway, from its own subnet.
-fn way_out(vpc: &VpcDraft, gateway: &NatGatewayDraft, index: &Index<'_>, report: &mut Report<'_>) {
+fn way_out(
+    vpc: &VpcDraft,
+    gateway: &NatGatewayDraft,
+    index: &Index<'_>,
+    ways: &Ways<'_>,
+    report: &mut Report<'_>,
+) {
     let Some(place) = gateway.public_ips.place.as_ref() else {
         return;
     };
@@ -39,7 +89,7 @@ fn way_out(vpc: &VpcDraft, gateway: &NatGatewayDraft, index: &Index<'_>, report:
     let Some(name) = gateway.subnet.given() else {
         return;
     };
-    let Some(subnet) = index.subnets.get(name.value.as_str()) else {
+    let Some(subnet) = index.subnets.get(&name.value) else {
         return;
     };
     let remedy = "route 0.0.0.0/0 of that subnet to \"internet-gateway\"";
@@ -55,7 +105,7 @@ fn way_out(vpc: &VpcDraft, gateway: &NatGatewayDraft, index: &Index<'_>, report:
             remedy,
         ),
         Routing::Table(table) => {
-            if may_reach_internet(table) {
+            if way_of(table, ways).is_none_or(|way| way.may_reach_internet) {
                 return;
             }
             report.error(
@@ -81,23 +131,13 @@ fn may_reach_internet(table: &RouteTableDraft) -> bool {
 }
 
 /// Follows what the gateway sends: a packet that meets the same gateway again never leaves.
-fn loops(gateway: &NatGatewayDraft, index: &Index<'_>, report: &mut Report<'_>) {
-    let Some(own_name) = gateway.name.value() else {
+fn loops(gateway: &NatGatewayDraft, index: &Index<'_>, ways: &Ways<'_>, report: &mut Report<'_>) {
+    let way_from = |gateway| table_of(gateway, index).and_then(|table| way_of(table, ways));
+    let (Some(own_name), Some(way)) = (gateway.name.value(), way_from(gateway)) else {
         return;
     };
-    let Some(table) = table_of(gateway, index) else {
-        return;
-    };
-    let to_itself = table.routes.iter().find_map(|route| {
-        let own = |target: &Target| matches!(target, Target::NatGateway(name) if name == own_name);
-        route
-            .target
-            .value()
-            .is_some_and(own)
-            .then(|| route.destination.value())
-    });
-    if let Some(destination) = to_itself {
-        let destination = destination.map_or("a destination".to_owned(), Ipv4Net::to_string);
+    if let Some(destination) = way.gateways.get(own_name.as_str()) {
+        let destination = destination.map_or("a destination".to_owned(), Destination::to_string);
         report_loop(
             gateway,
             &format!("routes {destination} to this gateway"),
@@ -106,23 +146,28 @@ fn loops(gateway: &NatGatewayDraft, index: &Index<'_>, report: &mut Report<'_>) 
         return;
     }
 
+    // As long as the way is, it leads through each table once.
     let mut visited = HashSet::new();
-    let mut next = default_gateway(table);
+    let mut next = way.default_gateway;
     while let Some(name) = next {
         if name == own_name {
             let message = "routes by default to gateways that lead back to this one";
             report_loop(gateway, message, report);
             return;
         }
-        if !visited.insert(name) {
-            return;
-        }
-        next = index
+        let table = index
             .nat_gateways
             .get(name)
-            .and_then(|gateway| table_of(gateway, index))
-            .and_then(default_gateway);
+            .and_then(|gateway| table_of(gateway, index));
+        next = table
+            .filter(|table| visited.insert(std::ptr::from_ref(*table)))
+            .and_then(|table| way_of(table, ways))
+            .and_then(|way| way.default_gateway);
     }
+}
+
+fn way_of<'w, 'a>(table: &RouteTableDraft, ways: &'w Ways<'a>) -> Option<&'w Way<'a>> {
+    ways.get(&std::ptr::from_ref(table))
 }
 
 fn report_loop(gateway: &NatGatewayDraft, what: &str, report: &mut Report<'_>) {
@@ -139,24 +184,31 @@ fn report_loop(gateway: &NatGatewayDraft, what: &str, report: &mut Report<'_>) {
 }
 
 fn table_of<'a>(gateway: &NatGatewayDraft, index: &Index<'a>) -> Option<&'a RouteTableDraft> {
-    let subnet = index.subnets.get(gateway.subnet.value()?.as_str())?;
-    match index.routing_of(subnet) {
+    match index.routing_of(index.subnet(&gateway.subnet)?) {
         Routing::Table(table) => Some(table),
         Routing::Implicit | Routing::Unknown => None,
     }
 }
 
-fn default_gateway(table: &RouteTableDraft) -> Option<&str> {
-    let by_default = table.routes.iter().filter(|route| {
-        route
-            .destination
-            .value()
-            .is_some_and(|net| net.prefix_len() == 0)
-    });
-    by_default
-        .filter_map(|route| route.target.value())
-        .find_map(|target| match target {
-            Target::NatGateway(name) => Some(name.as_str()),
-            Target::Local | Target::InternetGateway | Target::Blackhole => None,
-        })
+/// A CIDR that is written comes before the same one in a prefix list.
+fn default_gateway<'a>(
+    table: &'a RouteTableDraft,
+    default_lists: &HashSet<&str>,
+) -> Option<&'a str> {
+    let written = |destination: &Destination| match destination {
+        Destination::Cidr(prefix) => prefix.prefix_len() == 0,
+        Destination::PrefixList(_) => false,
+    };
+    let listed = |destination: &Destination| match destination {
+        Destination::Cidr(_) => false,
+        Destination::PrefixList(name) => default_lists.contains(name.as_str()),
+    };
+    let first = |is_default: &dyn Fn(&Destination) -> bool| {
+        let mut routes = table.routes.iter();
+        routes.find(|route| route.destination.value().is_some_and(is_default))
+    };
+    match first(&written).or_else(|| first(&listed))?.target.value()? {
+        Target::NatGateway(name) => Some(name),
+        Target::Local | Target::InternetGateway | Target::Instance(_) | Target::Blackhole => None,
+    }
 }

@@ -1,4 +1,4 @@
-//! Mistakes in the node, VPCs, subnets and route tables.
+//! Mistakes in the node, VPCs and subnets.
 //! Each is one edit of the sample, with everything a user is shown about it.
 
 use super::refuse_each;
@@ -130,22 +130,6 @@ attach = "auto"  "# => "node = 5"] gives [
     internet_gateway_as_text: ["internet_gateway = true" => r#"internet_gateway = "yes""#] gives [
         r#"f:9: vpc "main" / internet_gateway: expected true or false, found a string; write internet_gateway = true"#,
     ];
-    security_group_on_a_vpc: [r#"  public_ip = "198.51.100.20"
-"# => r#"  public_ip = "198.51.100.20"
-
-  [[vpc.security_group]]
-  name = "web"
-"#] gives [
-        r#"f:45: vpc "main" / security_group: not supported in this version; remove security_group, and mind that nothing is filtered yet"#,
-    ];
-    network_acl_on_a_vpc: [r#"  public_ip = "198.51.100.20"
-"# => r#"  public_ip = "198.51.100.20"
-
-  [[vpc.network_acl]]
-  name = "default"
-"#] gives [
-        r#"f:45: vpc "main" / network_acl: not supported in this version; remove network_acl, and mind that nothing is filtered yet"#,
-    ];
     endpoint_on_a_vpc: [r#"  public_ip = "198.51.100.20"
 "# => r#"  public_ip = "198.51.100.20"
 
@@ -162,15 +146,6 @@ name = "main"
 cidrs = ["10.60.0.0/16"]
 "#] gives [
         r#"f:46: vpc "main" / name: VPC "main" is already on line 7; give each a name of its own"#,
-    ];
-    vpcs_overlap: [r#"  public_ip = "198.51.100.20"
-"# => r#"  public_ip = "198.51.100.20"
-
-[[vpc]]
-name = "other"
-cidrs = ["10.40.2.0/24"]
-"#] gives [
-        r#"f:47: vpc "other" / cidrs[0]: 10.40.2.0/24 overlaps 10.40.0.0/16 of VPC "main" (line 8); choose another CIDR: VPCs with overlapping CIDRs are not supported in this version"#,
     ];
     interface_in_two_vpcs: [r#"  public_ip = "198.51.100.20"
 "# => r#"  public_ip = "198.51.100.20"
@@ -239,76 +214,5 @@ instance = [{ name = "b", subnet = "a", private_ip = "10.60.1.4", public_ip = "1
     ];
     dangling_route_table: [r#"route_table = "private""# => r#"route_table = "privat""#] gives [
         r#"f:23: vpc "main" / subnet "private-a" / route_table: there is no route table "privat"; did you mean "private"? this VPC has: "public", "private""#,
-    ];
-    network_acl_on_a_subnet: [r#"  route_table = "private"
-"# => r#"  route_table = "private"
-  network_acl = "default"
-"#] gives [
-        r#"f:24: vpc "main" / subnet "private-a" / network_acl: not supported in this version; remove network_acl, and mind that nothing is filtered yet"#,
-    ];
-    two_main_tables: [r#"  name = "public"
-"# => r#"  name = "public"
-  main = true
-"#, r#"  name = "private"
-"# => r#"  name = "private"
-  main = true
-"#] gives [
-        r#"f:32: vpc "main" / route_table "private" / main: the VPC already has a main route table (line 27); leave main = true on one table only"#,
-    ];
-    route_table_name_twice: [r#"  name = "private"
-"# => r#"  name = "public"
-"#, r#"route_table = "private""# => r#"route_table = "public""#] gives [
-        r#"f:30: vpc "main" / route_table "public" / name: route table "public" is already on line 26; give each a name of its own"#,
-    ];
-    routes_is_a_table: [r#"routes = [{ destination = "0.0.0.0/0", target = "nat-gateway:egress" }]"# => r#"routes = { destination = "0.0.0.0/0", target = "nat-gateway:egress" }"#] gives [
-        r#"f:31: vpc "main" / route_table "private" / routes: expected an array of tables, found a table; write routes = [{ destination = "0.0.0.0/0", target = "internet-gateway" }]"#,
-    ];
-    routes_hold_text: [r#"routes = [{ destination = "0.0.0.0/0", target = "nat-gateway:egress" }]"# => r#"routes = ["0.0.0.0/0 via nat"]"#] gives [
-        r#"f:31: vpc "main" / route_table "private" / routes[0]: expected a table, found a string; write routes = [{ destination = "0.0.0.0/0", target = "internet-gateway" }]"#,
-    ];
-    route_without_target: [r#", target = "nat-gateway:egress""# => ""] gives [
-        r#"f:31: vpc "main" / route_table "private" / routes[0] / target: required key is missing; add target = "internet-gateway""#,
-    ];
-    unknown_target: [r#""nat-gateway:egress""# => r#""internet-gatway""#] gives [
-        r#"f:31: vpc "main" / route_table "private" / routes[0] / target: "internet-gatway" is not a route target; did you mean "internet-gateway"? allowed: "local", "internet-gateway", "nat-gateway:NAME", "blackhole""#,
-    ];
-    target_is_no_word: [r#""nat-gateway:egress""# => r#""10.0.0.1""#] gives [
-        r#"f:31: vpc "main" / route_table "private" / routes[0] / target: "10.0.0.1" is not a route target; allowed: "local", "internet-gateway", "nat-gateway:NAME", "blackhole""#,
-    ];
-    target_without_a_name: [r#""nat-gateway:egress""# => r#""nat-gateway""#] gives [
-        r#"f:31: vpc "main" / route_table "private" / routes[0] / target: the target names no NAT gateway; write "nat-gateway:NAME""#,
-    ];
-    target_of_an_instance: [r#""nat-gateway:egress""# => r#""instance:web""#] gives [
-        r#"f:31: vpc "main" / route_table "private" / routes[0] / target: targets of the kind "instance:" are not supported in this version; allowed: "local", "internet-gateway", "nat-gateway:NAME", "blackhole""#,
-    ];
-    target_of_an_endpoint: [r#""nat-gateway:egress""# => r#""endpoint:s3""#] gives [
-        r#"f:31: vpc "main" / route_table "private" / routes[0] / target: targets of the kind "endpoint:" are not supported in this version; allowed: "local", "internet-gateway", "nat-gateway:NAME", "blackhole""#,
-    ];
-    dangling_gateway: [r#""nat-gateway:egress""# => r#""nat-gateway:exit""#] gives [
-        r#"f:31: vpc "main" / route_table "private" / routes[0] / target: there is no NAT gateway "exit"; define it or name one this VPC has: "egress""#,
-    ];
-    destination_of_a_prefix_list: [r#"destination = "0.0.0.0/0", target = "nat-gateway:egress""# => r#"destination = "prefix-list:s3", target = "nat-gateway:egress""#] gives [
-        r#"f:31: vpc "main" / route_table "private" / routes[0] / destination: prefix lists are not supported in this version; write one route per CIDR"#,
-    ];
-    destination_twice: [r#"target = "nat-gateway:egress" }"# => r#"target = "nat-gateway:egress" },
-    { destination = "0.0.0.0/0", target = "blackhole" }"#] gives [
-        r#"f:32: vpc "main" / route_table "private" / routes[1] / destination: a route to 0.0.0.0/0 is already on line 31; keep one route per destination in a table"#,
-    ];
-    destination_reserved: [r#"target = "nat-gateway:egress" }"# => r#"target = "nat-gateway:egress" },
-    { destination = "169.254.170.0/24", target = "blackhole" }"#] gives [
-        r#"f:32: vpc "main" / route_table "private" / routes[1] / destination: 169.254.170.0/24 lies in 169.254.168.0/22, which is reserved; remove the route"#,
-    ];
-    destination_inside_the_vpc: [r#"target = "nat-gateway:egress" }"# => r#"target = "nat-gateway:egress" },
-    { destination = "10.20.1.0/24", target = "blackhole" }"#] gives [
-        r#"f:32: vpc "main" / route_table "private" / routes[1] / destination: 10.20.1.0/24 lies in 10.20.0.0/16, the VPC's own, which is always local; remove the route: this version supports no other target inside a VPC"#,
-    ];
-    local_outside_the_vpc: [r#"target = "nat-gateway:egress" }"# => r#"target = "nat-gateway:egress" },
-    { destination = "10.90.0.0/16", target = "local" }"#] gives [
-        r#"f:32: vpc "main" / route_table "private" / routes[1] / target: 10.90.0.0/16 lies in no CIDR of the VPC, so it is not local; remove the route or choose another target"#,
-    ];
-    route_to_a_missing_internet_gateway: [r#"internet_gateway = true
-"# => "", r#"  public_ips = ["198.51.100.10"] "# => "", r#"  public_ip = "198.51.100.20"
-"# => ""] gives [
-        r#"f:26: vpc "main" / route_table "public" / routes[0] / target: the VPC has no internet gateway; set internet_gateway = true on the VPC, or remove the route"#,
     ];
 }

@@ -157,14 +157,6 @@ refuse_each! {
 "# => "", r#"target = "internet-gateway""# => r#"target = "blackhole""#, r#"  public_ips = ["198.51.100.10"] "# => ""] gives [
         r#"f:42: vpc "main" / instance "web" / public_ip: a public address needs an internet gateway, and the VPC has none; set internet_gateway = true on the VPC, or remove public_ip"#,
     ];
-    instance_with_security_groups: [r#""198.51.100.20""# => r#""198.51.100.20"
-  security_groups = ["web"]"#] gives [
-        r#"f:44: vpc "main" / instance "web" / security_groups: not supported in this version; remove security_groups, and mind that nothing is filtered yet"#,
-    ];
-    instance_with_source_dest_check: [r#""198.51.100.20""# => r#""198.51.100.20"
-  source_dest_check = false"#] gives [
-        r#"f:44: vpc "main" / instance "web" / source_dest_check: not supported in this version; remove source_dest_check"#,
-    ];
     instances_share_an_address: [r#""198.51.100.20""# => r#""198.51.100.20"
 
   [[vpc.instance]]

@@ -2,9 +2,14 @@
 
 mod fuzz;
 mod mistakes;
+mod mistakes_in_filtering;
 mod mistakes_in_gateways;
+mod mistakes_in_routes;
 mod mistakes_in_settings;
+mod promises;
+mod promises_of_filtering;
 mod valid;
+mod valid_filtering;
 mod valid_settings;
 mod whole_files;
 
@@ -83,6 +88,54 @@ pub const EVERYTHING: &str = r#"public_ips = ["198.51.100.10", "198.51.100.11"]
   ]
   timeouts = { tcp = 8000, tcp_opening = 6, tcp_closing = 7, udp = 120, udp_stream = 180, icmp = 60 }"#;
 
+/// What comes behind the sample, and goes on with its instance: everything that filters, and an
+/// instance that is routed to. Its first line is 44.
+pub const FILTERING: &str = r#"  security_groups = ["web", "admin"]
+
+  [[vpc.instance]]
+  name = "proxy"
+  subnet = "public-a"
+  private_ip = "10.20.1.11"
+  source_dest_check = false
+  mac = "02:00:00:00:00:0a"
+
+  [[vpc.prefix_list]]
+  name = "partners"
+  entries = ["203.0.113.0/24", "192.0.2.0/24"]
+
+  [[vpc.security_group]]
+  name = "web"
+  ingress = [
+    { protocol = "tcp", ports = "80", source = "0.0.0.0/0" },
+    { protocol = "udp", ports = "5000-5010", source = "prefix-list:partners" },
+    { protocol = "icmp", icmp_type = 8, icmp_code = 0, source = "security-group:web" },
+    { protocol = 47, source = "10.40.2.0/24" },
+  ]
+  egress = [{ protocol = "icmp", icmp_type = 3, destination = "10.0.0.0/8" }]
+
+  [[vpc.security_group]]
+  name = "admin"
+
+  [[vpc.network_acl]]
+  name = "default"
+  ingress = [
+    { rule = 200, action = "allow", protocol = "all", source = "0.0.0.0/0" },
+    { rule = 100, action = "deny", protocol = "tcp", ports = "23", source = "198.51.100.0/24" },
+  ]
+  egress = [{ rule = 1, action = "allow", protocol = "icmp", destination = "192.0.2.7/32" }]
+
+  [[vpc.network_acl]]
+  name = "closed"
+
+  [[vpc.route_table]]
+  name = "by-proxy"
+  routes = [
+    { destination = "prefix-list:partners", target = "instance:proxy" },
+    { destination = "192.0.2.0/24", target = "blackhole" },
+    { destination = "10.40.2.0/24", target = "instance:proxy" },
+  ]
+"#;
+
 /// The sample with other settings of its gateway, `public_ips` among them.
 pub fn with(settings: &str) -> String {
     edited(&[(PUBLIC_IPS, settings)])
@@ -90,7 +143,16 @@ pub fn with(settings: &str) -> String {
 
 /// The sample with each `from` replaced by its `to`; every `from` occurs exactly once.
 pub fn edited(edits: &[(&str, &str)]) -> String {
-    edits.iter().fold(SAMPLE.to_owned(), |text, (from, to)| {
+    edit(SAMPLE, edits)
+}
+
+/// The sample and [`FILTERING`], edited likewise.
+pub fn filtered(edits: &[(&str, &str)]) -> String {
+    edit(&format!("{SAMPLE}{FILTERING}"), edits)
+}
+
+fn edit(text: &str, edits: &[(&str, &str)]) -> String {
+    edits.iter().fold(text.to_owned(), |text, (from, to)| {
         assert_eq!(text.matches(from).count(), 1, "{from:?} must occur once");
         text.replacen(from, to, 1)
     })
@@ -107,12 +169,15 @@ pub fn refused(text: &str) -> Vec<String> {
 
 /// Each mistake is a test: an edit of the sample, and the errors it must give.
 macro_rules! refuse_each {
-    ($($name:ident: [$($from:expr => $to:expr),+] gives [$($error:expr),+ $(,)?];)+) => {
+    (of $sample:ident; $($name:ident: [$($from:expr => $to:expr),+] gives [$($error:expr),+ $(,)?];)+) => {
         $(#[test]
         fn $name() {
-            let text = $crate::config::tests::edited(&[$(($from, $to)),+]);
+            let text = $crate::config::tests::$sample(&[$(($from, $to)),+]);
             assert_eq!($crate::config::tests::refused(&text), [$($error),+]);
         })+
+    };
+    ($($each:tt)+) => {
+        $crate::config::tests::refuse_each! { of edited; $($each)+ }
     };
 }
 use refuse_each;

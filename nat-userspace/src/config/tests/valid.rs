@@ -31,6 +31,7 @@ fn sample() -> Config {
                     zone: Some("a".into()),
                     interface: "br-public".into(),
                     route_table: Some("public".into()),
+                    network_acl: None,
                 },
                 Subnet {
                     name: "private-a".into(),
@@ -38,6 +39,7 @@ fn sample() -> Config {
                     zone: Some("a".into()),
                     interface: "br-private".into(),
                     route_table: Some("private".into()),
+                    network_acl: None,
                 },
             ],
             route_tables: vec![
@@ -45,7 +47,7 @@ fn sample() -> Config {
                     name: "public".into(),
                     main: false,
                     routes: vec![Route {
-                        destination: net("0.0.0.0/0"),
+                        destination: Destination::Cidr(net("0.0.0.0/0")),
                         target: Target::InternetGateway,
                     }],
                 },
@@ -53,7 +55,7 @@ fn sample() -> Config {
                     name: "private".into(),
                     main: false,
                     routes: vec![Route {
-                        destination: net("0.0.0.0/0"),
+                        destination: Destination::Cidr(net("0.0.0.0/0")),
                         target: Target::NatGateway("egress".into()),
                     }],
                 },
@@ -92,7 +94,13 @@ fn sample() -> Config {
                 subnet: "public-a".into(),
                 private_ip: Ipv4Addr::new(10, 20, 1, 10),
                 public_ip: Some(Ipv4Addr::new(198, 51, 100, 20)),
+                security_groups: Vec::new(),
+                source_dest_check: true,
+                mac: None,
             }],
+            prefix_lists: Vec::new(),
+            security_groups: Vec::new(),
+            network_acls: Vec::new(),
         }],
     }
 }

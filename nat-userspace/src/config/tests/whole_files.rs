@@ -101,10 +101,12 @@ fn a_mistake_does_not_drag_others_along() {
 
 #[test]
 fn columns_count_characters() {
-    let text = SAMPLE.replace("[\"eth0\"]", "[\"\u{e4}\u{f6}\", 5]");
+    let text = SAMPLE
+        .replace("[\"eth0\"]", "[\"\u{e4}\u{f6}\", 5, 6, \"\u{e4}\", 7]")
+        .replace("attach = \"auto\"  ", "attach = 1");
     let ConfigErrors(errors) = parse("f", &text).unwrap_err();
     let found: Vec<(usize, usize)> = errors.iter().map(|e| (e.line, e.column)).collect();
-    assert_eq!(found, [(3, 17)]);
+    assert_eq!(found, [(3, 17), (3, 20), (3, 28), (4, 1)]);
 }
 
 fn big(subnets: usize, gateways: usize, tables: usize, routes: usize) -> String {
@@ -154,7 +156,7 @@ fn limits_hold_and_one_more_is_refused() {
         ),
         (
             big(0, 0, 0, 502),
-            "f:509: vpc \"v\" / route_table \"long\" / routes[500]: too many routes in a table: 502; keep at most 500",
+            "f:509: vpc \"v\" / route_table \"long\" / routes[500]: too many routes in a table: 502; keep at most 500: a prefix list counts as its entries",
         ),
     ] {
         assert_eq!(refused(&text), [expected]);
@@ -185,13 +187,15 @@ fn the_reference_names_every_key_and_its_examples_are_valid() {
     let reference = include_str!("../../../../docs/configuration.md");
     let text = "x = 1\n[node]\nx = 1\n[[vpc]]\nx = 1\nsubnet = [{ x = 1 }]\ninstance = [{ x = 1 }]\n\
                 route_table = [{ x = 1, routes = [{ x = 1 }] }]\nnat_gateway = [{ x = 1, timeouts = { x = 1 }, forward = [{ x = 1 }], \
-                no_translate = [{ x = 1 }], address_ports = [{ x = 1 }] }]\n";
+                no_translate = [{ x = 1 }], address_ports = [{ x = 1 }] }]\n\
+                prefix_list = [{ x = 1 }]\nsecurity_group = [{ x = 1, ingress = [{ x = 1 }], egress = [{ x = 1 }] }]\n\
+                network_acl = [{ x = 1, ingress = [{ x = 1 }], egress = [{ x = 1 }] }]\n";
     let ConfigErrors(errors) = parse("f", text).unwrap_err();
     let unknown: Vec<&ConfigError> = errors
         .iter()
         .filter(|e| e.message == "unknown key")
         .collect();
-    assert_eq!(unknown.len(), 12);
+    assert_eq!(unknown.len(), 19);
     for error in unknown {
         let (_, keys) = error.remedy.split_once("known keys here: ").unwrap();
         for key in keys.split(", ") {
@@ -212,5 +216,13 @@ fn the_reference_names_every_key_and_its_examples_are_valid() {
         if let Err(errors) = parse("docs/configuration.md", example) {
             panic!("{errors}\n{example}");
         }
+    }
+}
+
+#[test]
+fn the_packaged_example_is_valid() {
+    let example = include_str!("../../../../packaging/nat.toml");
+    if let Err(errors) = parse("packaging/nat.toml", example) {
+        panic!("{errors}");
     }
 }

@@ -1,0 +1,551 @@
+//! Packets from inside: where the route leads, and whether ACLs and groups let them go there.
+
+use super::{
+    Decision, Leads, Policy, Question, Sender, Session, Step, Way, lacks_ports, may_enter,
+    may_leave, may_open, sender, translatable,
+};
+use crate::{
+    address::Address,
+    drop_reason::DropReason,
+    flow::Flow,
+    map_types::{
+        Gateway, Instance, Interface, PublicAddress, PublicUse, Route, Ruleset, SessionKey, Subnet,
+        TRACKER,
+    },
+    parse::{Ipv4Packet, Transport},
+    reply::Answer,
+};
+
+/// What becomes of a packet from inside.
+#[inline(always)]
+pub fn outward<P: Policy>(policy: &P, question: &Question<'_>, course: &mut Course) -> Decision {
+    course.is_by_flow = false;
+    course.waits = false;
+    let decision = match decide(policy, question, course) {
+        Ok(decision) => decision,
+        Err(_) if course.waits => Decision::to(Way::Wait, 0),
+        Err(reason) => Decision::refused(reason),
+    };
+    if course.is_by_flow {
+        decision.with(Decision::BY_FLOW)
+    } else {
+        decision
+    }
+}
+
+/// What a decision has looked at and found so far. Whoever asks has the memory: a program takes it from a
+/// map, of whose content the verifier expects nothing, where it would follow every constant on the stack
+/// through all that comes behind it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Course {
+    sender: Sender,
+    receiver: Instance,
+    public: PublicAddress,
+    route: Route,
+    node: Node,
+    /// It has looked at ports.
+    is_by_flow: bool,
+    /// Which the packet does not have.
+    waits: bool,
+    reserved: u16,
+}
+
+impl Course {
+    /// Ports are looked at now.
+    #[inline(always)]
+    const fn takes_ports(&mut self, packet: &Ipv4Packet) -> Result<(), DropReason> {
+        self.is_by_flow = true;
+        self.waits = lacks_ports(packet);
+        if self.waits {
+            Err(DropReason::Fragment)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[inline(always)]
+fn decide<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    course: &mut Course,
+) -> Result<Decision, DropReason> {
+    let flow = &question.packet.flow;
+    // Once, for whoever asks: each place that asks the host is another way for the verifier.
+    let has_session = u32::from(question.session.is_there);
+    course.node = Node(of_node(policy, flow, question.interface.vpc, has_session));
+    let node = course.node;
+    course.sender = match sender(
+        policy,
+        question.interface,
+        question.ingress,
+        question.mac,
+        flow.source,
+    ) {
+        Ok(sender) => sender,
+        // Whoever it is may write to the host itself, as on any interface.
+        Err(DropReason::UnlistedSource) if node == Node::HOST => {
+            return Ok(Decision::to(Way::Pass, 0));
+        }
+        Err(reason) => return Err(reason),
+    };
+    let sender = course.sender;
+    course.route = policy.route(sender.subnet.route_table, flow.destination);
+    let route = course.route;
+    policy.note(Step::Route, route.kind(), route.value());
+    let (mut kind, mut value) = (route.kind(), route.value());
+    course.public = policy.public_address(flow.destination);
+    let public = course.public;
+    if kind == Route::LOCAL {
+        // NAT loopback: an address of the host within the VPC can be a gateway's too, and have forwards.
+        if public.is_shared() {
+            course.takes_ports(question.packet)?;
+        }
+        let is_looped =
+            public.is_shared() && (question.session.is_of(public.owner()) || policy.is_bound(flow));
+        if !is_looped {
+            return local(policy, question, course, &sender, node);
+        }
+        kind = Route::NAT_GATEWAY;
+        value = public.owner();
+    }
+    // What answers somebody within the VPC and now leaves it is a flow of its own.
+    let mut afresh = *question;
+    if question.session.is_answer {
+        afresh.session = Session::default();
+    }
+    let question = &afresh;
+    let own = if kind == Route::INTERNET_GATEWAY {
+        sender.instance.public
+    } else {
+        Address::UNSPECIFIED
+    };
+    let early = to_public(policy, question, course, (kind, own), public, node)?;
+    if !matches!(early.way, Way::Undecided) {
+        return Ok(early);
+    }
+    match kind {
+        Route::INTERNET_GATEWAY => one_to_one(policy, question, course, &sender),
+        Route::NAT_GATEWAY => gateway(policy, question, course, &sender, value),
+        Route::INSTANCE => instance(policy, question, course, &sender, Address::from_raw(value)),
+        _ => Err(nowhere(kind)),
+    }
+}
+
+/// Why a route that leads nowhere does not.
+#[inline(always)]
+const fn nowhere(kind: u32) -> DropReason {
+    match kind {
+        Route::BLACKHOLE | Route::GONE => DropReason::Blackhole,
+        _ => DropReason::NoRoute,
+    }
+}
+
+/// What a public IP of ours, or the host, makes of a packet before its route counts;
+/// [`Way::Undecided`] when the route does. With `own`, the public IP that the sender has, it leaves.
+#[inline(always)]
+fn to_public<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    course: &mut Course,
+    (route, own): (u32, Address),
+    public: PublicAddress,
+    node: Node,
+) -> Result<Decision, DropReason> {
+    const UNDECIDED: Decision = Decision::to(Way::Undecided, 0);
+    const PASS: Decision = Decision::to(Way::Pass, 0);
+    let (packet, flow) = (question.packet, &question.packet.flow);
+    // To an instance goes what others would translate.
+    if public.is_none() || route == Route::INSTANCE {
+        if question.session.is_there {
+            return Ok(UNDECIDED);
+        }
+        return match node {
+            Node::HOST => Ok(PASS),
+            Node::ROUTER => Ok(Decision::to(Way::Router, 0)),
+            Node::FORBIDDEN => Err(DropReason::NoNextHop),
+            _ => Ok(UNDECIDED),
+        };
+    };
+    if matches!(public.purpose(), PublicUse::Elastic(_)) {
+        return Ok(UNDECIDED);
+    }
+    course.takes_ports(packet)?;
+    if packet.is_error() {
+        let is_the_hosts =
+            public.is_shared() && route != Route::NAT_GATEWAY && own.is_unspecified();
+        return Ok(if is_the_hosts { PASS } else { UNDECIDED });
+    }
+    let is_answer = packet.may_come_in()
+        && !own.is_unspecified()
+        && policy.is_answered(&flow.with_source(own, flow.source_port));
+    if question.session.is_there || is_answer || policy.is_bound(flow) {
+        return Ok(UNDECIDED);
+    }
+    if public.is_shared() {
+        return Ok(PASS);
+    }
+    // With endpoint-independent mapping somebody may come later: hole punching works (RFC 4787 REQ-9).
+    match policy.gateway(public.owner()) {
+        Some(gateway) if gateway.is(Gateway::ENDPOINT_INDEPENDENT) => Ok(UNDECIDED),
+        _ => Err(DropReason::NoSession),
+    }
+}
+
+/// Out of the sender's subnet: its ACL.
+#[inline(always)]
+fn leave<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    course: &mut Course,
+    sender: &Sender,
+) -> Result<(), DropReason> {
+    if sender.subnet.acl == 0 {
+        return Ok(());
+    }
+    course.takes_ports(question.packet)?;
+    let remote = question.packet.flow.destination;
+    if may_leave(policy, &sender.subnet, remote, question.what) {
+        Ok(())
+    } else {
+        Err(DropReason::NetworkAcl)
+    }
+}
+
+/// Into a subnet that the sender is not in: its ACL.
+#[inline(always)]
+fn enter<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    course: &mut Course,
+    sender: &Sender,
+    subnet: &Subnet,
+) -> Result<(), DropReason> {
+    if subnet.acl == 0 || subnet.number == sender.subnet.number {
+        return Ok(());
+    }
+    course.takes_ports(question.packet)?;
+    let remote = question.packet.flow.source;
+    if may_enter(policy, subnet, remote, question.what) {
+        Ok(())
+    } else {
+        Err(DropReason::NetworkAcl)
+    }
+}
+
+/// The groups of the sender, and of the receiver if that is an instance here, about a new flow to an
+/// address whose instance has the set of groups `remote_set`.
+#[inline(always)]
+fn ask_groups<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    sender: &Sender,
+    receiver: &Instance,
+    remote_set: u32,
+) -> Result<(), DropReason> {
+    let (flow, what) = (&question.packet.flow, question.what);
+    if question.session.is_there || matches!(question.packet.transport, Transport::IcmpError) {
+        return Ok(());
+    }
+    let set = sender.instance.groups;
+    if set != 0 {
+        let ruleset = Ruleset::egress_of_groups(set);
+        if !policy.groups_allow(ruleset, flow.destination, remote_set, what) {
+            return Err(DropReason::SecurityGroup);
+        }
+    }
+    if receiver.groups != 0 {
+        let ruleset = Ruleset::ingress_of_groups(receiver.groups);
+        if !policy.groups_allow(ruleset, flow.source, set, what) {
+            return Err(DropReason::SecurityGroup);
+        }
+    }
+    Ok(())
+}
+
+/// Whether groups keep track of a flow; then its ports count.
+#[inline(always)]
+fn tracks(
+    question: &Question<'_>,
+    course: &mut Course,
+    sender: &Sender,
+    receiver: &Instance,
+) -> Result<bool, DropReason> {
+    let is_tracked = sender.instance.groups != 0 || receiver.groups != 0;
+    if is_tracked {
+        course.takes_ports(question.packet)?;
+    }
+    Ok(is_tracked)
+}
+
+#[inline(always)]
+const fn tracked(decision: Decision, is_tracked: bool) -> Decision {
+    if is_tracked {
+        decision.with(Decision::TRACKED)
+    } else {
+        decision
+    }
+}
+
+/// The session that carries the packet goes on, if it is one that this policy would make.
+#[inline(always)]
+fn goes_on(question: &Question<'_>, gateway: u32, address: Address) -> Result<(), DropReason> {
+    let session = &question.session;
+    if !session.is_there || (session.is_of(gateway) && session.address == address) {
+        Ok(())
+    } else {
+        Err(DropReason::PolicyChanged)
+    }
+}
+
+/// Within the VPC.
+#[inline(always)]
+fn local<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    course: &mut Course,
+    sender: &Sender,
+    node: Node,
+) -> Result<Decision, DropReason> {
+    let flow = &question.packet.flow;
+    let vpc = question.interface.vpc;
+    match node {
+        Node::HOST => return Ok(Decision::to(Way::Pass, 0)),
+        Node::ROUTER => return Ok(Decision::to(Way::Router, 0)),
+        _ => {}
+    }
+    let Some(subnet) = policy.subnet_of(vpc, flow.destination) else {
+        leave(policy, question, course, sender)?;
+        return Err(DropReason::NoRoute);
+    };
+    policy.note(Step::ReceiverSubnet, subnet.number, subnet.interface);
+    course.receiver = receiver(policy, question.interface, flow.destination);
+    let receiver = course.receiver;
+    if subnet.number != sender.subnet.number {
+        leave(policy, question, course, sender)?;
+        enter(policy, question, course, sender, &subnet)?;
+    }
+    let is_tracked = tracks(question, course, sender, &receiver)?;
+    goes_on(question, TRACKER, question.session.address)?;
+    // Answers to what went to an instance are answers whichever way they take.
+    let is_known = question.session.is_there
+        || (is_tracked && policy.is_answer(flow, vpc | SessionKey::VIA_INSTANCE));
+    if !is_known {
+        ask_groups(policy, question, sender, &receiver, receiver.groups)?;
+    }
+    Ok(tracked(
+        Decision::to(Way::Local, subnet.interface),
+        is_tracked,
+    ))
+}
+
+/// Whose the destination is on this node. A number: of an enum that is handed on, part may be uninitialised.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Node(u32);
+
+impl Node {
+    /// Nobody's.
+    const NOBODY: Self = Self(0);
+    /// The host's.
+    const HOST: Self = Self(1);
+    /// The router's of a subnet.
+    const ROUTER: Self = Self(2);
+    /// The host's routes forbid it.
+    const FORBIDDEN: Self = Self(3);
+}
+
+/// Asks the host, whose routes know nothing of subnets that it has no address in.
+#[inline(never)]
+fn of_node<P: Policy>(policy: &P, flow: &Flow, vpc: u16, has_session: u32) -> u32 {
+    let Some(subnet) = policy.subnet_of(vpc, flow.destination) else {
+        if has_session != 0 {
+            return Node::NOBODY.0;
+        }
+        return match policy.leads(flow) {
+            Leads::ToHost => Node::HOST.0,
+            Leads::Forbidden => Node::FORBIDDEN.0,
+            Leads::Out | Leads::Elsewhere => Node::NOBODY.0,
+        };
+    };
+    if flow.destination == subnet.router {
+        return if subnet.is(Subnet::HOST_IS_ROUTER) {
+            Node::HOST.0
+        } else {
+            Node::ROUTER.0
+        };
+    }
+    if subnet.is(Subnet::HOST_IS_IN_IT) && policy.is_the_hosts(flow, &subnet) {
+        return Node::HOST.0;
+    }
+    Node::NOBODY.0
+}
+
+#[inline(always)]
+fn receiver<P: Policy>(policy: &P, interface: &Interface, address: Address) -> Instance {
+    if !interface.is(Interface::HAS_INSTANCES) {
+        return Instance::default();
+    }
+    policy.instance(interface.vpc, address).unwrap_or_default()
+}
+
+/// By the internet gateway, which translates 1:1.
+#[inline(always)]
+fn one_to_one<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    course: &mut Course,
+    sender: &Sender,
+) -> Result<Decision, DropReason> {
+    let flow = &question.packet.flow;
+    leave(policy, question, course, sender)?;
+    let public = sender.instance.public;
+    if public.is_unspecified() || sender.address != flow.source {
+        return Err(DropReason::NoPublicIp);
+    }
+    policy.note(Step::PublicIp, public.raw(), flow.source.raw());
+    let is_tracked = tracks(question, course, sender, &Instance::default())?;
+    goes_on(question, TRACKER, public)?;
+    ask_groups(policy, question, sender, &Instance::default(), 0)?;
+    let decision = Decision::to(Way::OneToOne, public.raw());
+    Ok(tracked(decision, is_tracked))
+}
+
+/// By a NAT gateway, and from its subnet on by that one's route table.
+#[inline(always)]
+fn gateway<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    course: &mut Course,
+    sender: &Sender,
+    number: u32,
+) -> Result<Decision, DropReason> {
+    let (packet, flow) = (question.packet, &question.packet.flow);
+    let gateway = policy.gateway(number).ok_or(DropReason::Internal)?;
+    policy.note(Step::Gateway, number, 0);
+    let decision = Decision::to(Way::NatGateway, number);
+    leave(policy, question, course, sender)?;
+    course.is_by_flow = true;
+    if gateway.is(Gateway::EXEMPTS)
+        && !question.session.is_there
+        && policy.is_exempt(
+            number,
+            flow.destination,
+            flow.protocol,
+            packet.remote_port(),
+        )
+    {
+        return Ok(Decision::to(Way::Pass, 0));
+    }
+    course.takes_ports(packet)?;
+    translatable(packet)?;
+    through_subnet_of(policy, question, course, sender, number, gateway)?;
+    if packet.is_error() {
+        return Ok(decision);
+    }
+    if question.session.is_there {
+        let is_its = gateway.serves(question.session.address);
+        goes_on(question, number, question.session.address)?;
+        return if is_its {
+            Ok(decision)
+        } else {
+            Err(DropReason::PolicyChanged)
+        };
+    }
+    ask_groups(policy, question, sender, &Instance::default(), 0)?;
+    // Before a port is taken for a packet that goes nowhere.
+    if packet.ttl <= 1 {
+        return Err(DropReason::TtlExpired);
+    }
+    if let Err(reason) = may_open(packet) {
+        let refused = Decision::refused(reason);
+        let resets = gateway.is(Gateway::RESETS_UNKNOWN);
+        return Ok(if resets && matches!(packet.transport, Transport::Tcp) {
+            refused.answered(Answer::RESET)
+        } else {
+            refused
+        });
+    }
+    Ok(decision)
+}
+
+/// A packet passes through the subnet that a NAT gateway is in: the ACL at its boundary, both ways, and
+/// its route table, which has to lead to the internet gateway where there are public IPs.
+#[inline(always)]
+fn through_subnet_of<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    course: &mut Course,
+    sender: &Sender,
+    number: u32,
+    gateway: &Gateway,
+) -> Result<(), DropReason> {
+    let flow = &question.packet.flow;
+    // One that stands for itself, at the host's own address, is in no subnet.
+    let Some(subnet) = policy.subnet_of(gateway.vpc as u16, gateway.private_ip) else {
+        return Ok(());
+    };
+    enter(policy, question, course, sender, &subnet)?;
+    let route = policy.route(subnet.route_table, flow.destination);
+    policy.note(Step::GatewaySubnet, subnet.number, route.kind());
+    match route.kind() {
+        Route::INTERNET_GATEWAY => {}
+        // NAT loopback: an address of the host in the VPC.
+        Route::LOCAL if !policy.public_address(flow.destination).is_none() => {}
+        // Or it is in the subnet that it serves: a host with one arm.
+        Route::NAT_GATEWAY if route.value() == number => {}
+        Route::LOCAL | Route::NAT_GATEWAY | Route::INSTANCE if !gateway.is(Gateway::IS_PUBLIC) => {}
+        other => return Err(nowhere(other)),
+    }
+    if may_leave(policy, &subnet, flow.destination, question.what) {
+        Ok(())
+    } else {
+        Err(DropReason::NetworkAcl)
+    }
+}
+
+/// To an instance that a route leads to.
+#[inline(always)]
+fn instance<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    course: &mut Course,
+    sender: &Sender,
+    address: Address,
+) -> Result<Decision, DropReason> {
+    let vpc = question.interface.vpc;
+    let (Some(receiver), Some(subnet)) = (
+        policy.instance(vpc, address),
+        policy.subnet_of(vpc, address),
+    ) else {
+        return Err(DropReason::Blackhole);
+    };
+    // What it sends itself would come back to it for ever.
+    if address == sender.address {
+        return Err(DropReason::Blackhole);
+    }
+    leave(policy, question, course, sender)?;
+    if !receiver.is(Instance::IS_APPLIANCE) {
+        return Err(DropReason::SourceDestCheck);
+    }
+    enter(policy, question, course, sender, &subnet)?;
+    let is_tracked = tracks(question, course, sender, &receiver)?;
+    // A session of the same flow is that of its second way, from the instance on. Answers are answers
+    // whichever way they take.
+    let (flow, scope) = (&question.packet.flow, vpc | SessionKey::VIA_INSTANCE);
+    let is_new = is_tracked
+        && !policy.is_open(flow, scope)
+        && !policy.is_answer(flow, scope)
+        && !policy.is_answer(flow, vpc);
+    if is_new {
+        let afresh = Question {
+            session: Session::default(),
+            ..*question
+        };
+        let remote = self::receiver(policy, question.interface, question.packet.flow.destination);
+        ask_groups(policy, &afresh, sender, &receiver, remote.groups)?;
+    }
+    let decision = Decision::to(Way::Instance, address.raw());
+    Ok(tracked(decision, is_tracked))
+}

@@ -1,0 +1,107 @@
+//! Checks of what instances and subnets name: their security groups and network ACLs.
+
+use std::collections::HashMap;
+
+use super::rules::{MAX_RULES, directions, weight};
+use crate::config::draft::{InstanceDraft, VpcDraft};
+use crate::config::index::Index;
+use crate::config::place::Report;
+use crate::config::suggest::quoted;
+use crate::config::validate::{dangling, limit, unique};
+
+/// Security groups of an instance.
+const MAX_GROUPS: usize = 16;
+
+/// How many rules a group has, by direction.
+type Weights<'a> = HashMap<&'a str, [(&'static str, usize); 2]>;
+
+pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
+    for name in vpc
+        .subnets
+        .iter()
+        .filter_map(|subnet| subnet.network_acl.given())
+    {
+        dangling(
+            "network ACL",
+            &name.place,
+            &name.value,
+            &index.network_acls,
+            report,
+        );
+    }
+    let weights: Weights<'_> = index
+        .security_groups
+        .iter()
+        .map(|(name, group)| {
+            let weights = directions(group).map(|(direction, rules)| {
+                let weights = rules.rules.iter().map(|rule| weight(rule, index));
+                (direction, weights.sum())
+            });
+            (name, weights)
+        })
+        .collect();
+    for instance in &vpc.instances {
+        groups(instance, index, report);
+        together(instance, &weights, report);
+    }
+}
+
+fn groups(instance: &InstanceDraft, index: &Index<'_>, report: &mut Report<'_>) {
+    let groups = &instance.security_groups;
+    if let Some(place) = groups.place.as_ref()
+        && groups.items.is_empty()
+        && groups.complete
+    {
+        report.error(
+            place,
+            "the list of security groups is empty",
+            "leave it out for an instance that is not filtered, or name a group whose ingress and \
+             egress are empty for one that nothing reaches",
+        );
+    }
+    let places = groups.items.iter().map(|group| &group.place);
+    limit("security groups on an instance", MAX_GROUPS, places, report);
+    let show = |name: &String| format!("security group {}", quoted(name));
+    unique(groups.items.iter(), show, "name each group once", report);
+    for group in &groups.items {
+        dangling(
+            "security group",
+            &group.place,
+            &group.value,
+            &index.security_groups,
+            report,
+        );
+    }
+}
+
+/// A group that has too many rules alone was reported as one.
+fn together(instance: &InstanceDraft, weights: &Weights<'_>, report: &mut Report<'_>) {
+    let groups = &instance.security_groups;
+    let Some(place) = groups.place.as_ref() else {
+        return;
+    };
+    let mut totals = [("", 0); 2];
+    for group in groups.items.iter().take(MAX_GROUPS) {
+        let Some(weights) = weights.get(group.value.as_str()) else {
+            continue;
+        };
+        if weights.iter().any(|(_, weight)| *weight > MAX_RULES) {
+            return;
+        }
+        for (total, (direction, weight)) in totals.iter_mut().zip(weights) {
+            *total = (*direction, total.1 + weight);
+        }
+    }
+    for (direction, total) in totals {
+        if total > MAX_RULES {
+            report.error(
+                place,
+                format!(
+                    "its security groups have {total} {direction} rules together, a prefix list \
+                     counting as its entries"
+                ),
+                format!("keep at most {MAX_RULES}: name fewer groups, or join rules"),
+            );
+        }
+    }
+}

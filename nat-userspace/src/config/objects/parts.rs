@@ -1,0 +1,131 @@
+//! What an object of the API is read as, and which lists of a VPC such parts are in.
+
+use super::{Kind, ObjectKey};
+use crate::config::{
+    draft::{InstanceDraft, RouteDraft, RouteTableDraft, SubnetDraft, VpcDraft},
+    filtering::{
+        NetworkAclDraft, PrefixListDraft, SecurityGroupDraft, network_acl, prefix_list,
+        security_group,
+    },
+    gateways::{NatGatewayDraft, nat_gateway},
+    parse,
+    place::{Read, Report},
+    reader::{Field, Section, field},
+    toml::Table,
+    types::{Instance, NatGateway, NetworkAcl, PrefixList, RouteTable, SecurityGroup, Subnet, Vpc},
+    values,
+};
+
+/// An object that was read.
+pub enum Part {
+    Vpc(Box<VpcDraft>),
+    RouteTable(RouteTableDraft),
+    /// With the name of its table.
+    Route(String, RouteDraft),
+    Subnet(SubnetDraft),
+    NatGateway(Box<NatGatewayDraft>),
+    Instance(InstanceDraft),
+    PrefixList(PrefixListDraft),
+    SecurityGroup(SecurityGroupDraft),
+    NetworkAcl(NetworkAclDraft),
+}
+
+/// Reads an object of the API; mistakes go to `report`.
+pub fn read(key: &ObjectKey, table: &Table<'_>, report: &mut Report<'_>) -> Option<Part> {
+    let section = Section::new(table, key.place());
+    let part = match key.kind {
+        Kind::Vpc => Part::Vpc(Box::new(section.whole(report, parse::vpc))),
+        Kind::RouteTable => Part::RouteTable(section.whole(report, parse::route_table)),
+        Kind::Route => section.whole(report, route)?,
+        Kind::Subnet => Part::Subnet(section.whole(report, parse::subnet)),
+        Kind::NatGateway => Part::NatGateway(Box::new(section.whole(report, nat_gateway))),
+        Kind::Instance => Part::Instance(section.whole(report, parse::instance)),
+        Kind::PrefixList => Part::PrefixList(section.whole(report, prefix_list)),
+        Kind::SecurityGroup => Part::SecurityGroup(section.whole(report, security_group)),
+        Kind::NetworkAcl => Part::NetworkAcl(section.whole(report, network_acl)),
+    };
+    (!report.has_errors()).then_some(part)
+}
+
+fn route(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Part> {
+    const TABLE: Field = field("route_table", "a string", "route_table = \"private\"");
+    let name = parse::required_name(section, report);
+    let table = section.required(report, &TABLE, values::owned_text);
+    let mut route = parse::route(section, report);
+    route.object = name.required();
+    Some(Part::Route(table.required()?, route))
+}
+
+/// What there is a list of in a VPC.
+pub trait Listed: Clone + Sized {
+    type Built;
+    fn name(&self) -> &Read<String>;
+    fn list(vpc: &mut VpcDraft) -> &mut Vec<Self>;
+    fn drafts(vpc: &VpcDraft) -> &[Self];
+    fn built(vpc: &mut Vpc) -> &mut Vec<Self::Built>;
+    fn finished(self) -> Option<Self::Built>;
+    fn part(self) -> Part;
+    fn of(part: Part) -> Option<Self>;
+}
+
+macro_rules! listed {
+    ($draft:ty, $built:ty, $list:ident, $part:ident, $wrap:expr, $unwrap:expr) => {
+        impl Listed for $draft {
+            type Built = $built;
+            fn name(&self) -> &Read<String> {
+                &self.name
+            }
+            fn list(vpc: &mut VpcDraft) -> &mut Vec<Self> {
+                &mut vpc.$list
+            }
+            fn drafts(vpc: &VpcDraft) -> &[Self] {
+                &vpc.$list
+            }
+            fn built(vpc: &mut Vpc) -> &mut Vec<$built> {
+                &mut vpc.$list
+            }
+            fn finished(self) -> Option<$built> {
+                self.build()
+            }
+            fn part(self) -> Part {
+                Part::$part($wrap(self))
+            }
+            fn of(part: Part) -> Option<Self> {
+                match part {
+                    Part::$part(draft) => Some($unwrap(draft)),
+                    _ => None,
+                }
+            }
+        }
+    };
+    ($draft:ty, $built:ty, $list:ident, $part:ident) => {
+        listed!(
+            $draft,
+            $built,
+            $list,
+            $part,
+            std::convert::identity,
+            std::convert::identity
+        );
+    };
+}
+
+listed!(RouteTableDraft, RouteTable, route_tables, RouteTable);
+listed!(SubnetDraft, Subnet, subnets, Subnet);
+listed!(InstanceDraft, Instance, instances, Instance);
+listed!(PrefixListDraft, PrefixList, prefix_lists, PrefixList);
+listed!(
+    SecurityGroupDraft,
+    SecurityGroup,
+    security_groups,
+    SecurityGroup
+);
+listed!(NetworkAclDraft, NetworkAcl, network_acls, NetworkAcl);
+listed!(
+    NatGatewayDraft,
+    NatGateway,
+    nat_gateways,
+    NatGateway,
+    Box::new,
+    |boxed: Box<_>| *boxed
+);

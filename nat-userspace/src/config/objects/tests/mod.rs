@@ -1,0 +1,401 @@
+//! What becomes of objects of two owners; that it is the same however they came there, is in `properties`.
+
+mod properties;
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{Layers, ObjectKey, Objects, Refusal, Source, What, difference};
+use crate::config::{Config, Target, tests::SAMPLE};
+
+fn key(text: &str) -> ObjectKey {
+    text.parse().expect("a key")
+}
+
+fn spec(json: Json) -> Map<String, Json> {
+    json.as_object().expect("an object").clone()
+}
+
+fn source(text: &str) -> Source {
+    Source {
+        name: "file.toml".to_owned(),
+        text: text.to_owned(),
+    }
+}
+
+fn sample() -> Layers {
+    Layers::load(source(SAMPLE), Objects::new(), BTreeSet::new()).expect("valid")
+}
+
+fn db() -> Map<String, Json> {
+    spec(json!({"subnet": "private-a", "private_ip": "10.40.2.5"}))
+}
+
+/// Loads the same file and objects anew: the configuration must be the same.
+fn again(layers: &Layers) -> Config {
+    let loaded = Layers::load(
+        layers.source().clone(),
+        layers.objects().clone(),
+        layers.gone().clone(),
+    );
+    loaded.expect("what was accepted loads").config().clone()
+}
+
+fn gateway() -> Map<String, Json> {
+    spec(
+        json!({"subnet": "public-a", "private_ip": "10.20.1.101", "public_ips": ["198.51.100.30"]}),
+    )
+}
+
+#[test]
+fn an_object_joins_those_of_the_file_and_goes_again() {
+    let mut layers = sample();
+    let before = layers.config().clone();
+    let db = key("main/instance/db");
+    let change = layers.put(&db, self::db()).expect("valid").expect("new");
+    assert_eq!(layers.config().vpcs[0].instances[1].name, "db");
+    assert_eq!(layers.config(), &again(&layers));
+    assert!(layers.put(&db, self::db()).expect("valid").is_none());
+    layers.undo(change);
+    assert_eq!(layers.config(), &before);
+    assert!(layers.objects().is_empty());
+    layers.put(&db, self::db()).expect("valid");
+    layers.delete(&db).expect("is there");
+    assert_eq!(layers.config(), &before);
+    assert!(matches!(layers.delete(&db), Err(Refusal::Missing)));
+}
+
+#[test]
+fn what_is_the_files_stays_the_files() {
+    let mut layers = sample();
+    let web = key("main/instance/web");
+    for refusal in [layers.put(&web, db()).err(), layers.delete(&web).err()] {
+        let Some(Refusal::OfTheFile { file, line }) = refusal else {
+            panic!("{refusal:?}");
+        };
+        assert_eq!((file.as_str(), line), ("file.toml", 39));
+    }
+    let mut objects = Objects::new();
+    objects.insert(web, Json::Object(db()).to_string());
+    let errors = Layers::load(source(SAMPLE), objects, BTreeSet::new()).err();
+    let text = errors.expect("refused").to_string();
+    assert!(text.contains("file.toml:39 declares it, too"), "{text}");
+    assert!(text.contains("delete main/instance/web"), "{text}");
+}
+
+#[test]
+fn a_mistake_changes_nothing_and_is_told_with_its_key() {
+    let mut layers = sample();
+    let before = layers.config().clone();
+    let db = key("main/instance/db");
+    for (object, expected) in [
+        (
+            json!({"subnet": "private-b", "private_ip": "10.40.2.5"}),
+            "did you mean \"private-a\"",
+        ),
+        (
+            json!({"subnet": "private-a", "private_ip": "10.40.2.5", "colour": 1}),
+            "unknown key",
+        ),
+        (
+            json!({"subnet": "private-a", "private_ip": null}),
+            "null stands for nothing",
+        ),
+        (
+            json!({"subnet": "private-a", "private_ip": "10.20.1.10"}),
+            "10.20.1.10",
+        ),
+        (
+            json!({"name": "dc", "subnet": "private-a", "private_ip": "10.40.2.5"}),
+            "another name",
+        ),
+        (
+            json!({"subnet": "public-a", "private_ip": "10.20.1.10"}),
+            "line ",
+        ),
+    ] {
+        let Err(Refusal::Invalid(errors)) = layers.put(&db, spec(object)) else {
+            panic!("{expected} was accepted");
+        };
+        let text = errors.to_string();
+        assert!(text.contains(expected), "{text}");
+        assert!(text.contains("vpc \"main\" / instance \"db\""), "{text}");
+        assert_eq!(layers.config(), &before);
+    }
+    let elsewhere = layers.put(&key("other/instance/db"), self::db());
+    assert!(matches!(elsewhere, Err(Refusal::Invalid(_))));
+}
+
+#[test]
+fn a_file_that_leaves_an_object_dangling_is_refused() {
+    let mut layers = sample();
+    layers.put(&key("main/instance/db"), db()).expect("valid");
+    let without = SAMPLE.replace("private-a", "private-b");
+    let errors = Layers::load(source(&without), layers.objects().clone(), BTreeSet::new());
+    let text = errors.err().expect("refused").to_string();
+    assert!(
+        text.contains("API: vpc \"main\" / instance \"db\" / subnet: there is no subnet"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_mistake_of_a_file_is_told_without_others_that_are_none() {
+    let mut layers = sample();
+    layers
+        .put(&key("main/nat_gateway/second"), gateway())
+        .expect("valid");
+    let wrong = SAMPLE
+        .replace("nat-gateway:egress\" }]", "nat-gateway:second\" }]")
+        .replace("zone = \"a\"", "zome = \"a\"");
+    let errors = Layers::load(source(&wrong), layers.objects().clone(), BTreeSet::new());
+    let errors = errors.err().expect("refused").0;
+    let keys: Vec<_> = errors.iter().map(|error| error.message.as_str()).collect();
+    assert_eq!(keys, ["unknown key", "unknown key"]);
+}
+
+#[test]
+fn routes_join_a_table_of_any_owner() {
+    let mut layers = sample();
+    let route = |table: &str, to: &str| {
+        spec(json!({"route_table": table, "destination": to, "target": "nat-gateway:egress"}))
+    };
+    let office = key("main/route/office");
+    layers
+        .put(&office, route("private", "192.0.2.0/24"))
+        .expect("valid");
+    layers
+        .put(&key("main/route/lab"), route("private", "192.0.3.0/24"))
+        .expect("valid");
+    assert_eq!(layers.config().vpcs[0].route_tables[1].routes.len(), 3);
+    assert_eq!(layers.config(), &again(&layers));
+    for wrong in [
+        route("private", "0.0.0.0/0"),
+        route("nowhere", "192.0.2.0/24"),
+    ] {
+        assert!(matches!(
+            layers.put(&office, wrong),
+            Err(Refusal::Invalid(_))
+        ));
+        assert_eq!(layers.config(), &again(&layers));
+    }
+    let own = key("main/route_table/own");
+    let blackhole =
+        |to: &str| spec(json!({"routes": [{"destination": to, "target": "blackhole"}]}));
+    layers.put(&own, blackhole("10.0.0.0/8")).expect("valid");
+    layers
+        .put(&office, route("own", "192.0.2.0/24"))
+        .expect("moves");
+    layers.put(&own, blackhole("11.0.0.0/8")).expect("valid");
+    let own_table = &layers.config().vpcs[0].route_tables[2];
+    assert_eq!(own_table.routes.len(), 2);
+    assert_eq!(layers.config(), &again(&layers));
+    let clash = layers.put(&own, blackhole("192.0.2.0/24"));
+    assert!(matches!(clash, Err(Refusal::Invalid(_))));
+    let Err(Refusal::Needed(errors)) = layers.delete(&own) else {
+        panic!("a table with a route in it was deleted");
+    };
+    assert!(errors.to_string().contains("main/route/office is in it"));
+    assert_eq!(layers.config(), &again(&layers));
+}
+
+#[test]
+fn routes_to_what_is_gone_are_blackholes_until_it_is_there_again() {
+    let mut layers = sample();
+    let second = key("main/nat_gateway/second");
+    layers.put(&second, gateway()).expect("valid");
+    let to_it = json!({"route_table": "private", "destination": "192.0.2.0/24", "target": "nat-gateway:second"});
+    layers
+        .put(&key("main/route/office"), spec(to_it))
+        .expect("valid");
+    let target = |layers: &Layers| {
+        layers.config().vpcs[0].route_tables[1].routes[1]
+            .target
+            .clone()
+    };
+    let there = Target::NatGateway("second".to_owned());
+    assert_eq!(target(&layers), there);
+    let change = layers.delete(&second).expect("may go");
+    assert_eq!(target(&layers), Target::Blackhole);
+    assert_eq!(
+        layers.routes_to(&second),
+        [("private".to_owned(), "192.0.2.0/24".to_owned())]
+    );
+    assert_eq!(layers.config(), &again(&layers));
+    layers.undo(change);
+    assert_eq!(target(&layers), there);
+    layers.delete(&second).expect("may go");
+    // A file may lead to it, too, as long as it is remembered.
+    let file = SAMPLE.replace(
+        "target = \"nat-gateway:egress\" }",
+        "target = \"nat-gateway:egress\" }, { destination = \"192.0.4.0/24\", target = \"nat-gateway:second\" }",
+    );
+    let load =
+        |gone: &BTreeSet<_>| Layers::load(source(&file), layers.objects().clone(), gone.clone());
+    let loaded = load(layers.gone()).expect("valid");
+    assert_eq!(
+        loaded.config().vpcs[0].route_tables[1].routes[1].target,
+        Target::Blackhole
+    );
+    assert!(load(&BTreeSet::new()).is_err());
+    layers.put(&second, gateway()).expect("valid");
+    assert_eq!(target(&layers), there);
+    assert!(layers.gone().is_empty());
+    assert_eq!(layers.config(), &again(&layers));
+}
+
+#[test]
+fn a_vpc_of_the_api_has_parts_of_its_own_and_goes_last() {
+    let mut layers = sample();
+    let before = layers.config().clone();
+    let vpc = ObjectKey::vpc("dev");
+    layers
+        .put(&vpc, spec(json!({"cidrs": ["10.60.0.0/16"]})))
+        .expect("valid");
+    let subnet = key("dev/subnet/a");
+    layers
+        .put(
+            &subnet,
+            spec(json!({"cidr": "10.60.1.0/24", "interface": "dev0"})),
+        )
+        .expect("valid");
+    layers
+        .put(
+            &vpc,
+            spec(json!({"cidrs": ["10.60.0.0/16"], "strict": true})),
+        )
+        .expect("valid");
+    assert_eq!(layers.config(), &again(&layers));
+    let smaller = layers.put(&vpc, spec(json!({"cidrs": ["10.30.0.0/16"]})));
+    assert!(matches!(smaller, Err(Refusal::Invalid(_))));
+    let with_parts = layers.put(&vpc, spec(json!({"cidrs": ["10.60.0.0/16"], "subnet": []})));
+    assert!(matches!(with_parts, Err(Refusal::Invalid(_))));
+    assert!(matches!(layers.delete(&vpc), Err(Refusal::Needed(_))));
+    layers.delete(&subnet).expect("nothing needs it");
+    layers.delete(&vpc).expect("it is empty");
+    assert_eq!(layers.config(), &before);
+}
+
+#[test]
+fn a_difference_names_objects_and_fields() {
+    let other = SAMPLE
+        .replace("10.20.1.10\"", "10.20.1.11\"")
+        .replace(
+            "routes = [{ destination = \"0.0.0.0/0\", target = \"nat-gateway:egress\" }]",
+            "routes = []",
+        )
+        .replace("name = \"edge-1\"", "name = \"edge-2\"")
+        .replace("name = \"private-a\"", "name = \"private-b\"");
+    let (before, after) = (
+        sample(),
+        Layers::load(source(&other), Objects::new(), BTreeSet::new()),
+    );
+    let changes = difference(before.file(), after.expect("valid").file());
+    let named: Vec<_> = changes
+        .iter()
+        .map(|change| (change.object.as_str(), change.what))
+        .collect();
+    assert_eq!(
+        named,
+        [
+            ("node", What::Changed),
+            ("main/route_table/private", What::Changed),
+            ("main/subnet/private-a", What::Removed),
+            ("main/subnet/private-b", What::Added),
+            ("main/instance/web", What::Changed),
+        ]
+    );
+    assert_eq!(changes[1].fields.len(), 1);
+    assert_eq!(changes[1].fields[0].after, None);
+    assert_eq!(changes[4].fields[0].before, Some(json!("10.20.1.10")));
+    assert!(difference(before.file(), before.file()).is_empty());
+}
+
+#[test]
+fn what_is_named_by_others_is_needed() {
+    let mut layers = sample();
+    let groups = key("main/security_group/db");
+    let rule = json!({"protocol": "tcp", "ports": "5432", "source": "prefix-list:partners"});
+    let group = spec(json!({"ingress": [rule]}));
+    assert!(matches!(
+        layers.put(&groups, group.clone()),
+        Err(Refusal::Invalid(_))
+    ));
+    let list = key("main/prefix_list/partners");
+    let entries = |entry: &str| spec(json!({"entries": ["203.0.113.0/24", entry]}));
+    layers
+        .put(&list, entries("198.51.100.0/24"))
+        .expect("valid");
+    layers.put(&groups, group).expect("valid");
+    let mut member = db();
+    member.insert("security_groups".to_owned(), json!(["db"]));
+    layers.put(&key("main/instance/db"), member).expect("valid");
+    let to_list = json!({"route_table": "private", "destination": "prefix-list:partners", "target": "blackhole"});
+    layers
+        .put(&key("main/route/partners"), spec(to_list))
+        .expect("valid");
+    assert_eq!(layers.config(), &again(&layers));
+    for needed in [&groups, &list] {
+        let before = layers.config().clone();
+        let Err(Refusal::Needed(errors)) = layers.delete(needed) else {
+            panic!("{needed} was deleted");
+        };
+        let text = errors.to_string();
+        assert!(
+            text.contains(&format!("without {needed} there is no")),
+            "{text}"
+        );
+        assert_eq!(layers.config(), &before);
+    }
+    // The route looks at the list's entries again.
+    let reserved = layers.put(&list, entries("169.254.168.0/24"));
+    assert!(matches!(reserved, Err(Refusal::Invalid(_))));
+    layers.put(&list, entries("192.0.2.0/24")).expect("valid");
+    assert_eq!(layers.config(), &again(&layers));
+}
+
+#[test]
+fn an_instance_that_routes_lead_to_may_go_and_come_back() {
+    let mut layers = sample();
+    let appliance = |mac: &str, ip: &str| {
+        spec(
+            json!({"subnet": "private-a", "private_ip": ip, "source_dest_check": false, "mac": mac}),
+        )
+    };
+    let first = key("main/instance/first");
+    let mac = "02:00:00:00:00:0a";
+    layers
+        .put(&first, appliance(mac, "10.40.2.5"))
+        .expect("valid");
+    let same_mac = layers.put(&key("main/instance/second"), appliance(mac, "10.40.2.6"));
+    assert!(
+        matches!(same_mac, Err(Refusal::Invalid(_))),
+        "the MAC address is taken"
+    );
+    let to_it = json!({"route_table": "private", "destination": "192.0.2.0/24", "target": "instance:first"});
+    layers
+        .put(&key("main/route/first"), spec(to_it))
+        .expect("valid");
+    let checking = layers.put(
+        &first,
+        spec(json!({"subnet": "private-a", "private_ip": "10.40.2.5"})),
+    );
+    assert!(
+        matches!(checking, Err(Refusal::Invalid(_))),
+        "a route leads to it"
+    );
+    layers.delete(&first).expect("may go");
+    let target = |layers: &Layers| {
+        layers.config().vpcs[0].route_tables[1].routes[1]
+            .target
+            .clone()
+    };
+    assert_eq!(target(&layers), Target::Blackhole);
+    assert_eq!(layers.config(), &again(&layers));
+    layers
+        .put(&first, appliance(mac, "10.40.2.7"))
+        .expect("valid");
+    assert_eq!(target(&layers), Target::Instance("first".to_owned()));
+    assert_eq!(layers.config(), &again(&layers));
+}

@@ -1,0 +1,357 @@
+//! Who owns an object, and in which order objects came, makes no difference.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use proptest::prelude::*;
+use serde_json::{Map, Value as Json, json};
+
+use super::{again, db, gateway, key, sample, source, spec};
+use crate::config::objects::{File, Kind, Layers, ObjectKey, Objects};
+use crate::config::{Config, parse, place::Report, tests::SAMPLE, toml};
+
+/// Each object of the file either stays there or is put by the API.
+fn split(keep: impl Fn(usize) -> bool) -> (String, Objects) {
+    let (base, rest) = WHOLE.split_once("#objects\n").expect("a mark");
+    let all = Layers::load(source(WHOLE), Objects::new(), BTreeSet::new()).expect("valid");
+    let mut text = base.to_owned();
+    let mut objects = Objects::new();
+    for (number, part) in rest.split("\n\n").enumerate() {
+        if keep(number) {
+            text.push_str(part);
+            text.push_str("\n\n");
+            continue;
+        }
+        let alone = format!("{base}{part}");
+        let document = toml::parse(&alone).expect("TOML");
+        let report = Report::new("", &alone);
+        for key in File::of(&document, &report).objects.into_keys() {
+            if key.kind != Kind::Vpc {
+                let spec = all.find(&key).expect("is there").spec.to_owned();
+                objects.insert(key, spec);
+            }
+        }
+    }
+    (text, objects)
+}
+
+const WHOLE: &str = r#"[node]
+uplink = ["eth0"]
+
+[[vpc]]
+name = "main"
+cidrs = ["10.20.0.0/16", "10.40.0.0/16"]
+internet_gateway = true
+#objects
+[[vpc.subnet]]
+name = "public-a"
+cidr = "10.20.1.0/24"
+interface = "br-public"
+route_table = "public"
+network_acl = "public"
+
+[[vpc.subnet]]
+name = "private-a"
+cidr = "10.40.2.0/24"
+interface = "br-private"
+route_table = "private"
+
+[[vpc.route_table]]
+name = "public"
+routes = [{ destination = "0.0.0.0/0", target = "internet-gateway" }]
+
+[[vpc.route_table]]
+name = "private"
+routes = [{ destination = "0.0.0.0/0", target = "nat-gateway:egress" }, { destination = "192.0.2.0/24", target = "nat-gateway:other" }]
+
+[[vpc.nat_gateway]]
+name = "egress"
+subnet = "public-a"
+private_ip = "10.20.1.100"
+public_ips = ["198.51.100.10"]
+profile = "rfc"
+no_translate = [{ destination = "192.0.2.0/24", protocol = "tcp", ports = "443" }]
+
+[[vpc.nat_gateway]]
+name = "other"
+subnet = "public-a"
+private_ip = "10.20.1.101"
+public_ips = ["198.51.100.11"]
+
+[[vpc.instance]]
+name = "web"
+subnet = "public-a"
+private_ip = "10.20.1.10"
+public_ip = "198.51.100.20"
+
+[[vpc.instance]]
+name = "db"
+subnet = "private-a"
+private_ip = "10.40.2.5"
+security_groups = ["db"]
+
+[[vpc.security_group]]
+name = "db"
+ingress = [{ protocol = "tcp", ports = "5432", source = "prefix-list:partners" }, { protocol = "all", source = "security-group:db" }]
+
+[[vpc.prefix_list]]
+name = "partners"
+entries = ["203.0.113.0/24"]
+
+[[vpc.network_acl]]
+name = "public"
+ingress = [{ rule = 100, action = "allow", protocol = "all", source = "0.0.0.0/0" }]
+"#;
+
+/// With every list by name: the API's come behind the file's.
+fn sorted(config: &Config) -> Config {
+    let mut config = config.clone();
+    for vpc in &mut config.vpcs {
+        vpc.subnets.sort_by(|a, b| a.name.cmp(&b.name));
+        vpc.route_tables.sort_by(|a, b| a.name.cmp(&b.name));
+        vpc.nat_gateways.sort_by(|a, b| a.name.cmp(&b.name));
+        vpc.instances.sort_by(|a, b| a.name.cmp(&b.name));
+        vpc.prefix_lists.sort_by(|a, b| a.name.cmp(&b.name));
+        vpc.security_groups.sort_by(|a, b| a.name.cmp(&b.name));
+        vpc.network_acls.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    config
+}
+
+proptest! {
+    #[test]
+    fn who_owns_an_object_makes_no_difference(of_file in prop::collection::vec(any::<bool>(), 11)) {
+        let whole = parse("whole.toml", WHOLE).expect("valid");
+        let (text, objects) = split(|number| of_file[number]);
+        let count = of_file.iter().filter(|of_file| !**of_file).count();
+        prop_assert_eq!(objects.len(), count);
+        let layers = Layers::load(source(&text), objects, BTreeSet::new()).expect("valid");
+        prop_assert_eq!(sorted(layers.config()), sorted(&whole));
+    }
+
+    /// Whatever the order of changes: what is accepted loads again to the same, what is refused
+    /// leaves it as it was, and a change of one object is judged as the whole would be.
+    #[test]
+    fn changes_one_by_one_come_to_the_same_as_all_at_once(
+        steps in prop::collection::vec((0usize..CHOICES, any::<bool>(), any::<bool>()), 1..24),
+    ) {
+        let mut layers = sample();
+        for (which, delete, undo) in steps {
+            let (key, object) = choice(which);
+            let before = layers.config().clone();
+            let mut objects = layers.objects().clone();
+            let done = if delete {
+                layers.delete(&key).map(Some)
+            } else {
+                objects.insert(key.clone(), Json::Object(object.clone()).to_string());
+                layers.put(&key, object)
+            };
+            match done {
+                Ok(change) => {
+                    prop_assert_eq!(layers.config(), &again(&layers));
+                    if let (Some(change), true) = (change, undo) {
+                        layers.undo(change);
+                        prop_assert_eq!(layers.config(), &before);
+                        prop_assert_eq!(layers.config(), &again(&layers));
+                    }
+                }
+                Err(_) => {
+                    prop_assert_eq!(layers.config(), &before);
+                    if !delete {
+                        let whole = Layers::load(source(SAMPLE), objects, layers.gone().clone());
+                        prop_assert!(whole.is_err());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Values of every sort, right ones among them, under keys that are known and others.
+fn any_object() -> impl Strategy<Value = Map<String, Json>> {
+    const TEXTS: &[&str] = &[
+        "private-a",
+        "10.40.2.7",
+        "10.20.0.0/16",
+        "tcp",
+        "80",
+        "nat-gateway:egress",
+        "allow",
+        "",
+        "\u{0}",
+    ];
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        any::<i64>().prop_map(Json::from),
+        any::<u64>().prop_map(Json::from),
+        any::<f64>().prop_map(Json::from),
+        prop::sample::select(TEXTS).prop_map(Json::from),
+    ];
+    const KEYS: &[&str] = &[
+        "name",
+        "subnet",
+        "private_ip",
+        "public_ips",
+        "cidr",
+        "cidrs",
+        "routes",
+        "ingress",
+        "egress",
+        "rule",
+        "protocol",
+        "ports",
+        "source",
+        "target",
+        "destination",
+        "route_table",
+        "entries",
+        "interface",
+        "a b",
+    ];
+    let value = leaf.prop_recursive(3, 24, 4, |inner| {
+        let key = prop::sample::select(KEYS).prop_map(str::to_owned);
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+            prop::collection::btree_map(key, inner, 0..4)
+                .prop_map(|map| Json::Object(map.into_iter().collect())),
+        ]
+    });
+    let key = prop::sample::select(KEYS).prop_map(str::to_owned);
+    prop::collection::btree_map(key, value, 0..5).prop_map(|map| map.into_iter().collect())
+}
+
+proptest! {
+    /// Whatever is put: it is refused and nothing changes, or it holds.
+    #[test]
+    fn nonsense_is_refused(kind in prop::sample::select(Kind::ALL.as_slice()), object in any_object()) {
+        let mut layers = sample();
+        let before = layers.config().clone();
+        let key = match kind {
+            Kind::Vpc => ObjectKey::vpc("dev"),
+            kind => ObjectKey::new("main", kind, "x"),
+        };
+        match layers.put(&key, object) {
+            Ok(_) => prop_assert_eq!(layers.config(), &again(&layers)),
+            Err(_) => prop_assert_eq!(layers.config(), &before),
+        }
+    }
+}
+
+/// Of [`choice`].
+const CHOICES: usize = 21;
+
+fn choice(which: usize) -> (ObjectKey, Map<String, Json>) {
+    let route = |table: &str, to: &str, target: &str| json!({"route_table": table, "destination": to, "target": target});
+    let table =
+        |target: &str| json!({"routes": [{"destination": "192.0.9.0/24", "target": target}]});
+    let (name, object) = match which {
+        0 => (
+            "main/instance/db",
+            json!({"subnet": "private-a", "private_ip": "10.40.2.5"}),
+        ),
+        1 => (
+            "main/instance/db",
+            json!({"subnet": "own", "private_ip": "10.20.7.5"}),
+        ),
+        2 => (
+            "main/instance/app",
+            json!({"subnet": "private-a", "private_ip": "10.40.2.5"}),
+        ),
+        3 => ("main/nat_gateway/second", Json::Object(gateway())),
+        4 => (
+            "main/nat_gateway/second",
+            json!({"subnet": "own", "private_ip": "10.20.7.6"}),
+        ),
+        5 => (
+            "main/route/a",
+            route("private", "192.0.2.0/24", "nat-gateway:second"),
+        ),
+        6 => ("main/route/a", route("own", "192.0.2.0/24", "blackhole")),
+        7 => (
+            "main/route/b",
+            route("own", "192.0.9.0/24", "nat-gateway:egress"),
+        ),
+        8 => ("main/route_table/own", table("nat-gateway:second")),
+        9 => ("main/route_table/own", table("internet-gateway")),
+        10 => (
+            "main/subnet/own",
+            json!({"cidr": "10.20.7.0/24", "interface": "br-own"}),
+        ),
+        11 => (
+            "main/subnet/own",
+            json!({"cidr": "10.20.8.0/24", "interface": "br-own", "route_table": "own"}),
+        ),
+        12 => ("dev/vpc/dev", json!({"cidrs": ["10.60.0.0/16"]})),
+        13 => ("main/prefix_list/far", json!({"entries": ["192.0.9.0/24"]})),
+        14 => (
+            "main/prefix_list/far",
+            json!({"entries": ["169.254.168.0/24"]}),
+        ),
+        15 => (
+            "main/route/c",
+            route("own", "prefix-list:far", "instance:app"),
+        ),
+        16 => (
+            "main/instance/app",
+            json!({
+                "subnet": "private-a", "private_ip": "10.40.2.7", "source_dest_check": false,
+                "mac": "02:00:00:00:00:0a", "security_groups": ["web"],
+            }),
+        ),
+        17 => (
+            "main/security_group/web",
+            json!({"ingress": [{"protocol": "tcp", "source": "prefix-list:far"}]}),
+        ),
+        18 => ("main/security_group/web", json!({})),
+        19 => ("main/network_acl/default", json!({"ingress": []})),
+        _ => (
+            "dev/subnet/x",
+            json!({"cidr": "10.60.7.0/24", "interface": "dev0"}),
+        ),
+    };
+    (key(name), spec(object))
+}
+
+/// One instance beside many objects costs little: what it has nothing to do with is not read again.
+#[test]
+fn one_object_among_many_is_cheap() {
+    const PUTS: u32 = 20;
+    let mut text = SAMPLE.replace("10.40.0.0/16", "10.40.0.0/16\", \"10.64.0.0/12");
+    for table in 0..200 {
+        text.push_str(&format!(
+            "[[vpc.route_table]]\nname = \"t{table}\"\nroutes = [\n"
+        ));
+        for route in 0..500 {
+            let (third, fourth) = (route / 2, route % 2 * 128);
+            text.push_str(&format!(
+                "{{ destination = \"20.{table}.{third}.{fourth}/25\", target = \"nat-gateway:egress\" }},\n",
+            ));
+        }
+        text.push_str("]\n");
+    }
+    text.push_str(
+        "[[vpc.subnet]]\nname = \"many\"\ncidr = \"10.64.0.0/16\"\ninterface = \"br-many\"\n",
+    );
+    for number in 10..10_010 {
+        let (a, b) = (number / 250, number % 250 + 4);
+        text.push_str(&format!(
+            "[[vpc.instance]]\nname = \"i{number}\"\nsubnet = \"many\"\nprivate_ip = \"10.64.{a}.{b}\"\n"
+        ));
+    }
+    let start = Instant::now();
+    let loaded = Layers::load(source(&text), Objects::new(), BTreeSet::new());
+    let mut layers = loaded.expect("valid");
+    let load = start.elapsed();
+    let start = Instant::now();
+    for last in 5..5 + PUTS {
+        let mut object = db();
+        object.insert("private_ip".to_owned(), format!("10.40.2.{last}").into());
+        layers
+            .put(&key(&format!("main/instance/db{last}")), object)
+            .expect("valid");
+    }
+    let put = start.elapsed() / PUTS;
+    println!("load {load:?}, put {put:?}");
+    assert!(put * 20 < load, "load {load:?}, put {put:?}");
+}

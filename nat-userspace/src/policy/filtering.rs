@@ -1,0 +1,210 @@
+//! Security groups and network ACLs as rulesets, which `rules/` classifies; and the timers of the sessions
+//! that are there because of them.
+
+use std::{collections::HashMap, time::Duration};
+
+use nat_common::{
+    clock::ticks_in,
+    map_types::{self, Gateway, NameKey, PortKey, Ruleset, TRACKER},
+};
+
+use super::{
+    Compiler,
+    rules::{RemoteRule, Rule},
+    too_many,
+};
+use crate::{
+    config::{
+        AclRule, Config, GroupRule, NetworkAcl, Ports, Remote, RuleProtocol, SecurityGroup, Vpc,
+    },
+    error::Result,
+};
+
+/// Bits of a rule's number that say which of its group's rules it is.
+pub const RULE_BITS: u32 = 10;
+/// Security groups per node.
+const MAX_GROUPS: u32 = 1 << 20;
+
+/// Timers of what security groups keep track of, as on AWS: 5 days, 30 s and 180 s. Connections that open
+/// or close have those of NAT gateways (RFC 7857, 2).
+const TCP_ESTABLISHED: Duration = Duration::from_secs(432_000);
+const TCP_OTHER: Duration = Duration::from_secs(240);
+const UDP: Duration = Duration::from_secs(30);
+const UDP_STREAM: Duration = Duration::from_secs(180);
+const OTHERS: Duration = Duration::from_secs(30);
+
+impl Compiler<'_, '_> {
+    /// The number of a set of groups, in the order in which their rules are asked.
+    pub(super) fn group_set(&mut self, vpc: &Vpc, names: &[String]) -> u32 {
+        self.number(NameKey::GROUP_SET, &group_set_name(vpc, names), 1)
+    }
+
+    /// The rulesets of every set of groups that an instance has, and of every ACL that a subnet has.
+    pub(super) fn filtering(&mut self, config: &Config) -> Result<()> {
+        let mut rulesets = Vec::new();
+        for vpc in &config.vpcs {
+            self.groups_of(vpc, &mut rulesets)?;
+            self.acls_of(vpc, &mut rulesets);
+        }
+        let entries = self.numbering.interner.compile(rulesets);
+        self.tables.rulesets = entries.rulesets;
+        self.tables.group_rules = entries.group_rules;
+        self.tables.port_rules = entries.port_rules;
+        Ok(())
+    }
+
+    fn groups_of(&mut self, vpc: &Vpc, rulesets: &mut Vec<(u32, Vec<Rule>)>) -> Result<()> {
+        let mut sets: HashMap<&[String], u32> = HashMap::new();
+        for instance in &vpc.instances {
+            let names = instance.security_groups.as_slice();
+            if !names.is_empty() && !sets.contains_key(names) {
+                let set = self.group_set(vpc, names);
+                sets.insert(names, set);
+            }
+        }
+        if sets.is_empty() {
+            return Ok(());
+        }
+        let mut groups: HashMap<&str, (u32, &SecurityGroup)> = HashMap::new();
+        for group in &vpc.security_groups {
+            let name = format!("{}/{}", vpc.name, group.name);
+            let number = self.number(NameKey::GROUP, &name, 1);
+            if number >= MAX_GROUPS {
+                let (count, limit) = (number as usize, MAX_GROUPS as usize - 1);
+                return Err(too_many("security groups", count, limit));
+            }
+            groups.insert(&group.name, (number, group));
+        }
+        let mut members: HashMap<&str, Vec<u32>> = HashMap::new();
+        for (names, &set) in &sets {
+            for name in *names {
+                members.entry(name).or_default().push(set);
+            }
+        }
+        for sets in members.values_mut() {
+            sets.sort_unstable();
+        }
+        let remotes = Remotes { vpc, members };
+        for (names, &set) in &sets {
+            let (mut ingress, mut egress) = (Vec::new(), Vec::new());
+            for (number, group) in names.iter().filter_map(|name| groups.get(name.as_str())) {
+                remotes.add(*number, &group.ingress, &mut ingress);
+                remotes.add(*number, &group.egress, &mut egress);
+            }
+            rulesets.push((Ruleset::ingress_of_groups(set), ingress));
+            rulesets.push((Ruleset::egress_of_groups(set), egress));
+        }
+        Ok(())
+    }
+
+    fn acls_of(&mut self, vpc: &Vpc, rulesets: &mut Vec<(u32, Vec<Rule>)>) {
+        let mut seen: HashMap<&str, &NetworkAcl> = HashMap::new();
+        for subnet in &vpc.subnets {
+            if let Some(acl) = vpc.acl_of(subnet) {
+                seen.insert(&acl.name, acl);
+            }
+        }
+        for (name, acl) in seen {
+            let number = self.number(NameKey::ACL, &format!("{}/{name}", vpc.name), 1);
+            let rules = |rules: &[AclRule]| rules.iter().map(acl_rule).collect();
+            rulesets.push((Ruleset::ingress_of_acl(number), rules(&acl.ingress)));
+            rulesets.push((Ruleset::egress_of_acl(number), rules(&acl.egress)));
+        }
+    }
+
+    /// The timers of sessions that no gateway translates; there may be some left where groups are gone.
+    pub(super) fn tracker(&mut self) {
+        let timeouts = map_types::Timeouts {
+            tcp_established: ticks_in(TCP_ESTABLISHED),
+            tcp_opening: ticks_in(TCP_OTHER),
+            tcp_closing: ticks_in(TCP_OTHER),
+            udp: ticks_in(UDP),
+            udp_stream: ticks_in(UDP_STREAM),
+            icmp: ticks_in(OTHERS),
+        };
+        let tracker = Gateway {
+            timeouts,
+            ..Gateway::default()
+        };
+        self.tables.gateways.insert(TRACKER, tracker);
+    }
+}
+
+fn group_set_name(vpc: &Vpc, names: &[String]) -> String {
+    format!("{}/{}", vpc.name, names.join(","))
+}
+
+/// What rules of groups name.
+struct Remotes<'a> {
+    vpc: &'a Vpc,
+    /// The sets that a group is in.
+    members: HashMap<&'a str, Vec<u32>>,
+}
+
+impl Remotes<'_> {
+    fn add(&self, group: u32, rules: &[GroupRule], to: &mut Vec<Rule>) {
+        for (index, rule) in (0..).zip(rules) {
+            let mut add = |remote| {
+                to.push(Rule {
+                    allow: true,
+                    id: group << RULE_BITS | index,
+                    protocol: protocol(rule.protocol),
+                    ports: ports(rule.ports),
+                    remote,
+                });
+            };
+            match &rule.remote {
+                Remote::Cidr(net) => add(RemoteRule::Prefix(*net)),
+                Remote::Group(name) => {
+                    let sets = self.members.get(name.as_str()).cloned();
+                    add(RemoteRule::Groups(sets.unwrap_or_default()));
+                }
+                Remote::PrefixList(name) => {
+                    let list = self.vpc.prefix_lists.iter().find(|list| list.name == *name);
+                    for net in list.into_iter().flat_map(|list| &list.entries) {
+                        add(RemoteRule::Prefix(*net));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn acl_rule(rule: &AclRule) -> Rule {
+    Rule {
+        allow: rule.allow,
+        id: u32::from(rule.number),
+        protocol: protocol(rule.protocol),
+        ports: ports(rule.ports),
+        remote: RemoteRule::Prefix(rule.remote),
+    }
+}
+
+const fn protocol(protocol: RuleProtocol) -> Option<u8> {
+    match protocol {
+        RuleProtocol::All => None,
+        RuleProtocol::Number(number) => Some(number),
+    }
+}
+
+/// First and last port, or what stands for it.
+const fn ports(ports: Ports) -> (u16, u16) {
+    match ports {
+        Ports::All => (0, u16::MAX),
+        Ports::Range(range) => (range.first, range.last),
+        Ports::Icmp {
+            icmp_type,
+            code: Some(code),
+        } => (
+            PortKey::icmp(icmp_type, code),
+            PortKey::icmp(icmp_type, code),
+        ),
+        Ports::Icmp {
+            icmp_type,
+            code: None,
+        } => (
+            PortKey::icmp(icmp_type, 0),
+            PortKey::icmp(icmp_type, u8::MAX),
+        ),
+    }
+}

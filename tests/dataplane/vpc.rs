@@ -1,0 +1,120 @@
+//! VPCs: what random traffic has found, by name. The reference NAT judges each packet.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use nat_tests::{
+    model::{
+        GroupRule, Instance, ModelConfig, NatGateway, Packets, Peer, SecurityGroup, Side, Subnet,
+        Vpc,
+    },
+    packets::{Mac, PacketBuilder, addresses, fragments_of, icmp_type},
+};
+
+use crate::{
+    PRIVATE, PUBLIC,
+    bench::{Bench, Hook},
+    judged,
+    random::Judge,
+};
+
+const STATION: Mac = Mac([2, 0, 0, 0, 0, 0x0a]);
+
+fn at(address: Ipv4Addr, port: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(address, port)
+}
+
+/// The classic picture, in which the instance is filtered and known by its MAC.
+fn filtered() -> ModelConfig {
+    let mut config = ModelConfig::classic();
+    let all = GroupRule {
+        packets: Packets::ALL,
+        peer: Peer::Cidr("0.0.0.0/0".parse().unwrap()),
+    };
+    config.vpcs[0].security_groups = vec![SecurityGroup {
+        ingress: vec![all],
+        egress: None,
+    }];
+    config.instances[0].groups = vec![0];
+    config.instances[0].mac = Some(STATION);
+    config
+}
+
+/// Two VPCs with the same addresses, and an instance with a public IP in each.
+fn equal_vpcs() -> (ModelConfig, Ipv4Addr) {
+    let mut config = ModelConfig::classic();
+    config.gateways = vec![NatGateway::new(vec![addresses::NAT_PUBLIC])];
+    let public = Ipv4Addr::new(198, 51, 100, 21);
+    config.vpcs.push(Vpc::new(config.vpcs[0].cidrs.clone()));
+    config.subnets.push(Subnet {
+        vpc: 1,
+        interface: 2,
+        ..config.subnets[0].clone()
+    });
+    let mut other = Instance::new(2, addresses::WEB_PRIVATE);
+    other.public = Some(public);
+    config.instances.push(other);
+    (config, public)
+}
+
+pub fn of_two_hosts_with_one_address_each_gets_its_own_packets(hook: Hook) {
+    let (config, other) = equal_vpcs();
+    let mut bench = Bench::of(hook, config);
+    let mut judge = Judge::new(&bench);
+    for public in [addresses::WEB_PUBLIC, other, addresses::WEB_PUBLIC, other] {
+        let ping = PacketBuilder::echo_request(addresses::SERVER, public, 7, 1).build();
+        judged(&mut bench, &mut judge, Side::Uplink, &ping).expect("goes in");
+    }
+}
+
+pub fn an_icmp_query_is_not_taken_for_a_ping_of_the_number_0(hook: Hook) {
+    let mut bench = Bench::new(hook);
+    let mut judge = Judge::new(&bench);
+    let (host, server) = (addresses::PRIVATE_A, addresses::SERVER);
+    for _ in 0..2 {
+        let ping = PacketBuilder::echo_request(host, server, 0, 1).build();
+        judged(&mut bench, &mut judge, PRIVATE, &ping).expect("goes out");
+    }
+    for other in [icmp_type::TIMESTAMP, icmp_type::ECHO_REPLY] {
+        let query = PacketBuilder::icmp(host, server, other, 0).build();
+        assert!(judged(&mut bench, &mut judge, PRIVATE, &query).is_none());
+    }
+}
+
+pub fn a_later_fragment_goes_where_the_last_first_one_went(hook: Hook) {
+    let mut bench = Bench::new(hook);
+    let mut judge = Judge::new(&bench);
+    let (host, server) = (addresses::PRIVATE_A, addresses::SERVER);
+    let ping = PacketBuilder::echo_request(host, server, 40_001, 1).build();
+    judged(&mut bench, &mut judge, PRIVATE, &ping).expect("goes out");
+    let pieces = |id| {
+        let answer = PacketBuilder::echo_reply(server, addresses::NAT_PUBLIC, id, 1);
+        fragments_of(&answer.id(1).payload_len(200).build(), 64)
+    };
+    let (refused, asked_for) = (pieces(40_002), pieces(40_001));
+    assert!(judged(&mut bench, &mut judge, Side::Uplink, &refused[0]).is_none());
+    for piece in &asked_for {
+        judged(&mut bench, &mut judge, Side::Uplink, piece).expect("goes in");
+    }
+}
+
+pub fn no_other_station_sends_by_the_session_of_an_instance(hook: Hook) {
+    let mut bench = Bench::of(hook, filtered());
+    let mut judge = Judge::new(&bench);
+    let packet = PacketBuilder::udp(at(addresses::WEB_PRIVATE, 5000), at(addresses::SERVER, 53));
+    let own = packet.clone().macs(STATION, Mac::GATEWAY).build();
+    for _ in 0..4 {
+        judged(&mut bench, &mut judge, PUBLIC, &own).expect("goes out");
+        assert!(judged(&mut bench, &mut judge, PUBLIC, &packet.clone().build()).is_none());
+    }
+}
+
+pub fn fragments_of_a_filtered_instance_keep_their_identification(hook: Hook) {
+    let mut bench = Bench::of(hook, filtered());
+    let mut judge = Judge::new(&bench);
+    let packet = PacketBuilder::udp(at(addresses::WEB_PRIVATE, 5000), at(addresses::SERVER, 53));
+    let whole = packet.macs(STATION, Mac::GATEWAY).id(77).payload_len(200);
+    for piece in fragments_of(&whole.build(), 64) {
+        let out = judged(&mut bench, &mut judge, PUBLIC, &piece).expect("goes out");
+        assert_eq!(out[18..20], [0, 77]);
+    }
+}
