@@ -32,7 +32,7 @@ impl Scene {
     /// Packets for each hook; `NAT_TEST_PACKETS` sets another number.
     fn packets(self) -> usize {
         let usual = match self {
-            Self::Gateways => 1_000_000,
+            Self::Gateways => 50_000,
             Self::Vpcs => 8_000,
         };
         number("NAT_TEST_PACKETS").map_or(usual, |packets| packets as usize)
