@@ -84,6 +84,12 @@ on_both_hooks! {
         super::vpc::no_other_station_sends_by_the_session_of_an_instance;
     fragments_of_a_filtered_instance_keep_their_identification =>
         super::vpc::fragments_of_a_filtered_instance_keep_their_identification;
+    a_flow_keeps_the_public_end_it_was_opened_with =>
+        super::vpc::a_flow_keeps_the_public_end_it_was_opened_with;
+    an_answer_by_another_gateway_is_no_answer =>
+        super::vpc::an_answer_by_another_gateway_is_no_answer;
+    what_an_appliance_sends_for_others_opens_the_way_to_nobody_else =>
+        super::vpc::what_an_appliance_sends_for_others_opens_the_way_to_nobody_else;
     counts_are_exact_whoever_counts => super::flow_cache::counts_are_exact_whoever_counts;
     a_line_is_void_when_the_number_of_its_generation_comes_back =>
         super::flow_cache::a_line_is_void_when_the_number_of_its_generation_comes_back;

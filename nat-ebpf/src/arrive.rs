@@ -184,8 +184,6 @@ fn to_instance(
 fn claim(claim: &Claim) -> Result<Step, DropReason> {
     match ticket::redeem(claim) {
         None => Ok(Step::Claim),
-        // The two have a session by another public port.
-        Some(DropReason::ClaimRace) if claim.lets_in => Err(DropReason::NoSession),
         Some(reason) => Err(reason),
     }
 }

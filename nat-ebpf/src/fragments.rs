@@ -120,6 +120,12 @@ pub fn known(is_first: bool, holds: bool, key: &DatagramKey, plan: &mut Plan) ->
     }
 }
 
+/// Something is known of this datagram.
+#[inline(always)]
+pub fn is_known(key: &DatagramKey) -> bool {
+    find(key).is_some()
+}
+
 /// Remembers what was decided about the first fragment of a datagram; true when others wait for that.
 #[inline(always)]
 pub fn remember(key: &DatagramKey, decided: Step, plan: &mut Plan) -> bool {

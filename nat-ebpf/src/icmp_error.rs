@@ -135,6 +135,11 @@ pub fn forward<H: Hook>(
         _ => {}
     }
     if matches!(back.kind, Kind::IntoGateway | Kind::IntoInstance) {
+        if matches!(back.kind, Kind::IntoGateway) {
+            quote.names_a_session(true)?;
+        } else if quote.is_error() {
+            return Err(DropReason::NoSession);
+        }
         if to.quoted.source != to.destination {
             return Err(DropReason::NoSession);
         }
@@ -145,14 +150,11 @@ pub fn forward<H: Hook>(
             gateway: Address::UNSPECIFIED,
         };
         if matches!(back.kind, Kind::IntoGateway) {
-            quote.names_a_session(true)?;
             let found = find(SessionKey::reverse(&to.quoted.reversed()))?;
             inside.vpc = found.owner;
             inside.gateway = back.value;
             inside.address = found.address;
             inside.port = found.port;
-        } else if quote.is_error() {
-            return Err(DropReason::NoSession);
         }
         let Some(decision) = decisions::inward(
             next.view,

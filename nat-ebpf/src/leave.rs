@@ -48,6 +48,13 @@ pub fn sender<H: Hook>(hook: &H, view: View) -> Option<Address> {
     view.appliance(hook.ingress(), header.source())
 }
 
+/// An appliance sent the packet for somebody else, who may send the same flow by the same interface.
+#[inline(always)]
+pub fn is_for_others<H: Hook>(hook: &H, view: View, interface: &Interface, flow: &Flow) -> bool {
+    interface.is(Interface::HAS_APPLIANCES)
+        && sender(hook, view).is_some_and(|own| own != flow.source)
+}
+
 /// Translates the source of a packet from inside.
 #[inline(always)]
 pub fn translate_source<H: Hook>(

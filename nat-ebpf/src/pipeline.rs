@@ -185,8 +185,10 @@ fn fragment<H: Hook>(
             Ok(step) => (step, DropReason::Fragment),
             Err(reason) => (Step::Drop, reason),
         };
+        // Where ports did not count, the others find their own way: but not by what is known of an
+        // earlier datagram, or while some of them wait.
         if packet.is_first_fragment()
-            && !plan.is_stateless
+            && (!plan.is_stateless || fragments::is_known(datagram))
             && protocol::is_translated(packet.flow.protocol)
             && step != Step::Claim
             && step != Step::Decide

@@ -13,7 +13,6 @@ use crate::{
     flow_cache::origin,
     forward::{Hook, NextHop},
     halves::{CARRIED_ONE, REFRESHES, pass_half},
-    leave::sender,
     lines::{self, Lines},
     plan::Plan,
     settings,
@@ -87,12 +86,6 @@ pub fn remember<H: Hook>(
         || !(plan.has_session || plan.is_stateless)
         || (plan.has_session && !plan.via.is_unspecified())
         || plan.reverse.is_of_another_way()
-    {
-        return;
-    }
-    // What an appliance sends for others may be what they send themselves by the same interface.
-    if interface.is(Interface::HAS_APPLIANCES)
-        && sender(hook, next.view).is_some_and(|own| own != flow.source)
     {
         return;
     }

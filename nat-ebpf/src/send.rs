@@ -13,6 +13,7 @@ use crate::{
     flow_cache,
     forward::{self, Hook, NextHop},
     halves::reopen_if_closing,
+    leave,
     plan::{self, Plan},
     refuse, rehearsal,
     remember::{self, Pending},
@@ -66,6 +67,9 @@ pub fn send<H: Hook, const STAGE: u32>(
         plan::note(next.interface, next.gateway.raw());
         return Ok(());
     }
+    // As long as the frame says who sent it.
+    let is_remembered =
+        packet.is_whole() && !leave::is_for_others(hook, next.view, interface, &packet.flow);
     let (now, flags) = (settings::now(), packet.flags);
     if flags.opens() {
         reopen(plan, now);
@@ -86,7 +90,7 @@ pub fn send<H: Hook, const STAGE: u32>(
     }
     translate::apply(hook, packet, &to).ok_or(DropReason::Malformed)?;
     hook.complete(next).ok_or(DropReason::Malformed)?;
-    if packet.is_whole() {
+    if is_remembered {
         remember::remember(hook, interface, packet, plan, carried, next);
     }
     Ok(())

@@ -7,6 +7,7 @@ use aya_ebpf::{helpers::bpf_loop, macros::map, maps::PerCpuArray};
 use nat_common::{
     claim::{Claim, ROUNDS, claim_round},
     drop_reason::DropReason,
+    sessions::is_tracker,
     tables::Tables,
 };
 
@@ -40,9 +41,14 @@ pub fn redeem(wanted: &Claim) -> Option<DropReason> {
     // SAFETY: this CPU's own slot.
     let ticket = unsafe { &mut *ticket };
     if ticket.outcome >= MADE && ticket.claim == *wanted {
-        let outcome = ticket.outcome;
+        let reason = reason(ticket.outcome);
         ticket.outcome = NOTHING;
-        return Some(reason(outcome));
+        let takes_no_port = wanted.lets_in || is_tracker(wanted.gateway);
+        return Some(match reason {
+            // Its two ends have a session by another public end, which stays.
+            DropReason::ClaimRace if takes_no_port => DropReason::NoSession,
+            reason => reason,
+        });
     }
     ticket.claim = *wanted;
     ticket.outcome = WANTED;

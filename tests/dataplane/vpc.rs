@@ -118,3 +118,51 @@ pub fn fragments_of_a_filtered_instance_keep_their_identification(hook: Hook) {
         assert_eq!(out[18..20], [0, 77]);
     }
 }
+
+/// The classic picture, in which the instance is filtered and its subnet led to the NAT gateway.
+fn led_elsewhere() -> ModelConfig {
+    let mut config = filtered();
+    config.instances[0].subnet = 1;
+    config.instances[0].private = addresses::PRIVATE_A;
+    config.instances[0].mac = None;
+    config
+}
+
+pub fn a_flow_keeps_the_public_end_it_was_opened_with(hook: Hook) {
+    let mut bench = Bench::of(hook, led_elsewhere());
+    let mut judge = Judge::new(&bench);
+    let (instance, server) = (addresses::PRIVATE_A, addresses::SERVER);
+    let out = PacketBuilder::udp(at(instance, 5000), at(server, 53)).build();
+    let other = PacketBuilder::udp(at(server, 53), at(addresses::WEB_PUBLIC, 5000)).build();
+    for _ in 0..3 {
+        judged(&mut bench, &mut judge, PRIVATE, &out).expect("goes out");
+        assert!(judged(&mut bench, &mut judge, Side::Uplink, &other).is_none());
+    }
+}
+
+pub fn an_answer_by_another_gateway_is_no_answer(hook: Hook) {
+    let mut bench = Bench::of(hook, led_elsewhere());
+    let mut judge = Judge::new(&bench);
+    let (instance, server) = (addresses::PRIVATE_A, addresses::SERVER);
+    let ping = PacketBuilder::echo_request(server, addresses::WEB_PUBLIC, 7, 1).build();
+    judged(&mut bench, &mut judge, Side::Uplink, &ping).expect("goes in");
+    let answer = PacketBuilder::echo_reply(instance, server, 7, 1).build();
+    assert!(judged(&mut bench, &mut judge, PRIVATE, &answer).is_none());
+    assert_eq!(bench.drops("policy_changed"), 1);
+}
+
+pub fn what_an_appliance_sends_for_others_opens_the_way_to_nobody_else(hook: Hook) {
+    let mut config = ModelConfig::classic();
+    config.vpcs[0].strict = true;
+    config
+        .instances
+        .push(Instance::new(1, addresses::PRIVATE_A).appliance(STATION));
+    let mut bench = Bench::of(hook, config);
+    let mut judge = Judge::new(&bench);
+    let packet = PacketBuilder::udp(at(addresses::PRIVATE_B, 5000), at(addresses::SERVER, 53));
+    let sent_for_it = packet.clone().macs(STATION, Mac::GATEWAY).build();
+    for _ in 0..4 {
+        judged(&mut bench, &mut judge, PRIVATE, &sent_for_it).expect("goes out");
+        assert!(judged(&mut bench, &mut judge, PRIVATE, &packet.clone().build()).is_none());
+    }
+}

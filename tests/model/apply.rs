@@ -31,6 +31,7 @@ impl Model {
             });
             before == after
         });
+        self.fragments.change();
         self.config = config;
     }
 }

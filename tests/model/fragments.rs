@@ -1,13 +1,14 @@
 //! Fragments on their way through a NAT gateway: the first one has the ports, the
 //! others share its fate.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::check::Choice;
 use super::clock::{is_longer_ago, tick};
-use super::decide::{Arrival, Stop, Way};
+use super::decide::{Arrival, Stop, Way, is_later_fragment};
+use super::process::ip_of;
 use super::sender::Origin;
 use super::{DropReason, End, Model, Output, Side};
 use crate::packets::Ipv4;
@@ -58,6 +59,10 @@ struct Held {
 pub(super) struct Fragments {
     /// First fragments, and when they came.
     seen: HashMap<Datagram, (u64, Fate)>,
+    /// Those that came before the configuration was last changed.
+    earlier: HashSet<Datagram>,
+    /// One whose later fragments go where the first one went, whatever was changed.
+    followed: Option<Datagram>,
     /// Identifications that were given away, when and for what.
     ids: HashMap<SentId, (u64, Datagram)>,
     next_id: u16,
@@ -91,6 +96,11 @@ impl Fragments {
         self.ids.retain(|_, (since, _)| is_recent(*since));
         self.held.retain(|held| is_recent(held.since));
     }
+
+    /// What is decided from now on is decided under another configuration.
+    pub(super) fn change(&mut self) {
+        self.earlier.extend(self.seen.keys());
+    }
 }
 
 impl Model {
@@ -104,6 +114,37 @@ impl Model {
             },
             _ => Err(Stop::Early),
         }
+    }
+
+    /// Other NATs that are right, too, when this is a later fragment of a datagram whose first one
+    /// was decided under an earlier configuration: one that has forgotten that, because ports
+    /// did not count, and one that goes by that alone.
+    #[must_use]
+    pub fn after_a_change(&self, ingress: Side, frame: &[u8]) -> Vec<Self> {
+        let Some(ip) = ip_of(frame).filter(is_later_fragment) else {
+            return Vec::new();
+        };
+        let datagram = Datagram::of(&Arrival {
+            now: Duration::ZERO,
+            ingress,
+            origin: self.config.origin(ingress, frame, ip.src),
+            frame,
+            ip: &ip,
+        });
+        if !self.fragments.earlier.contains(&datagram) {
+            return Vec::new();
+        }
+        let mut forgetful = self.clone();
+        forgetful.fragments.earlier.remove(&datagram);
+        forgetful.fragments.seen.remove(&datagram);
+        let mut faithful = self.clone();
+        faithful.fragments.followed = Some(datagram);
+        vec![forgetful, faithful]
+    }
+
+    /// Whether all that counts for a packet is what became of its first fragment.
+    pub(super) fn is_followed(&self, packet: &Arrival<'_>) -> bool {
+        is_later_fragment(packet.ip) && self.fragments.followed == Some(Datagram::of(packet))
     }
 
     /// Keeps a later fragment until its first one comes, where there is room.
@@ -218,7 +259,12 @@ impl Model {
             _ => Fate::Dropped,
         };
         let entry = (tick(packet.now), fate);
-        self.fragments.seen.insert(Datagram::of(packet), entry);
+        let datagram = Datagram::of(packet);
+        self.fragments.seen.insert(datagram, entry);
+        self.fragments.earlier.remove(&datagram);
+        self.fragments
+            .followed
+            .take_if(|followed| *followed == datagram);
         true
     }
 

@@ -94,6 +94,7 @@ impl Model {
     ) -> Result<(Output, Option<Way>), String> {
         let dst = packet.ip.dst;
         let decided = match packet.origin {
+            _ if self.is_followed(packet) => Err(Stop::Follow),
             Origin::Outside => self.packet_from_uplink(packet),
             // Multicast and broadcast, and what nobody may send but to the host.
             _ if dst.octets()[0] >= 224 => Err(Stop::Pass),
@@ -227,7 +228,7 @@ fn flat(outputs: Vec<Output>) -> Vec<Output> {
 }
 
 /// The IPv4 packet in a frame; `None` when its headers lie or are cut.
-fn ip_of(frame: &[u8]) -> Option<Ipv4> {
+pub(super) fn ip_of(frame: &[u8]) -> Option<Ipv4> {
     match Packet::parse(frame).ok()?.network {
         Network::Ipv4(ip) => Some(ip),
         _ => None,

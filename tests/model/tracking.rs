@@ -118,6 +118,10 @@ impl Model {
             Some(ip) => (SocketAddrV4::new(ip, flow.inside.port()), Mapping::OneToOne),
             None => (flow.inside, Mapping::Unchanged),
         };
+        if self.live(now, &flow).is_some() {
+            // Of its own packets it was found: the two talk by another public end.
+            return Err(Stop::drop(DropReason::NoSession));
+        }
         self.remove(now, &flow);
         self.open(now, new.via, flow, public, mapping);
         Ok(Some(flow))

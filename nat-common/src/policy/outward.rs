@@ -439,7 +439,9 @@ fn gateway<P: Policy>(
         return Ok(Decision::to(Way::Pass, 0));
     }
     course.takes_ports(packet)?;
-    translatable(packet)?;
+    if !question.session.is_there {
+        translatable(packet)?;
+    }
     through_subnet_of(policy, question, course, sender, number, gateway)?;
     if packet.is_error() {
         return Ok(decision);
