@@ -146,9 +146,9 @@ pub fn remember(key: &DatagramKey, decided: Step, plan: &mut Plan) -> bool {
         reserved: 0,
     };
     let known = find(key);
-    // Who leaves 1:1 shares its address with nobody.
+    // Tracked flows keep an address of their own.
     let shares_address = !plan.forward.is_none() && !is_tracker(plan.forward.owner);
-    if kind == FateKind::Forward && shares_address && !plan.inward {
+    if kind == FateKind::Forward && shares_address {
         plan.renumbers = true;
         plan.identification = identification(known, &plan.to);
         fate.identification = plan.identification;

@@ -186,9 +186,13 @@ fn fragment<H: Hook>(
             Err(reason) => (Step::Drop, reason),
         };
         // Where ports did not count, the others find their own way: but not by what is known of an
-        // earlier datagram, or while some of them wait.
+        // earlier datagram, or while some of them wait. Who may not send decides for nobody.
+        let is_from_nobody = matches!(
+            reason,
+            DropReason::SpoofedSource | DropReason::UnlistedSource
+        );
         if packet.is_first_fragment()
-            && (!plan.is_stateless || fragments::is_known(datagram))
+            && (!plan.is_stateless || (!is_from_nobody && fragments::is_known(datagram)))
             && protocol::is_translated(packet.flow.protocol)
             && step != Step::Claim
             && step != Step::Decide

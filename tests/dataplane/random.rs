@@ -32,8 +32,8 @@ impl Scene {
     /// Packets for each hook; `NAT_TEST_PACKETS` sets another number.
     fn packets(self) -> usize {
         let usual = match self {
-            Self::Gateways => 50_000,
-            Self::Vpcs => 8_000,
+            Self::Gateways => 1_000_000,
+            Self::Vpcs => 100_000,
         };
         number("NAT_TEST_PACKETS").map_or(usual, |packets| packets as usize)
     }
@@ -129,6 +129,7 @@ fn run_random(bench: &mut Bench, scene: Scene, seed: u64, count: usize) -> Resul
 const SHRINKING: Duration = Duration::from_secs(60);
 
 fn explain(bench: &mut Bench, seed: u64, failure: &Failure) -> ! {
+    println!("NAT_TEST_SEED={seed}: {}", failure.complaint);
     let start = Instant::now();
     let mut last = failure.complaint.clone();
     let mut runs = 0;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::check::Choice;
 use super::cut::cut;
-use super::decide::{Arrival, Exit, Leg, Stop, Way, is_later_fragment};
+use super::decide::{Arrival, Exit, Leg, Stop, Way, is_later_fragment, is_translated_protocol};
 use super::fragments::is_first;
 use super::icmp_error::error_in;
 use super::made::Answer;
@@ -105,6 +105,15 @@ impl Model {
         };
         let decided = match decided {
             Err(Stop::Follow) => self.later_fragment(packet),
+            // Left to the host without its ports, where those of the first one may have had a session.
+            Err(Stop::Pass)
+                if is_later_fragment(packet.ip) && is_translated_protocol(packet.ip) =>
+            {
+                match self.later_fragment(packet) {
+                    Err(Stop::Early) => Err(Stop::Pass),
+                    decided => decided,
+                }
+            }
             decided => decided,
         };
         let sent = decided.and_then(|way| self.send(packet, way, choice));

@@ -185,13 +185,15 @@ impl ModelConfig {
         (0..self.vpcs.len()).any(|vpc| self.is_local(vpc, address))
     }
 
-    /// Whether `address` of a VPC is the router's: the first one of a subnet, or the
-    /// host's own on the subnet's interface.
+    /// Whether `address` of a VPC is the router's: the first one of a subnet, the host's own
+    /// on the subnet's interface, or the last one, which the host takes for everybody's.
     pub(super) fn is_router(&self, vpc: usize, address: Ipv4Addr) -> bool {
         self.subnet_of(vpc, address).is_some_and(|subnet| {
             let subnet = &self.subnets[subnet];
             let side = Side::Inside(subnet.interface);
-            address == subnet.cidr.nth(1) || address == self.router_address(side)
+            address == subnet.cidr.nth(1)
+                || address == self.router_address(side)
+                || address == subnet.cidr.nth((subnet.cidr.size() - 1) as u32)
         })
     }
 
