@@ -151,15 +151,16 @@ fn to_instance(
         plan.is_stateless = false;
         return Ok(Step::Wait);
     }
-    if is_found {
-        return Ok(take_session(plan));
-    }
     let public = plan.to.destination;
     let inward = plan.to.with_destination(private, inside.port);
     if !decision.is(Decision::TRACKED) {
+        plan.reverse.forget();
         plan.vpc = vpc;
         plan.to = inward;
         return Ok(Step::GoOn);
+    }
+    if is_found {
+        return Ok(take_session(plan));
     }
     plan.is_stateless = false;
     if !packet.shows_flow() {

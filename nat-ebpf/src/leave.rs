@@ -197,11 +197,8 @@ fn untranslated<H: Hook>(
     }
     let is_via = matches!(decision.way, Way::Instance);
     let is_its = !session.is_answer || matches!(decision.way, Way::Local);
-    if session.is_there && is_its && !is_via {
-        let step = take_session(flow, plan);
-        // Where nobody is filtered any more, later fragments find their own way.
-        plan.is_stateless = !decision.is(Decision::BY_FLOW);
-        return Ok(step);
+    if session.is_there && is_its && !is_via && decision.is(Decision::TRACKED) {
+        return Ok(take_session(flow, plan));
     }
     plan.to = flow.with_source(mapped, flow.source_port);
     plan.inward = !matches!(decision.way, Way::OneToOne);

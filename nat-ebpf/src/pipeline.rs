@@ -281,6 +281,8 @@ fn error<H: Hook>(
 ) -> Result<(), DropReason> {
     let view = next.view;
     let from_inside = leave::is_from_inside(hook, view, interface, &packet.flow);
+    let public = view.public_address(packet.flow.destination);
+    let is_shared = public.is_some_and(|public| public.is_shared());
     let mut out = Way::NONE;
     if from_inside {
         if packet.flow.destination.is_multicast_or_reserved() {
@@ -309,14 +311,19 @@ fn error<H: Hook>(
                     Ok(())
                 };
             }
-            _ => return Err(decision.reason()),
+            _ => {
+                return match decision.reason() {
+                    DropReason::SpoofedSource => Err(DropReason::SpoofedSource),
+                    // The host may have asked for it, whatever keeps others from getting it.
+                    _ if is_shared => Ok(()),
+                    reason => Err(reason),
+                };
+            }
         };
     }
     let mut back = Way::NONE;
-    let mut is_shared = false;
-    match view.public_address(packet.flow.destination) {
+    match public {
         Some(public) if from_inside || interface.is(Interface::UPLINK) => {
-            is_shared = public.is_shared();
             back = match public.purpose() {
                 PublicUse::Elastic(_)
                     if !from_inside
@@ -335,8 +342,13 @@ fn error<H: Hook>(
         _ => return strangers::to_others(hook, view, interface, packet),
     }
     match icmp_error::forward(hook, packet, &[out, back], next) {
-        // The host may have asked for it.
+        // Nobody inside gets it, and the host may have asked for it.
         Err(DropReason::NoSession) if is_shared => Ok(()),
+        Err(DropReason::NetworkAcl | DropReason::SecurityGroup | DropReason::NoRoute)
+            if is_shared && from_inside =>
+        {
+            Ok(())
+        }
         other => other,
     }
 }

@@ -84,6 +84,13 @@ impl Carrier {
         self.has_passed = 0;
     }
 
+    /// It carries nothing.
+    #[inline(always)]
+    pub const fn forget(&mut self) {
+        self.is_there = 0;
+        self.has_passed = 0;
+    }
+
     /// There is none.
     #[inline(always)]
     pub const fn is_none(&self) -> bool {
@@ -197,10 +204,8 @@ impl Plan {
     /// No session carries it.
     #[inline(always)]
     pub const fn forget_sessions(&mut self) {
-        self.forward.is_there = 0;
-        self.forward.has_passed = 0;
-        self.reverse.is_there = 0;
-        self.reverse.has_passed = 0;
+        self.forward.forget();
+        self.reverse.forget();
     }
 
     /// Its packets went this way before, in this generation of the policy.

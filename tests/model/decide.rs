@@ -269,21 +269,19 @@ impl Model {
             port: None,
         };
         let mut leg = one_to_one(ip, change)?;
-        let flow = match session {
+        let new = Candidate {
+            ip,
+            sender: sender.instance,
+            receiver: None,
+            vpc: sender.vpc,
+            quoted_sender: ip.dst,
+            flow: flow_from_inside(ip, sender, false),
+            via: Via::InternetGateway,
+            public: Some(public),
+        };
+        let flow = match session.filter(|_| self.is_tracked(&new)) {
             Some(session) => Some(session.flow),
-            None => {
-                let new = Candidate {
-                    ip,
-                    sender: sender.instance,
-                    receiver: None,
-                    vpc: sender.vpc,
-                    quoted_sender: ip.dst,
-                    flow: flow_from_inside(ip, sender, false),
-                    via: Via::InternetGateway,
-                    public: Some(public),
-                };
-                self.admit(packet.now, &new)?
-            }
+            None => self.admit(packet.now, &new)?,
         };
         leg.carried = flow.map(|flow| (flow, Direction::Forward));
         self.onward(packet, leg)

@@ -127,15 +127,19 @@ impl Model {
         };
         let mut leg = one_to_one(ip, change)?;
         self.acl(subnet, Toward::Ingress, ip, &Asked::of(ip), ip.src)?;
-        let known = ends(ip).and_then(|(remote, public)| {
-            let outside = Outside {
-                scope: Scope::Internet,
-                protocol: ip.protocol,
-                public,
-                remote,
-            };
-            self.live_outside(now, &outside)
-        });
+        // Who is filtered no more needs none of the sessions it had.
+        let is_tracked = instance.is_filtered() && !is_of_metadata(ip);
+        let known = ends(ip)
+            .filter(|_| is_tracked)
+            .and_then(|(remote, public)| {
+                let outside = Outside {
+                    scope: Scope::Internet,
+                    protocol: ip.protocol,
+                    public,
+                    remote,
+                };
+                self.live_outside(now, &outside)
+            });
         let flow = match known {
             Some(session) => Some(session.flow),
             None => {

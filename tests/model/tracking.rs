@@ -40,8 +40,7 @@ impl Model {
         new: &Candidate<'_>,
         to_instance: bool,
     ) -> Option<(Flow, Direction)> {
-        let is_tracked = self.is_tracked(new);
-        if to_instance && !is_tracked {
+        if !self.is_tracked(new) {
             return None;
         }
         let flow = new.flow?;
@@ -58,21 +57,12 @@ impl Model {
             };
             self.live_outside(now, &outside)
         };
-        let is_somebody_filtered =
-            self.config
-                .instances
-                .iter()
-                .enumerate()
-                .any(|(number, each)| {
-                    each.is_filtered() && self.config.vpc_of_instance(number) == new.vpc
-                });
-        let own = answered(to_instance).filter(|_| is_somebody_filtered);
-        let session = own.or_else(|| answered(!to_instance).filter(|_| is_tracked))?;
+        let session = answered(to_instance).or_else(|| answered(!to_instance))?;
         Some((session.flow, Direction::Reverse))
     }
 
     /// Whether an end of a flow is filtered.
-    fn is_tracked(&self, new: &Candidate<'_>) -> bool {
+    pub(super) fn is_tracked(&self, new: &Candidate<'_>) -> bool {
         let ends = [new.sender, new.receiver];
         let mut ends = ends.into_iter().flatten();
         let is_filtered = ends.any(|end| self.config.instances[end].is_filtered());

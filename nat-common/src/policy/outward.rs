@@ -72,17 +72,18 @@ fn decide<P: Policy>(
     course: &mut Course,
 ) -> Result<Decision, DropReason> {
     let flow = &question.packet.flow;
-    // Once, for whoever asks: each place that asks the host is another way for the verifier.
-    let has_session = u32::from(question.session.is_there);
-    course.node = Node(of_node(policy, flow, question.interface.vpc, has_session));
-    let node = course.node;
-    course.sender = match sender(
+    let found = sender(
         policy,
         question.interface,
         question.ingress,
         question.mac,
         flow.source,
-    ) {
+    );
+    // Once, for whoever asks: each place that asks the host is another way for the verifier.
+    let has_session = u32::from(found.is_ok() && question.session.is_there);
+    course.node = Node(of_node(policy, flow, question.interface.vpc, has_session));
+    let node = course.node;
+    course.sender = match found {
         Ok(sender) => sender,
         // Whoever it is may write to the host itself, as on any interface.
         Err(DropReason::UnlistedSource) if node == Node::HOST => {
