@@ -69,6 +69,15 @@ impl Flow {
         }
     }
 
+    /// Of an ICMP echo with the identifier 0: requests of either end and their replies look alike.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_echo_of_0(&self) -> bool {
+        self.protocol == protocol::ICMP
+            && self.source_port.raw() == 0
+            && self.destination_port.raw() == 0
+    }
+
     /// The flow of the answers.
     #[inline(always)]
     #[must_use]

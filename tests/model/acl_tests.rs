@@ -171,6 +171,9 @@ fn what_a_nat_gateway_does_not_translate_does_not_pass_its_subnet() {
     }];
     passes(&mut nat, PRIVATE_SUBNET, &udp(PRIVATE_A, SERVER).build());
     let gre = PacketBuilder::ip(PRIVATE_A, OTHER_SERVER, protocol::GRE);
+    let reason = dropped(&mut nat, PRIVATE_SUBNET, &gre.clone().build());
+    assert_eq!(reason, DropReason::NetworkAcl);
+    let mut nat = with_acl(PUBLIC, all(), all());
     let reason = dropped(&mut nat, PRIVATE_SUBNET, &gre.build());
     assert_eq!(reason, DropReason::UnsupportedProtocol);
 }

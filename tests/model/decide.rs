@@ -202,9 +202,18 @@ impl Model {
     ) -> Result<Way, Stop> {
         let session = self.session_from_inside(packet, sender);
         let via = self.via(packet.ip, sender, session.is_none())?;
-        // To an instance it goes as another flow.
-        let is_same = |session: &Session| session.via == via || matches!(via, Via::Instance(_));
-        if session.is_some_and(|session| !is_same(&session)) {
+        // To an instance it goes as another flow, and where nobody is filtered as none.
+        let receiver = self.config.instance_of(sender.vpc, packet.ip.dst);
+        let ends = match via {
+            Via::Local => [sender.instance, receiver],
+            _ => [sender.instance, None],
+        };
+        let counts = match via {
+            Via::Instance(_) => false,
+            Via::NatGateway(_) => true,
+            Via::Local | Via::InternetGateway => self.is_one_filtered(ends, packet.ip),
+        };
+        if counts && session.is_some_and(|session| session.via != via) {
             return Err(Stop::drop(DropReason::PolicyChanged));
         }
         match via {

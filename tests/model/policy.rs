@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use super::decide::{Stop, is_later_fragment, is_translated_protocol};
 use super::rules::{Asked, Toward};
 use super::sender::Sender;
+use super::through_gateway::{is_left_untranslated, is_translatable};
 use super::{DropReason, Model, Target, Via};
 use crate::packets::Ipv4;
 
@@ -50,13 +51,16 @@ impl Model {
                 Ok(Via::InternetGateway)
             }
             Target::NatGateway(number) => {
-                if new {
-                    self.is_taken_by(number, ip)?;
+                if new && is_left_untranslated(&self.config.gateways[number], ip) {
+                    return Err(Stop::Pass);
                 }
-                if is_later_fragment(ip) {
+                if is_later_fragment(ip) && is_translated_protocol(ip) {
                     return Err(Stop::Follow);
                 }
                 self.out_of_gateway(ip, sender, number)?;
+                if new {
+                    is_translatable(ip)?;
+                }
                 Ok(Via::NatGateway(number))
             }
             Target::Blackhole => Err(Stop::drop(DropReason::Blackhole)),

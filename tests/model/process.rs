@@ -138,14 +138,18 @@ impl Model {
         if ip.ttl <= 1 {
             return Err(Stop::ttl_expired());
         }
-        // Outside the host's routes count, and it is in all subnets.
+        // Outside the host's routes count, and it is in all subnets: what is not to be led there is
+        // found out when it would fit.
         let mut subnets = self.config.subnets.iter();
-        if way.exit == Exit::UPLINK && subnets.any(|subnet| subnet.cidr.contains(ip.dst)) {
-            return Err(Stop::drop(DropReason::NoNextHop));
-        }
-        let mtu = self.config.mtu(way.exit.egress);
+        let misled =
+            subnets.find(|subnet| way.exit == Exit::UPLINK && subnet.cidr.contains(ip.dst));
+        let egress = misled.map_or(way.exit.egress, |subnet| Side::Inside(subnet.interface));
+        let mtu = self.config.mtu(egress);
         if ip.total_length > mtu {
             return self.too_big(packet, way, mtu, choice);
+        }
+        if misled.is_some() {
+            return Err(Stop::drop(DropReason::NoNextHop));
         }
         // A first fragment that was too big for a NAT that does not cut was not seen going on.
         let is_unnumbered = is_later_fragment(ip) && way.id.is_none();

@@ -87,27 +87,6 @@ impl Model {
         self.onward(packet, Leg::outward(&session))
     }
 
-    /// Whether a NAT gateway translates what has no session; some it leaves to the host.
-    pub(super) fn is_taken_by(&self, gateway: usize, ip: &Ipv4) -> Result<(), Stop> {
-        if is_left_untranslated(&self.config.gateways[gateway], ip) {
-            return Err(Stop::Pass);
-        }
-        if !is_translated_protocol(ip) {
-            return Err(Stop::drop(DropReason::UnsupportedProtocol));
-        }
-        match &ip.transport {
-            Transport::Icmp(_) if error_in(ip).is_some() => Ok(()),
-            // Of an error in fragments one part may be quoted here and the other there.
-            Transport::Icmp(icmp) if is_error(icmp.icmp_type) => {
-                Err(Stop::drop(DropReason::Fragment))
-            }
-            Transport::Icmp(icmp) if icmp.icmp_type != icmp_type::ECHO_REQUEST => {
-                Err(Stop::drop(DropReason::UnsupportedIcmp))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Asks the groups of a sender about a new flow; errors are none.
     fn sender_groups(&self, ip: &Ipv4, sender: &Sender) -> Result<(), Stop> {
         let is_filtered = |sender: usize| self.config.instances[sender].is_filtered();
@@ -120,13 +99,29 @@ impl Model {
     }
 }
 
+/// Whether a NAT gateway translates a packet that has no session.
+pub(super) fn is_translatable(ip: &Ipv4) -> Result<(), Stop> {
+    if !is_translated_protocol(ip) {
+        return Err(Stop::drop(DropReason::UnsupportedProtocol));
+    }
+    match &ip.transport {
+        Transport::Icmp(_) if error_in(ip).is_some() => Ok(()),
+        // Of an error in fragments one part may be quoted here and the other there.
+        Transport::Icmp(icmp) if is_error(icmp.icmp_type) => Err(Stop::drop(DropReason::Fragment)),
+        Transport::Icmp(icmp) if icmp.icmp_type != icmp_type::ECHO_REQUEST => {
+            Err(Stop::drop(DropReason::UnsupportedIcmp))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether a packet answers a ping.
 pub(super) fn is_echo_reply(ip: &Ipv4) -> bool {
     matches!(&ip.transport, Transport::Icmp(icmp) if icmp.icmp_type == icmp_type::ECHO_REPLY)
 }
 
 /// Whether a rule of the gateway lets a packet to this destination pass as it is.
-fn is_left_untranslated(gateway: &NatGateway, ip: &Ipv4) -> bool {
+pub(super) fn is_left_untranslated(gateway: &NatGateway, ip: &Ipv4) -> bool {
     let port = match &ip.transport {
         Transport::Tcp(_) | Transport::Udp(_) => Some(ip.destination().port()),
         Transport::Icmp(_) | Transport::Opaque(_) => None,

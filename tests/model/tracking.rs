@@ -63,10 +63,14 @@ impl Model {
 
     /// Whether an end of a flow is filtered.
     pub(super) fn is_tracked(&self, new: &Candidate<'_>) -> bool {
-        let ends = [new.sender, new.receiver];
+        self.is_one_filtered([new.sender, new.receiver], new.ip)
+    }
+
+    /// Whether one of the instances at the ends of a packet's way is filtered.
+    pub(super) fn is_one_filtered(&self, ends: [Option<usize>; 2], ip: &Ipv4) -> bool {
         let mut ends = ends.into_iter().flatten();
         let is_filtered = ends.any(|end| self.config.instances[end].is_filtered());
-        is_filtered && !is_of_metadata(new.ip)
+        is_filtered && !is_of_metadata(ip)
     }
 
     /// Asks the groups about a packet without a session. Answers the flow that it has

@@ -72,18 +72,19 @@ fn decide<P: Policy>(
     course: &mut Course,
 ) -> Result<Decision, DropReason> {
     let flow = &question.packet.flow;
-    let found = sender(
+    // Once, for whoever asks: each place that asks the host is another way for the verifier. Who has a
+    // session does not write to the host; in a strict VPC it may be nobody by now.
+    let has_session = question.session.is_there && !question.interface.is(Interface::STRICT);
+    let node = of_node(policy, flow, question.interface.vpc, u32::from(has_session));
+    course.node = Node(node);
+    let node = course.node;
+    course.sender = match sender(
         policy,
         question.interface,
         question.ingress,
         question.mac,
         flow.source,
-    );
-    // Once, for whoever asks: each place that asks the host is another way for the verifier.
-    let has_session = u32::from(found.is_ok() && question.session.is_there);
-    course.node = Node(of_node(policy, flow, question.interface.vpc, has_session));
-    let node = course.node;
-    course.sender = match found {
+    ) {
         Ok(sender) => sender,
         // Whoever it is may write to the host itself, as on any interface.
         Err(DropReason::UnlistedSource) if node == Node::HOST => {
@@ -289,7 +290,8 @@ const fn tracked(decision: Decision, is_tracked: bool) -> Decision {
     }
 }
 
-/// The session that carries the packet goes on, if it is one that this policy would make.
+/// The session that carries the packet goes on, if it is one that this policy would make. Where nobody is
+/// filtered no session counts.
 #[inline(always)]
 fn goes_on(question: &Question<'_>, gateway: u32, address: Address) -> Result<(), DropReason> {
     let session = &question.session;
@@ -328,7 +330,9 @@ fn local<P: Policy>(
         enter(policy, question, course, sender, &subnet)?;
     }
     let is_tracked = tracks(question, course, sender, &receiver)?;
-    goes_on(question, TRACKER, question.session.address)?;
+    if is_tracked {
+        goes_on(question, TRACKER, question.session.address)?;
+    }
     // Answers to what went to an instance are answers whichever way they take.
     let is_known = question.session.is_there
         || (is_tracked && policy.is_answer(flow, vpc | SessionKey::VIA_INSTANCE));
@@ -407,7 +411,9 @@ fn one_to_one<P: Policy>(
     }
     policy.note(Step::PublicIp, public.raw(), flow.source.raw());
     let is_tracked = tracks(question, course, sender, &Instance::default())?;
-    goes_on(question, TRACKER, public)?;
+    if is_tracked {
+        goes_on(question, TRACKER, public)?;
+    }
     ask_groups(policy, question, sender, &Instance::default(), 0)?;
     let decision = Decision::to(Way::OneToOne, public.raw());
     Ok(tracked(decision, is_tracked))
@@ -440,13 +446,7 @@ fn gateway<P: Policy>(
         return Ok(Decision::to(Way::Pass, 0));
     }
     course.takes_ports(packet)?;
-    if !question.session.is_there {
-        translatable(packet)?;
-    }
     through_subnet_of(policy, question, course, sender, number, gateway)?;
-    if packet.is_error() {
-        return Ok(decision);
-    }
     if question.session.is_there {
         let is_its = gateway.serves(question.session.address);
         goes_on(question, number, question.session.address)?;
@@ -455,6 +455,10 @@ fn gateway<P: Policy>(
         } else {
             Err(DropReason::PolicyChanged)
         };
+    }
+    translatable(packet)?;
+    if packet.is_error() {
+        return Ok(decision);
     }
     ask_groups(policy, question, sender, &Instance::default(), 0)?;
     // Before a port is taken for a packet that goes nowhere.

@@ -79,7 +79,14 @@ impl View<'_> {
             mac: instance.map_or([0; 6], |instance| instance.mac),
             session,
         };
-        allowed(&policy::outward(self, &question, &mut Course::default()))
+        let decision = policy::outward(self, &question, &mut Course::default());
+        allowed(&decision)?;
+        // Its packets would go on, but not by it.
+        let leaves_gateway = matches!(decision.way, Way::OneToOne | Way::Local);
+        if leaves_gateway && !is_tracker(session.gateway) {
+            return Err(DropReason::PolicyChanged);
+        }
+        Ok(())
     }
 
     /// Of answers that come to a public IP.
