@@ -19,14 +19,12 @@ fn with_second_web(hook: Hook, keys: &str) -> (Standing, Namespace) {
         .plug(&web_b, "eth0", "10.20.1.11/24")
         .expect("a link");
     web_b.route("0.0.0.0/0", "10.20.1.1").expect("a route");
-    let configuration = classic(hook, keys)
-        + r#"
-  [[vpc.instance]]
-  name = "web-b"
-  subnet = "public-a"
-  private_ip = "10.20.1.11"
-  public_ip = "198.51.100.21"
-"#;
+    let configuration = classic(hook, keys).instance(
+        "web-b",
+        "public-a",
+        "10.20.1.11",
+        "public_ip = \"198.51.100.21\"",
+    );
     (Standing::in_lab(lab, &configuration), web_b)
 }
 
