@@ -15,7 +15,7 @@ mod cpu;
 mod explore;
 #[path = "interleavings/races.rs"]
 mod races;
-#[path = "interleavings/session_table.rs"]
+#[path = "interleavings/session_table/mod.rs"]
 mod session_table;
 #[path = "interleavings/setup.rs"]
 mod setup;

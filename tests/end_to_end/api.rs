@@ -1,7 +1,10 @@
 //! The controller's API: files that are compared and applied, and objects beside them that outlive it.
 use std::fs;
 
-use nat_tests::netns::{Connection, Hook, configuration::classic};
+use nat_tests::netns::{
+    Connection, Hook,
+    configuration::{Configuration, classic},
+};
 use serde_json::Value as Json;
 
 use crate::standing::{Standing, classic_with_ips};
@@ -46,16 +49,12 @@ impl Standing {
 }
 
 /// A file without the web instance.
-fn without_web(hook: Hook) -> String {
-    let text = classic(hook, "");
-    let (before, _) = text.split_once("[[vpc.instance]]").expect("an instance");
-    before.to_owned()
+fn without_web(hook: Hook) -> Configuration {
+    classic(hook, "").without("instance", "web")
 }
 
-/// A file in which hosts behind the NAT gateway have no way out.
-fn routed_nowhere(hook: Hook) -> String {
-    classic(hook, "").replace("nat-gateway:egress", "blackhole")
-}
+/// The routes of hosts behind the NAT gateway that have no way out.
+const NOWHERE: &[(&str, &str)] = &[("0.0.0.0/0", "blackhole")];
 
 /// `nat diff` says what `nat apply` then does: to the objects, and to the sessions.
 pub fn a_file_is_compared_and_applied(hook: Hook) {
@@ -79,7 +78,7 @@ pub fn a_file_is_compared_and_applied(hook: Hook) {
         format!("{expected}{goes_on}")
     );
 
-    standing.other_file(&routed_nowhere(hook));
+    standing.other_file(&classic(hook, "").routed("private", NOWHERE));
     let diff = standing.says(&["diff", OTHER]);
     let ends = "sessions: 0 go on, 1 end\n  tcp main 10.40.2.101:40001 -> 198.51.100.80:8080 as \
                 198.51.100.10:40001: The route to the destination is a blackhole.\n";
@@ -167,16 +166,12 @@ pub fn an_object_of_the_api_outlives_its_controller(hook: Hook) {
 
 /// Routes to a NAT gateway that was deleted drop what they are asked to route, and say so.
 pub fn routes_to_a_deleted_gateway_are_blackholes(hook: Hook) {
-    let text = classic(hook, "");
-    let (before, rest) = text.split_once("[[vpc.nat_gateway]]").expect("a gateway");
-    let (_, after) = rest.split_once("[[vpc.instance]]").expect("an instance");
-    let route = "nat-gateway:egress";
-    let bare = format!("{before}[[vpc.instance]]{after}").replace(route, "blackhole");
+    let with_route = classic(hook, "").without("nat_gateway", "egress");
+    let bare = with_route.clone().routed("private", NOWHERE);
     let mut standing = Standing::with_configuration(hook, &bare);
     let gateway =
         r#"{"subnet": "public-a", "private_ip": "10.20.1.100", "public_ips": ["198.51.100.10"]}"#;
     let put = ["put", "main/nat_gateway/egress", gateway];
-    let with_route = bare.replace("target = \"blackhole\"", "target = \"nat-gateway:egress\"");
     standing.says(&put);
     standing.configure(&with_route);
     standing.other_file(&with_route);

@@ -1,93 +1,46 @@
 //! `nat explain` says what then becomes of a real packet, and changes nothing.
 use std::time::Duration;
 
-use nat_tests::netns::{Connection, Hook, Namespace};
+use nat_tests::netns::{
+    Connection, Hook, Namespace,
+    configuration::{Configuration, classic},
+};
 use serde_json::Value;
 
 use crate::{attempts::try_connect, map_bytes::of_all_maps, standing::Standing};
 
 /// A gateway's subnet with an ACL, a web instance that is an appliance too, and a client with a group.
-pub fn configuration(hook: Hook, gateway_keys: &str) -> String {
-    format!(
-        r#"[node]
-uplink = ["uplink0"]
-attach = "{hook}"
-max_sessions = 4096
-
-[[vpc]]
-name = "main"
-cidrs = ["10.20.0.0/16", "10.40.0.0/16"]
-internet_gateway = true
-
-  [[vpc.subnet]]
-  name = "public-a"
-  cidr = "10.20.1.0/24"
-  interface = "public0"
-  route_table = "public"
-  network_acl = "edge"
-
-  [[vpc.subnet]]
-  name = "private-a"
-  cidr = "10.40.2.0/24"
-  interface = "private0"
-  route_table = "private"
-
-  [[vpc.route_table]]
-  name = "public"
-  routes = [{{ destination = "0.0.0.0/0", target = "internet-gateway" }}]
-
-  [[vpc.route_table]]
-  name = "private"
-  routes = [
-    {{ destination = "0.0.0.0/0", target = "nat-gateway:egress" }},
-    {{ destination = "192.0.2.0/24", target = "blackhole" }},
-    {{ destination = "203.0.113.0/24", target = "instance:web" }},
-  ]
-
-  [[vpc.nat_gateway]]
-  name = "egress"
-  subnet = "public-a"
-  private_ip = "10.20.1.100"
-  public_ips = ["198.51.100.10"]
-  {gateway_keys}
-
-  [[vpc.instance]]
-  name = "web"
-  subnet = "public-a"
-  private_ip = "10.20.1.10"
-  public_ip = "198.51.100.20"
-  security_groups = ["web"]
-  source_dest_check = false
-  mac = "02:00:0a:14:01:0a"
-
-  [[vpc.instance]]
-  name = "client"
-  subnet = "private-a"
-  private_ip = "10.40.2.101"
-  security_groups = ["client"]
-
-  [[vpc.security_group]]
-  name = "web"
-  ingress = [
-    {{ protocol = "tcp", ports = "23-80", source = "0.0.0.0/0" }},
-    {{ protocol = "tcp", ports = "8080", source = "security-group:client" }},
-  ]
-
-  [[vpc.security_group]]
-  name = "client"
-
-  [[vpc.network_acl]]
-  name = "edge"
-  ingress = [
-    {{ rule = 90, action = "deny", protocol = "tcp", ports = "23", source = "0.0.0.0/0" }},
-    {{ rule = 100, action = "allow", protocol = "all", source = "0.0.0.0/0" }},
-  ]
-  egress = [
-    {{ rule = 80, action = "deny", protocol = "tcp", ports = "25", destination = "198.51.100.81/32" }},
-    {{ rule = 100, action = "allow", protocol = "all", destination = "0.0.0.0/0" }},
-  ]
-"#
-    )
+pub fn configuration(hook: Hook, gateway_keys: &str) -> Configuration {
+    let routes = [
+        ("0.0.0.0/0", "nat-gateway:egress"),
+        ("192.0.2.0/24", "blackhole"),
+        ("203.0.113.0/24", "instance:web"),
+    ];
+    let appliance = r#"source_dest_check = false
+mac = "02:00:0a:14:01:0a"
+security_groups = ["web"]"#;
+    let web = r#"ingress = [
+  { protocol = "tcp", ports = "23-80", source = "0.0.0.0/0" },
+  { protocol = "tcp", ports = "8080", source = "security-group:client" },
+]"#;
+    classic(hook, gateway_keys)
+        .with_node("max_sessions = 4096")
+        .with("subnet", "public-a", "network_acl = \"edge\"")
+        .routed("private", &routes)
+        .with("instance", "web", appliance)
+        .instance(
+            "client",
+            "private-a",
+            "10.40.2.101",
+            "security_groups = [\"client\"]",
+        )
+        .security_group("web", web)
+        .security_group("client", "")
+        .network_acl(
+            "edge",
+            &["deny 90 tcp 0.0.0.0/0 23", "allow 100 all 0.0.0.0/0"],
+            &["deny 80 tcp 198.51.100.81/32 25", "allow 100 all 0.0.0.0/0"],
+        )
 }
 
 impl Standing {

@@ -1,7 +1,7 @@
 //! What `nat explain` says is in the way of an instance to the internet, and `nat routes` and `nat instances`.
 use std::time::Duration;
 
-use nat_tests::netns::Hook;
+use nat_tests::netns::{Hook, configuration::Configuration};
 use serde_json::Value;
 
 use crate::{
@@ -23,57 +23,40 @@ struct Given {
     acl: bool,
 }
 
-fn web_alone(hook: Hook, given: Given) -> String {
-    let when = |given: bool, text: &'static str| if given { text } else { "" };
-    let public_ip = when(given.public_ip, "public_ip = \"198.51.100.20\"");
-    let route = when(
-        given.route,
-        "{ destination = \"0.0.0.0/0\", target = \"internet-gateway\" }",
-    );
-    let egress = when(
-        given.group,
-        "{ protocol = \"tcp\", ports = \"8080\", destination = \"0.0.0.0/0\" }",
-    );
-    let action = if given.acl { "allow" } else { "deny" };
-    format!(
-        r#"[node]
-uplink = ["uplink0"]
-attach = "{hook}"
-
-[[vpc]]
-name = "main"
-cidrs = ["10.20.0.0/16"]
-internet_gateway = {}
-
-  [[vpc.subnet]]
-  name = "public-a"
-  cidr = "10.20.1.0/24"
-  interface = "public0"
-  route_table = "public"
-  network_acl = "edge"
-
-  [[vpc.route_table]]
-  name = "public"
-  routes = [{route}]
-
-  [[vpc.instance]]
-  name = "web"
-  subnet = "public-a"
-  private_ip = "10.20.1.10"
-  {public_ip}
-  security_groups = ["web"]
-
-  [[vpc.security_group]]
-  name = "web"
-  egress = [{egress}]
-
-  [[vpc.network_acl]]
-  name = "edge"
-  ingress = [{{ rule = 100, action = "allow", protocol = "all", source = "0.0.0.0/0" }}]
-  egress = [{{ rule = 70, action = "{action}", protocol = "all", destination = "0.0.0.0/0" }}]
-"#,
-        given.gateway
-    )
+fn web_alone(hook: Hook, given: Given) -> Configuration {
+    let public_ip = match given.public_ip {
+        true => "public_ip = \"198.51.100.20\"",
+        false => "",
+    };
+    let routes = [("0.0.0.0/0", "internet-gateway")];
+    let egress = match given.group {
+        true => r#"egress = [{ protocol = "tcp", ports = "8080", destination = "0.0.0.0/0" }]"#,
+        false => "egress = []",
+    };
+    let outward = match given.acl {
+        true => "allow 70 all 0.0.0.0/0",
+        false => "deny 70 all 0.0.0.0/0",
+    };
+    let with_gateway = Configuration::new("uplink0", hook, &["10.20.0.0/16"])
+        .subnet(
+            "public-a",
+            "10.20.1.0/24",
+            "public0",
+            "route_table = \"public\"\nnetwork_acl = \"edge\"",
+        )
+        .route_table("public", if given.route { &routes } else { &[] })
+        .instance(
+            "web",
+            "public-a",
+            "10.20.1.10",
+            &format!("security_groups = [\"web\"]\n{public_ip}"),
+        )
+        .security_group("web", egress)
+        .network_acl("edge", &["allow 100 all 0.0.0.0/0"], &[outward]);
+    match given.gateway {
+        true => with_gateway,
+        false => with_gateway.but("internet_gateway = true", "internet_gateway = false"),
+    }
 }
 
 pub fn explain_names_what_the_internet_gateway_lacks_first(hook: Hook) {

@@ -19,14 +19,12 @@ fn with_second_web(hook: Hook, keys: &str) -> (Standing, Namespace) {
         .plug(&web_b, "eth0", "10.20.1.11/24")
         .expect("a link");
     web_b.route("0.0.0.0/0", "10.20.1.1").expect("a route");
-    let configuration = classic(hook, keys)
-        + r#"
-  [[vpc.instance]]
-  name = "web-b"
-  subnet = "public-a"
-  private_ip = "10.20.1.11"
-  public_ip = "198.51.100.21"
-"#;
+    let configuration = classic(hook, keys).instance(
+        "web-b",
+        "public-a",
+        "10.20.1.11",
+        "public_ip = \"198.51.100.21\"",
+    );
     (Standing::in_lab(lab, &configuration), web_b)
 }
 
@@ -137,45 +135,29 @@ pub fn rfc4787_req9_a_forwarded_port_is_reached_from_inside(hook: Hook) {
 /// NAT loopback of a NAT instance: hosts reach a neighbour by the address that the world knows.
 pub fn a_two_arm_instance_loops_a_forwarded_port_back(hook: Hook) {
     let lab = TwoArm::build(hook).expect("a lab");
-    let nat = Nat::new(&program(), &lab.edge).expect("the program");
-    let forward = ["--forward", "tcp:8080=10.40.2.201:80"];
-    let arguments = lab.arguments().into_iter().chain(forward);
-    let controller = nat.start(arguments).expect("a controller");
-    assert_looped_back(
-        &lab.private_a,
-        &lab.private_b,
-        &lab.edge,
-        "198.51.100.1",
-        "10.40.2.201:80",
-    );
-    drop(controller);
+    let hosts = [&lab.private_a, &lab.private_b];
+    assert_looped_back(hosts, &lab.edge, lab.arguments(), "198.51.100.1");
 }
 
 /// The same with a single interface, by which the packet comes and goes.
 pub fn a_one_arm_instance_loops_a_forwarded_port_back(hook: Hook) {
     let lab = OneArm::build(hook).expect("a lab");
-    let nat = Nat::new(&program(), &lab.edge).expect("the program");
-    let forward = ["--forward", "tcp:8080=10.40.2.201:80"];
-    let arguments = lab.arguments().into_iter().chain(forward);
-    let controller = nat.start(arguments).expect("a controller");
-    assert_looped_back(
-        &lab.private_a,
-        &lab.private_b,
-        &lab.edge,
-        "10.40.2.1",
-        "10.40.2.201:80",
-    );
-    drop(controller);
+    let hosts = [&lab.private_a, &lab.private_b];
+    assert_looped_back(hosts, &lab.edge, lab.arguments(), "10.40.2.1");
 }
 
+/// With a controller on `edge`, whose own address is `public`.
 fn assert_looped_back(
-    client: &Namespace,
-    server: &Namespace,
+    [client, server]: [&Namespace; 2],
     edge: &Namespace,
+    arguments: [&str; 9],
     public: &str,
-    listens: &str,
 ) {
-    let listener = server.listen(listens).expect("a server");
+    let nat = Nat::new(&program(), edge).expect("the program");
+    let forward = ["--forward", "tcp:8080=10.40.2.201:80"];
+    let arguments = arguments.into_iter().chain(forward);
+    let _controller = nat.start(arguments).expect("a controller");
+    let listener = server.listen("10.40.2.201:80").expect("a server");
     for from in [client, server] {
         let connection =
             Connection::open(from, "0.0.0.0:40830", &format!("{public}:8080"), &listener);

@@ -79,10 +79,8 @@ pub fn every_hop_answers_a_traceroute_from_outside(hook: Hook) {
 /// `node.icmp_errors_per_second` bounds what one sender can make the edge send.
 pub fn icmp_errors_made_here_are_limited(hook: Hook) {
     const LIMITED: usize = 5;
-    let configuration = nat_tests::netns::configuration::classic(hook, "").replace(
-        "[node]",
-        &format!("[node]\nicmp_errors_per_second = {LIMITED}"),
-    );
+    let configuration = nat_tests::netns::configuration::classic(hook, "")
+        .with_node(&format!("icmp_errors_per_second = {LIMITED}"));
     let standing = Standing::with_configuration(hook, &configuration);
     let socket = standing.lab.private_a.udp("10.40.2.101:40702");
     let socket = socket.expect("a socket");

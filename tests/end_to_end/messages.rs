@@ -18,7 +18,7 @@ const PEER: &str = "198.51.100.80:5300";
 /// client's first one an empty pool.
 fn refuse(hook: Hook, keys: &str, node: &str) -> Standing {
     let keys = format!("ports = [\"5000-5000\"]\nmax_sessions_per_client = 1\n{keys}");
-    let text = classic(hook, &keys).replace("[node]", &format!("[node]\n{node}"));
+    let text = classic(hook, &keys).with_node(node);
     let standing = Standing::with_configuration(hook, &text);
     let lab = &standing.lab;
     for (host, from) in [
@@ -72,7 +72,7 @@ pub fn rfc6888_req12_destinations_are_logged_where_asked(hook: Hook) {
 /// A table that is full is swept, and then has room again.
 pub fn rfc6888_req11c_a_full_table_is_logged_and_serves_again(hook: Hook) {
     let keys = "timeouts = { udp = 2, udp_stream = 2 }";
-    let text = classic(hook, keys).replace("[node]", "[node]\nmax_sessions = 1024");
+    let text = classic(hook, keys).with_node("max_sessions = 1024");
     let standing = Standing::with_configuration(hook, &text);
     let lab = &standing.lab;
     let socket = lab.private_a.udp("10.40.2.101:41410").expect("a socket");

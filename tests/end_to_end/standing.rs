@@ -6,7 +6,7 @@ use std::{
 
 use nat_tests::netns::{
     Controller, Hook, Namespace, Nat, Picture,
-    configuration::{classic, put},
+    configuration::{Configuration, classic, put},
 };
 
 use crate::attempts::wait_until;
@@ -42,11 +42,11 @@ pub fn program() -> PathBuf {
 pub const RFC: &str = "profile = \"rfc\"";
 
 /// The classic configuration with these public IPs for its NAT gateway.
-pub fn classic_with_ips(hook: Hook, public_ips: &[&str], keys: &str) -> String {
-    let text = classic(hook, keys);
-    let one = "public_ips = [\"198.51.100.10\"]";
-    assert!(text.contains(one), "another classic configuration:\n{text}");
-    text.replace(one, &format!("public_ips = {public_ips:?}"))
+pub fn classic_with_ips(hook: Hook, public_ips: &[&str], keys: &str) -> Configuration {
+    classic(hook, keys).but(
+        "public_ips = [\"198.51.100.10\"]",
+        &format!("public_ips = {public_ips:?}"),
+    )
 }
 
 /// A lab with its controller ready.

@@ -49,18 +49,7 @@ impl TwoArm {
 
     /// The command line of its controller.
     pub fn arguments(&self) -> [&'static str; 9] {
-        let hook = self.hook.name();
-        [
-            "run",
-            "--uplink",
-            "uplink0",
-            "--inside",
-            "private0",
-            "--inside-cidr",
-            "10.40.2.0/24",
-            "--attach",
-            hook,
-        ]
+        arguments("uplink0", "private0", self.hook)
     }
 }
 
@@ -114,19 +103,22 @@ impl OneArm {
 
     /// The command line of its controller.
     pub fn arguments(&self) -> [&'static str; 9] {
-        let hook = self.hook.name();
-        [
-            "run",
-            "--uplink",
-            "eth0",
-            "--inside",
-            "eth0",
-            "--inside-cidr",
-            "10.40.2.0/24",
-            "--attach",
-            hook,
-        ]
+        arguments("eth0", "eth0", self.hook)
     }
+}
+
+fn arguments(uplink: &'static str, inside: &'static str, hook: Hook) -> [&'static str; 9] {
+    [
+        "run",
+        "--uplink",
+        uplink,
+        "--inside",
+        inside,
+        "--inside-cidr",
+        "10.40.2.0/24",
+        "--attach",
+        hook.name(),
+    ]
 }
 
 fn plug_private_hosts(switch: &Switch, private_a: &Namespace, private_b: &Namespace) -> Result<()> {

@@ -223,23 +223,29 @@ impl Packet {
     }
 }
 
+/// How long the header of this IPv4 packet is, options included; all of it is there.
+pub(super) fn ipv4_header_len(bytes: &[u8]) -> Result<usize, ParseError> {
+    if bytes.len() < 20 {
+        return Err(ParseError::IpHeader);
+    }
+    if bytes[0] >> 4 != 4 {
+        return Err(ParseError::Version);
+    }
+    let header_len = usize::from(bytes[0] & 0x0f) * 4;
+    if header_len < 20 {
+        return Err(ParseError::Ihl);
+    }
+    if header_len > bytes.len() {
+        return Err(ParseError::IpHeader);
+    }
+    Ok(header_len)
+}
+
 impl Ipv4 {
     /// Parses an IPv4 packet; bytes beyond its total length are ignored.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        if bytes.len() < 20 {
-            return Err(ParseError::IpHeader);
-        }
-        if bytes[0] >> 4 != 4 {
-            return Err(ParseError::Version);
-        }
-        let header_len = usize::from(bytes[0] & 0x0f) * 4;
+        let header_len = ipv4_header_len(bytes)?;
         let total_length = be16(bytes, 2);
-        if header_len < 20 {
-            return Err(ParseError::Ihl);
-        }
-        if header_len > bytes.len() {
-            return Err(ParseError::IpHeader);
-        }
         let segment = bytes
             .get(header_len..usize::from(total_length))
             .ok_or(ParseError::TotalLength)?;

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{ParseError, be16, be32};
+use super::{ParseError, be16, be32, parse::ipv4_header_len};
 
 /// A quoted IPv4 packet. Nobody promises more than 8 bytes behind its header, so
 /// its total length is not looked at: it tells about the packet, not the quote.
@@ -25,19 +25,9 @@ pub struct Quote {
 impl Quote {
     /// Parses what follows the ICMP header of an error. The checksum is not looked at.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        if bytes.len() < 20 {
-            return Err(ParseError::IpHeader);
-        }
-        if bytes[0] >> 4 != 4 {
-            return Err(ParseError::Version);
-        }
-        let header_len = usize::from(bytes[0] & 0x0f) * 4;
-        if header_len < 20 {
-            return Err(ParseError::Ihl);
-        }
-        let header = bytes.get(..header_len).ok_or(ParseError::IpHeader)?;
+        let header_len = ipv4_header_len(bytes)?;
         Ok(Self {
-            header: header.to_vec(),
+            header: bytes[..header_len].to_vec(),
             protocol: bytes[9],
             fragment_offset: (be16(bytes, 6) & 0x1fff) * 8,
             src: Ipv4Addr::from(be32(bytes, 12)),

@@ -3,7 +3,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     CORE, Run,
-    contender::{Contender, Kind},
+    contender::Contender,
     figures::{Cell, Row, Table},
     flows::Way,
     forwarding::told,
@@ -24,7 +24,7 @@ pub fn measure(run: &Run) -> Result<Vec<Table>> {
     let mut ready = Vec::new();
     for (row, kind) in rows.iter_mut().zip(&kinds) {
         run.say(&format!("setting up {}", kind.label()));
-        match set_up(run, kind) {
+        match run.set_up(kind, FLOWS, 2) {
             Ok(contender) => ready.push((row, contender)),
             Err(error) => row.cells = vec![Cell::missing(&error); CORES.len() + 1],
         }
@@ -58,13 +58,6 @@ pub fn measure(run: &Run) -> Result<Vec<Table>> {
         note: "Both cores send packets of the same flows. On a machine of two cores everything else that runs takes \
                its part from these figures.",
     }])
-}
-
-fn set_up(run: &Run, kind: &Kind) -> Result<Contender> {
-    run.may_hold(kind, FLOWS)?;
-    let mut contender = Contender::new(kind, &run.object, FLOWS, FLOWS, 2)?;
-    contender.establish()?;
-    Ok(contender)
 }
 
 fn sample(run: &Run, contender: &mut Contender, cores: &[usize]) -> Result<f64> {

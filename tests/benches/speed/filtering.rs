@@ -62,12 +62,7 @@ fn established(run: &Run, (attach, one_to_one, name): Place) -> Option<Table> {
         let mut ready = Vec::new();
         for (row, kind) in rows.iter_mut().zip(&kinds) {
             run.say(&format!("setting up {} with {level} flows", kind.label()));
-            let outcome = run.may_hold(kind, level).and_then(|()| {
-                let mut contender = Contender::new(kind, &run.object, level, level, 1)?;
-                contender.establish()?;
-                Ok(contender)
-            });
-            match outcome {
+            match run.set_up(kind, level, 1) {
                 Ok(contender) => ready.push((row, contender)),
                 Err(error) => {
                     let of_level = row.cells.iter_mut().zip(&columns);

@@ -74,12 +74,7 @@ fn set_up(
     let mut ready = Vec::new();
     for (row, kind) in kinds.iter().enumerate() {
         run.say(&format!("setting up {} with {level} flows", kind.label()));
-        let outcome = run.may_hold(kind, level).and_then(|()| {
-            let mut contender = Contender::new(kind, &run.object, level, level, 1)?;
-            contender.establish()?;
-            Ok(contender)
-        });
-        match outcome {
+        match run.set_up(kind, level, 1) {
             Ok(contender) => ready.push((row, contender)),
             Err(error) => {
                 run.say(&format!("{}: {error:#}", kind.label()));

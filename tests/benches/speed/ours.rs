@@ -2,6 +2,7 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, Result};
+use nat_tests::netns::configuration::Configuration;
 use nat_userspace::{
     config,
     controller::{self, Controller},
@@ -58,47 +59,25 @@ fn filtering(attach: &str, max_sessions: u32, instances: u32, filter: Filter) ->
         0 => ("", filter.of_subnet()),
         _ => (filter.of_subnet(), ""),
     };
-    let mut text = format!(
-        r#"[node]
-uplink = ["{UPLINK}"]
-attach = "{attach}"
-max_sessions = {max_sessions}
-
-[[vpc]]
-name = "main"
-cidrs = ["10.20.0.0/16", "10.40.0.0/16"]
-internet_gateway = true
-
-  [[vpc.subnet]]
-  name = "{PUBLIC_SUBNET}"
-  cidr = "10.20.0.0/16"
-  interface = "{INSIDE}"
-  route_table = "public"
-  {of_public}
-
-  [[vpc.subnet]]
-  name = "{PRIVATE_SUBNET}"
-  cidr = "10.40.2.0/24"
-  interface = "{INSIDE}"
-  route_table = "private"
-  {of_private}
-
-  [[vpc.route_table]]
-  name = "public"
-  routes = [{{ destination = "0.0.0.0/0", target = "internet-gateway" }}]
-
-  [[vpc.route_table]]
-  name = "private"
-  routes = [{{ destination = "0.0.0.0/0", target = "nat-gateway:egress" }}]
-
-  [[vpc.nat_gateway]]
-  name = "egress"
-  subnet = "{PUBLIC_SUBNET}"
-  private_ip = "10.20.255.100"
-  public_ips = ["{GATEWAY_PUBLIC}"]
-  timeouts = {{ udp = 7200, udp_stream = 7200 }}
-"#
+    let gateway = format!(
+        "public_ips = [\"{GATEWAY_PUBLIC}\"]\ntimeouts = {{ udp = 7200, udp_stream = 7200 }}"
     );
-    text += &filter.objects(instances);
-    text
+    let text = Configuration::new(UPLINK, attach, &["10.20.0.0/16", "10.40.0.0/16"])
+        .with_node(&format!("max_sessions = {max_sessions}"))
+        .subnet(
+            PUBLIC_SUBNET,
+            "10.20.0.0/16",
+            INSIDE,
+            &format!("route_table = \"public\"\n{of_public}"),
+        )
+        .subnet(
+            PRIVATE_SUBNET,
+            "10.40.2.0/24",
+            INSIDE,
+            &format!("route_table = \"private\"\n{of_private}"),
+        )
+        .route_table("public", &[("0.0.0.0/0", "internet-gateway")])
+        .route_table("private", &[("0.0.0.0/0", "nat-gateway:egress")])
+        .nat_gateway("egress", PUBLIC_SUBNET, "10.20.255.100", &gateway);
+    text.to_string() + &filter.objects(instances)
 }

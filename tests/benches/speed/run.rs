@@ -11,7 +11,7 @@ use nix::unistd::geteuid;
 
 use crate::{
     conntrack,
-    contender::Kind,
+    contender::{Contender, Kind},
     control, core, cores,
     figures::Table,
     filtering, forwarding, html,
@@ -265,6 +265,14 @@ impl Run {
         let wanted = &self.arguments.contender;
         let label = kind.label();
         wanted.is_empty() || *kind == Kind::Limit || wanted.iter().any(|text| label.contains(text))
+    }
+
+    /// With so many established flows, and `queues` cores on a link.
+    pub fn set_up(&self, kind: &Kind, flows: u64, queues: u32) -> Result<Contender> {
+        self.may_hold(kind, flows)?;
+        let mut contender = Contender::new(kind, &self.object, flows, flows, queues)?;
+        contender.establish()?;
+        Ok(contender)
     }
 
     /// Refuses what this machine has no memory for.

@@ -1,44 +1,18 @@
 //! Network ACLs: numbered rules at the boundary of a subnet, which know no connections.
-use nat_tests::netns::{Connection, Hook, sockets::ANY};
+use nat_tests::netns::{Connection, Hook, configuration::Configuration, sockets::ANY};
 
 use super::{
-    A, B, C, INTERNET, Lab, NAT, WEB, WEB_PUBLIC, acl, in_subnet,
+    A, B, C, INTERNET, Lab, NAT, WEB, WEB_PUBLIC,
     reached::{NOTHING, Seen, Server, from, from_one, is_cut},
     vpc,
 };
 
-/// A rule, `allow 100 tcp 0.0.0.0/0` or `deny 90 udp 10.20.2.0/24 5000-6000`, for what comes in.
-fn ingress(rule: &str) -> String {
-    written(rule, "source")
-}
-
-fn egress(rule: &str) -> String {
-    written(rule, "destination")
-}
-
-fn written(rule: &str, remote: &str) -> String {
-    let words: Vec<_> = rule.split(' ').collect();
-    let [action, number, protocol, cidr] = words[..4] else {
-        panic!("{rule}");
-    };
-    let ports = words
-        .get(4)
-        .map_or(String::new(), |ports| format!(", ports = \"{ports}\""));
-    format!(
-        "{{ rule = {number}, action = \"{action}\", protocol = \"{protocol}\", {remote} = \"{cidr}\"{ports} }}"
-    )
-}
-
-fn acl_of(name: &str, inward: &[&str], outward: &[&str]) -> String {
-    let inward: Vec<_> = inward.iter().map(|rule| ingress(rule)).collect();
-    let outward: Vec<_> = outward.iter().map(|rule| egress(rule)).collect();
-    acl(name, &inward, &outward)
-}
-
 const ALL: &str = "allow 32766 all 0.0.0.0/0";
 
-fn with_acl(hook: Hook, subnet: &str, inward: &[&str], outward: &[&str]) -> String {
-    in_subnet(&vpc(hook), subnet, "network_acl = \"tested\"") + &acl_of("tested", inward, outward)
+fn with_acl(hook: Hook, subnet: &str, inward: &[&str], outward: &[&str]) -> Configuration {
+    vpc(hook)
+        .with("subnet", subnet, "network_acl = \"tested\"")
+        .network_acl("tested", inward, outward)
 }
 
 /// The order of their numbers counts, not that of the file, and the first that matches decides.
@@ -182,13 +156,14 @@ pub fn nacl_of_the_nat_gateways_subnet_counts(hook: Hook) {
 
 /// The ACL named `default` is that of the subnets that name none.
 pub fn nacl_default_serves_subnets_that_name_none(hook: Hook) {
-    let text =
-        in_subnet(&vpc(hook), "public", "network_acl = \"open\"") + &acl_of("open", &[ALL], &[ALL]);
+    let text = vpc(hook)
+        .with("subnet", "public", "network_acl = \"open\"")
+        .network_acl("open", &[ALL], &[ALL]);
     let standing = Lab::with(hook, &text);
     let lab = &standing.lab;
     let web = Server::on(&lab.web);
     web.assert_sees(&lab.a, WEB, from(A));
-    standing.reload(&(text.clone() + &acl_of("default", &[], &[])));
+    standing.reload(&text.clone().network_acl("default", &[], &[]));
     web.assert_sees(&lab.a, WEB, NOTHING);
     web.assert_sees(&lab.site.internet, WEB_PUBLIC, from(INTERNET));
     standing.reload(&text);

@@ -2,14 +2,14 @@
 use std::time::Duration;
 
 use nat_tests::{
-    netns::{Hook, Namespace, process::finish},
+    netns::{Hook, Namespace, configuration::Configuration, process::finish},
     packets::PacketBuilder,
 };
 
 use super::{
-    A, INTERNET, Lab, WEB, WEB_PUBLIC, but, group, instance,
+    A, INTERNET, Lab, PUBLIC_IPS, WEB, WEB_PUBLIC,
     reached::{NOTHING, Seen, Server, from, from_one},
-    routed, vpc,
+    vpc,
 };
 use crate::attempts::{address, hears};
 
@@ -44,14 +44,15 @@ fn masquerade(host: &Namespace) {
     nft.expect("nft").success().expect("rules");
 }
 
-fn with_nat_instance(hook: Hook, keys: &str) -> String {
-    let routes = r#"{ destination = "0.0.0.0/0", target = "instance:nat" }"#;
-    let keys = format!("public_ip = \"{PUBLIC}\"\n  {keys}");
-    routed(&vpc(hook), "private", routes) + &instance("nat", "public", "10.20.1.30", &keys)
+fn with_nat_instance(hook: Hook, keys: &str) -> Configuration {
+    let keys = format!("public_ip = \"{PUBLIC}\"\n{keys}");
+    vpc(hook)
+        .routed("private", &[("0.0.0.0/0", "instance:nat")])
+        .instance("nat", "public", "10.20.1.30", &keys)
 }
 
 fn unchecked(mac: &str) -> String {
-    format!("source_dest_check = false\n  mac = \"{mac}\"")
+    format!("source_dest_check = false\nmac = \"{mac}\"")
 }
 
 /// A guest that masquerades serves a private subnet: its own packets leave 1:1.
@@ -77,23 +78,21 @@ pub fn a_nat_instances_groups_hold_for_what_it_forwards(hook: Hook) {
     let lab = Lab::build(hook);
     let host = forwarder(&lab, "nat", "public0", "10.20.1.30/24");
     masquerade(&host);
-    let keys = format!("{}\n  security_groups = [\"nat\"]", unchecked(MAC_OF_NAT));
+    let keys = format!("{}\nsecurity_groups = [\"nat\"]", unchecked(MAC_OF_NAT));
     let text = with_nat_instance(hook, &keys);
-    let rules = |ports: &str| {
-        group(
-            "nat",
-            &format!(
-                "ingress = [{{ protocol = \"tcp\", ports = \"{ports}\", source = \"10.20.2.0/24\" }}]"
-            ),
-        )
+    let letting_in = |ports: &str| {
+        let rules = format!(
+            "ingress = [{{ protocol = \"tcp\", ports = \"{ports}\", source = \"10.20.2.0/24\" }}]"
+        );
+        text.clone().security_group("nat", &rules)
     };
-    let standing = lab.stand(&(text.clone() + &rules("8080")));
+    let standing = lab.stand(&letting_in("8080"));
     let lab = &standing.lab;
     let server = Server::on(&lab.site.internet);
     let tcp_only = [from_one(PUBLIC), Seen::Nothing, Seen::Nothing];
     server.assert_sees(&lab.a, INTERNET, tcp_only);
     assert!(standing.drops("security_group") >= 2);
-    standing.reload(&(text + &rules("8081")));
+    standing.reload(&letting_in("8081"));
     server.assert_sees(&lab.a, INTERNET, NOTHING);
 }
 
@@ -114,20 +113,16 @@ pub fn source_dest_check_drops_what_an_instance_forwards(hook: Hook) {
     assert_eq!(forwards(b"checked"), None);
     assert_eq!(standing.drops("spoofed_source"), 1);
     // The internet gateway translates an instance's own address alone.
-    let keys = format!("name = \"web\"\n  {}", unchecked("02:00:0a:14:01:0a"));
-    let text = but(&vpc(hook), "name = \"web\"", &keys);
+    let text = vpc(hook).with("instance", "web", &unchecked("02:00:0a:14:01:0a"));
     standing.reload(&text);
     assert_eq!(forwards(b"1:1"), None);
     assert_eq!(standing.drops("no_public_ip"), 1);
-    let text = but(
-        &text,
-        "subnet = \"public\"\n  private_ip = \"10.20.1.100\"",
-        OF_BESIDE,
-    );
-    let by_gateway = r#"{ destination = "0.0.0.0/0", target = "nat-gateway:egress" }"#;
-    let by_internet = r#"{ destination = "0.0.0.0/0", target = "internet-gateway" }"#;
-    let text = routed(&text, "beside", by_internet);
-    standing.reload(&routed(&text, "public", by_gateway));
+    let text = text
+        .without("nat_gateway", "egress")
+        .nat_gateway("egress", "beside", "10.20.3.100", PUBLIC_IPS)
+        .routed("beside", &[("0.0.0.0/0", "internet-gateway")])
+        .routed("public", &[("0.0.0.0/0", "nat-gateway:egress")]);
+    standing.reload(&text);
     assert_eq!(
         forwards(b"by a gateway"),
         Some(address("198.51.100.10:40100"))
@@ -136,24 +131,30 @@ pub fn source_dest_check_drops_what_an_instance_forwards(hook: Hook) {
 }
 
 const TO: &str = "198.51.100.80:5300";
-const OF_BESIDE: &str = "subnet = \"beside\"\n  private_ip = \"10.20.3.100\"";
+
+/// A firewall between the public and the private subnet, in the one beside them.
+fn with_firewall(hook: Hook, keys: &str) -> Configuration {
+    let of_public = [
+        ("10.20.2.0/24", "instance:firewall"),
+        ("0.0.0.0/0", "internet-gateway"),
+    ];
+    vpc(hook)
+        .routed("private", &[("10.20.1.0/24", "instance:firewall")])
+        .routed("public", &of_public)
+        .instance("firewall", "beside", "10.20.3.30", keys)
+}
 
 /// A firewall between two subnets and towards the internet, which changes nothing about the packets.
 pub fn a_transparent_router_stands_between_subnets(hook: Hook) {
     let lab = Lab::build(hook);
     let firewall = forwarder(&lab, "firewall", "private0", "10.20.3.30/24");
-    let text = routed(
-        &vpc(hook),
+    let text = with_firewall(hook, &unchecked(MAC_OF_FIREWALL)).routed(
         "private",
-        r#"{ destination = "10.20.1.0/24", target = "instance:firewall" }, { destination = "0.0.0.0/0", target = "instance:firewall" }"#,
+        &[
+            ("10.20.1.0/24", "instance:firewall"),
+            ("0.0.0.0/0", "instance:firewall"),
+        ],
     );
-    let text = routed(
-        &text,
-        "public",
-        r#"{ destination = "10.20.2.0/24", target = "instance:firewall" }, { destination = "0.0.0.0/0", target = "internet-gateway" }"#,
-    );
-    let keys = unchecked(MAC_OF_FIREWALL);
-    let text = text + &instance("firewall", "beside", "10.20.3.30", &keys);
     let mut standing = lab.stand(&text);
     let lab = &standing.lab;
     let (web, a) = (Server::on(&lab.web), Server::on(&lab.a));
@@ -176,37 +177,17 @@ pub fn a_transparent_router_stands_between_subnets(hook: Hook) {
 pub fn tracked_flows_pass_a_transparent_router(hook: Hook) {
     let lab = Lab::build(hook);
     let _firewall = forwarder(&lab, "firewall", "private0", "10.20.3.30/24");
-    let text = routed(
-        &vpc(hook),
-        "private",
-        r#"{ destination = "10.20.1.0/24", target = "instance:firewall" }"#,
-    );
-    let text = routed(
-        &text,
-        "public",
-        r#"{ destination = "10.20.2.0/24", target = "instance:firewall" }, { destination = "0.0.0.0/0", target = "internet-gateway" }"#,
-    );
-    let text = but(
-        &text,
-        "name = \"web\"",
-        "name = \"web\"\n  security_groups = [\"web\"]",
-    );
     let keys = format!(
-        "{}\n  security_groups = [\"firewall\"]",
+        "{}\nsecurity_groups = [\"firewall\"]",
         unchecked(MAC_OF_FIREWALL)
     );
-    let text = text
-        + &instance("firewall", "beside", "10.20.3.30", &keys)
-        + &instance("a", "private", A, "security_groups = [\"a\"]")
-        + &group(
-            "firewall",
-            "ingress = [{ protocol = \"all\", source = \"10.20.2.0/24\" }]",
-        )
-        + &group(
-            "web",
-            "egress = []\n  ingress = [{ protocol = \"all\", source = \"10.20.2.0/24\" }]",
-        )
-        + &group("a", "");
+    let from_private = "ingress = [{ protocol = \"all\", source = \"10.20.2.0/24\" }]";
+    let text = with_firewall(hook, &keys)
+        .with("instance", "web", "security_groups = [\"web\"]")
+        .instance("a", "private", A, "security_groups = [\"a\"]")
+        .security_group("firewall", from_private)
+        .security_group("web", &format!("egress = []\n{from_private}"))
+        .security_group("a", "");
     let standing = lab.stand(&text);
     let lab = &standing.lab;
     Server::on(&lab.web).assert_sees(&lab.a, WEB, from(A));

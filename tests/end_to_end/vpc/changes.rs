@@ -4,7 +4,7 @@ use nat_tests::netns::{
     sockets::{ANY, udp_exchange},
 };
 
-use super::{A, Lab, acl, in_subnet, instance, reached::is_cut, routed, vpc};
+use super::{A, Lab, reached::is_cut, vpc};
 
 const SERVER: &str = "198.51.100.80:8081";
 const PEER: &str = "198.51.100.80:5301";
@@ -21,9 +21,11 @@ pub fn a_change_elsewhere_keeps_mappings_under_live_traffic(hook: Hook) {
     let socket = lab.a.udp(HELD).expect("a socket");
     let before = udp_exchange(&socket, PEER, &datagrams).expect("an answer");
     let changes = [
-        routed(&vpc(hook), "beside", ""),
-        vpc(hook) + &instance("a", "private", A, ""),
-        in_subnet(&vpc(hook), "beside", "network_acl = \"closed\"") + &acl("closed", &[], &[]),
+        vpc(hook).routed("beside", &[]),
+        vpc(hook).instance("a", "private", A, ""),
+        vpc(hook)
+            .with("subnet", "beside", "network_acl = \"closed\"")
+            .network_acl("closed", &[], &[]),
         vpc(hook),
     ];
     std::thread::scope(|scope| {
@@ -47,25 +49,20 @@ pub fn a_change_elsewhere_keeps_mappings_under_live_traffic(hook: Hook) {
 }
 
 pub fn a_forbidden_connection_stops_for_a_counted_reason(hook: Hook) {
-    let base = vpc(hook);
-    let other = base.clone()
-        + "\n  [[vpc.nat_gateway]]\n  name = \"other\"\n  subnet = \"public\"\n  private_ip = \"10.20.1.101\"\n  public_ips = [\"198.51.100.11\"]\n";
-    let to = |target: &str| {
-        routed(
-            &other,
-            "private",
-            &format!("{{ destination = \"0.0.0.0/0\", target = \"{target}\" }}"),
-        )
-    };
+    let public_ips = "public_ips = [\"198.51.100.11\"]";
+    let other = vpc(hook).nat_gateway("other", "public", "10.20.1.101", public_ips);
+    let to = |target: &str| other.clone().routed("private", &[("0.0.0.0/0", target)]);
     let standing = Lab::with(hook, &other);
     let lab = &standing.lab;
     let listener = lab.site.internet.listen(SERVER).expect("a server");
-    let closed =
-        in_subnet(&other, "private", "network_acl = \"closed\"") + &acl("closed", &[], &[]);
+    let closed = other
+        .clone()
+        .with("subnet", "private", "network_acl = \"closed\"")
+        .network_acl("closed", &[], &[]);
     for (reason, text) in [
         ("policy_changed", to("nat-gateway:other")),
         ("blackhole", to("blackhole")),
-        ("no_route", routed(&other, "private", "")),
+        ("no_route", other.clone().routed("private", &[])),
         ("no_public_ip", to("internet-gateway")),
         ("network_acl", closed),
     ] {

@@ -2,29 +2,24 @@
 use nat_tests::netns::Hook;
 
 use super::{
-    INTERNET, Lab, NAT, WEB_PUBLIC, acl, but, group, in_subnet,
+    INTERNET, Lab, NAT, PUBLIC_IP, PUBLIC_IPS, WEB_PUBLIC,
     reached::{NOTHING, Seen, Server, from},
-    routed, vpc,
+    vpc,
 };
 
-const ALLOW_ALL_IN: &str =
-    r#"{ rule = 100, action = "allow", protocol = "all", source = "0.0.0.0/0" }"#;
-const ALLOW_ALL_OUT: &str =
-    r#"{ rule = 100, action = "allow", protocol = "all", destination = "0.0.0.0/0" }"#;
+const ALL: &[&str] = &["allow 100 all 0.0.0.0/0"];
 const ANYBODY: &str = r#"ingress = [{ protocol = "all", source = "0.0.0.0/0" }]"#;
 
 /// A gateway, a route to it, a public IP, and an ACL and a group that allow: take one away and nothing goes.
 pub fn internet_gateway_takes_all_of_its_conditions(hook: Hook) {
-    let base = in_subnet(&vpc(hook), "public", r#"network_acl = "edge""#);
-    let public_ip = "  public_ip = \"198.51.100.20\"\n";
-    let base = but(
-        &base,
-        public_ip,
-        &format!("{public_ip}  security_groups = [\"web\"]\n"),
-    );
-    let (inward, outward) = ([ALLOW_ALL_IN.to_owned()], [ALLOW_ALL_OUT.to_owned()]);
-    let open_acl = acl("edge", &inward, &outward);
-    let all = format!("{base}{open_acl}{}", group("web", ANYBODY));
+    let with = |(inward, outward), rules| {
+        vpc(hook)
+            .with("subnet", "public", "network_acl = \"edge\"")
+            .with("instance", "web", "security_groups = [\"web\"]")
+            .network_acl("edge", inward, outward)
+            .security_group("web", rules)
+    };
+    let all = with((ALL, ALL), ANYBODY);
     let standing = Lab::with(hook, &all);
     let lab = &standing.lab;
     let (outside, web) = (Server::on(&lab.site.internet), Server::on(&lab.web));
@@ -34,34 +29,36 @@ pub fn internet_gateway_takes_all_of_its_conditions(hook: Hook) {
         web.assert_sees(&lab.site.internet, WEB_PUBLIC, from(INTERNET));
     };
     assert_connected("with all conditions");
-    let without_route = without_nat_gateway(&routed(&routed(&all, "public", ""), "private", ""));
-    let without_gateway = but(&without_route, "internet_gateway = true\n", "");
-    let without_gateway = but(&without_gateway, public_ip, "");
+    // A public NAT gateway needs a route itself.
+    let without_route = all
+        .clone()
+        .routed("public", &[])
+        .routed("private", &[])
+        .routed("beside", &[])
+        .without("nat_gateway", "egress");
+    let without_gateway = without_route.clone().but("internet_gateway = true\n", "");
+    let without_gateway = without_gateway.but(PUBLIC_IP, "");
     let cases = [
         ("the route", without_route, "no_route"),
-        ("the public IP", but(&all, public_ip, ""), "no_public_ip"),
+        (
+            "the public IP",
+            all.clone().but(PUBLIC_IP, ""),
+            "no_public_ip",
+        ),
         ("the gateway", without_gateway, "no_route"),
         (
             "the ACL's rules for what goes out",
-            format!(
-                "{base}{}{}",
-                acl("edge", &inward, &[]),
-                group("web", ANYBODY)
-            ),
+            with((ALL, &[]), ANYBODY),
             "network_acl",
         ),
         (
             "the ACL's rules for what comes in",
-            format!(
-                "{base}{}{}",
-                acl("edge", &[], &outward),
-                group("web", ANYBODY)
-            ),
+            with((&[], ALL), ANYBODY),
             "network_acl",
         ),
         (
             "the group's rules",
-            format!("{base}{open_acl}{}", group("web", "egress = []")),
+            with((ALL, ALL), "egress = []"),
             "security_group",
         ),
     ];
@@ -91,19 +88,9 @@ pub fn internet_gateway_takes_all_of_its_conditions(hook: Hook) {
     }
 }
 
-/// A public NAT gateway needs a route itself.
-fn without_nat_gateway(text: &str) -> String {
-    let text = routed(text, "beside", "");
-    let (before, rest) = text
-        .split_once("  [[vpc.nat_gateway]]")
-        .expect("a NAT gateway");
-    let (_, after) = rest.split_once("\n\n").expect("its end");
-    format!("{before}{after}")
-}
-
 /// Towards a network behind the uplink that knows the VPC by that address alone.
 pub fn a_private_nat_gateway_translates_to_its_private_ip(hook: Hook) {
-    let private = but(&vpc(hook), "  public_ips = [\"198.51.100.10\"]\n", "");
+    let private = vpc(hook).but(PUBLIC_IPS, "");
     let standing = Lab::with(hook, &private);
     let lab = &standing.lab;
     let outside = &lab.site.internet;

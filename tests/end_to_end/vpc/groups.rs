@@ -4,6 +4,7 @@ use std::{io::ErrorKind, time::Duration};
 use nat_tests::{
     netns::{
         Connection, Hook, Path,
+        configuration::Configuration,
         raw::{bytes, receive_large},
         sockets::{ANY, udp_exchange},
     },
@@ -11,8 +12,7 @@ use nat_tests::{
 };
 
 use super::{
-    A, B, C, INTERNET, INTERNET_TOO, Lab, NAT, WEB, WEB_PUBLIC, acl, but, group, in_subnet,
-    instance,
+    A, B, C, INTERNET, INTERNET_TOO, Lab, NAT, WEB, WEB_PUBLIC,
     reached::{NOTHING, Seen, Server, from, from_one},
     vpc,
 };
@@ -25,19 +25,15 @@ const TCP_ONLY: fn(&str) -> [Seen; 3] = |source| [from_one(source), Seen::Nothin
 const UDP_ONLY: fn(&str) -> [Seen; 3] = |source| [Seen::Nothing, from_one(source), Seen::Nothing];
 
 /// The VPC with web in these groups.
-fn web_in(hook: Hook, groups: &str) -> String {
-    but(
-        &vpc(hook),
-        "name = \"web\"",
-        &format!("name = \"web\"\n  security_groups = [{groups}]"),
-    )
+fn web_in(hook: Hook, groups: &[&str]) -> Configuration {
+    vpc(hook).with("instance", "web", &format!("security_groups = {groups:?}"))
 }
 
 /// Answers to what goes out pass all the same.
 pub fn sg_a_new_group_lets_nothing_in_and_everything_out(hook: Hook) {
-    let text = web_in(hook, "\"new\"")
-        + &instance("a", "private", A, "security_groups = [\"new\"]")
-        + &group("new", "");
+    let text = web_in(hook, &["new"])
+        .instance("a", "private", A, "security_groups = [\"new\"]")
+        .security_group("new", "");
     let mut standing = Lab::with(hook, &text);
     let lab = &standing.lab;
     let outside = Server::on(&lab.site.internet);
@@ -55,25 +51,23 @@ pub fn sg_a_new_group_lets_nothing_in_and_everything_out(hook: Hook) {
 }
 
 pub fn sg_rules_of_all_groups_hold_together(hook: Hook) {
-    let groups = group(
-        "tcp",
-        r#"ingress = [{ protocol = "tcp", ports = "8080", source = "0.0.0.0/0" }]"#,
-    ) + &group(
-        "udp",
-        r#"ingress = [{ protocol = "udp", ports = "5000-5300", source = "10.20.2.0/24" }]"#,
-    );
+    let tcp = r#"ingress = [{ protocol = "tcp", ports = "8080", source = "0.0.0.0/0" }]"#;
+    let udp = r#"ingress = [{ protocol = "udp", ports = "5000-5300", source = "10.20.2.0/24" }]"#;
     side_by_side(
         [
-            ("\"tcp\"", TCP_ONLY(INTERNET), TCP_ONLY(A)),
-            ("\"udp\"", NOTHING, UDP_ONLY(A)),
+            (["tcp"].as_slice(), TCP_ONLY(INTERNET), TCP_ONLY(A)),
+            (&["udp"], NOTHING, UDP_ONLY(A)),
             (
-                "\"tcp\", \"udp\"",
+                &["tcp", "udp"],
                 TCP_ONLY(INTERNET),
                 [from_one(A), from_one(A), Seen::Nothing],
             ),
         ],
         |(names, from_outside, from_a)| {
-            let standing = Lab::with(hook, &(web_in(hook, names) + &groups));
+            let text = web_in(hook, names)
+                .security_group("tcp", tcp)
+                .security_group("udp", udp);
+            let standing = Lab::with(hook, &text);
             let lab = &standing.lab;
             let web = Server::on(&lab.web);
             web.assert_sees(&lab.site.internet, WEB_PUBLIC, from_outside);
@@ -83,19 +77,20 @@ pub fn sg_rules_of_all_groups_hold_together(hook: Hook) {
 }
 
 pub fn sg_references_to_groups_and_prefix_lists(hook: Hook) {
-    let list = "\n  [[vpc.prefix_list]]\n  name = \"friends\"\n  entries = [\"198.51.100.81/32\", \"10.20.3.0/24\"]\n";
-    let text = web_in(hook, "\"web\"")
-        + &instance("a", "private", A, "security_groups = [\"clients\"]")
-        + &instance("b", "private", B, "security_groups = [\"web\"]")
-        + &group(
+    let web_rules = r#"ingress = [
+  { protocol = "tcp", ports = "8080", source = "security-group:clients" },
+  { protocol = "udp", source = "prefix-list:friends" },
+  { protocol = "icmp", icmp_type = 8, source = "security-group:web" },
+]"#;
+    let text = web_in(hook, &["web"])
+        .instance("a", "private", A, "security_groups = [\"clients\"]")
+        .instance("b", "private", B, "security_groups = [\"web\"]")
+        .security_group(
             "clients",
             r#"egress = [{ protocol = "all", destination = "security-group:web" }]"#,
         )
-        + &group(
-            "web",
-            r#"ingress = [{ protocol = "tcp", ports = "8080", source = "security-group:clients" }, { protocol = "udp", source = "prefix-list:friends" }, { protocol = "icmp", icmp_type = 8, source = "security-group:web" }]"#,
-        )
-        + list;
+        .security_group("web", web_rules)
+        .prefix_list("friends", &["198.51.100.81/32", "10.20.3.0/24"]);
     let standing = Lab::with(hook, &text);
     let lab = &standing.lab;
     let web = Server::on(&lab.web);
@@ -119,16 +114,16 @@ pub fn sg_references_to_groups_and_prefix_lists(hook: Hook) {
     outside.assert_sees(&lab.a, INTERNET, NOTHING);
     web.assert_sees(&lab.a, WEB_PUBLIC, NOTHING);
     // Who joins the group is known by it at once.
-    standing.reload(&(text + &instance("c", "beside", C, "security_groups = [\"clients\"]")));
+    standing.reload(&text.instance("c", "beside", C, "security_groups = [\"clients\"]"));
     web.assert_sees(&lab.c, WEB, [from_one(C), from_one(C), Seen::Nothing]);
 }
 
 /// A closed port and a narrow link are told of, whatever the groups say about ICMP.
 pub fn sg_icmp_errors_of_tracked_flows_pass(hook: Hook) {
     let rules = r#"egress = [{ protocol = "udp", destination = "0.0.0.0/0" }, { protocol = "tcp", destination = "0.0.0.0/0" }]"#;
-    let text = web_in(hook, "\"web\"")
-        + &instance("a", "private", A, "security_groups = [\"web\"]")
-        + &group("web", rules);
+    let text = web_in(hook, &["web"])
+        .instance("a", "private", A, "security_groups = [\"web\"]")
+        .security_group("web", rules);
     let lab = Lab::build(hook);
     let path = Path::of(&lab.site.edge, &lab.site.uplink).expect("a path");
     path.narrow_the_middle(NARROW).expect("a narrow link");
@@ -163,17 +158,13 @@ fn unasked_error() -> Vec<u8> {
 /// Only the first fragment of a datagram has the ports that rules are about.
 pub fn sg_and_nacl_rules_about_ports_let_fragments_pass(hook: Hook) {
     let inward = r#"ingress = [{ protocol = "udp", ports = "5301", source = "0.0.0.0/0" }]"#;
-    let allow = |number: u32, ports: &str, remote: &str| {
-        format!(
-            r#"{{ rule = {number}, action = "allow", protocol = "udp", ports = "{ports}", {remote} = "0.0.0.0/0" }}"#
-        )
-    };
-    let text = in_subnet(&web_in(hook, "\"web\""), "public", "network_acl = \"edge\"")
-        + &group("web", inward)
-        + &acl(
+    let text = web_in(hook, &["web"])
+        .with("subnet", "public", "network_acl = \"edge\"")
+        .security_group("web", inward)
+        .network_acl(
             "edge",
-            &[allow(1, "5301-5302", "source")],
-            &[allow(1, "1024-65535", "destination")],
+            &["allow 1 udp 0.0.0.0/0 5301-5302"],
+            &["allow 1 udp 0.0.0.0/0 1024-65535"],
         );
     let standing = Lab::with(hook, &text);
     let lab = &standing.lab;
@@ -203,13 +194,18 @@ pub fn sg_and_nacl_rules_about_ports_let_fragments_pass(hook: Hook) {
 
 /// And new ones are refused.
 pub fn sg_tracked_flows_survive_a_rules_removal(hook: Hook) {
-    let text = web_in(hook, "\"web\"") + &instance("a", "private", A, "security_groups = [\"a\"]");
-    let open = group(
-        "web",
+    let with_rules = |web, a| {
+        web_in(hook, &["web"])
+            .instance("a", "private", A, "security_groups = [\"a\"]")
+            .security_group("web", web)
+            .security_group("a", a)
+    };
+    let open = with_rules(
         r#"ingress = [{ protocol = "all", source = "0.0.0.0/0" }]"#,
-    ) + &group("a", "");
-    let closed = group("web", "egress = []") + &group("a", "egress = []");
-    let standing = Lab::with(hook, &(text.clone() + &open));
+        "",
+    );
+    let closed = with_rules("egress = []", "egress = []");
+    let standing = Lab::with(hook, &open);
     let lab = &standing.lab;
     let (web, outside) = (
         lab.web.listen("0.0.0.0:8081").expect("a server"),
@@ -232,7 +228,7 @@ pub fn sg_tracked_flows_survive_a_rules_removal(hook: Hook) {
     let server = lab.web.udp("0.0.0.0:5301").expect("a server");
     let socket = lab.a.udp(ANY).expect("a socket");
     udp_exchange(&socket, "10.20.1.10:5301", &server).expect("before the change");
-    standing.reload(&(text.clone() + &closed));
+    standing.reload(&closed);
     for connection in &held {
         connection.exchange().expect("after the change");
     }
@@ -251,7 +247,7 @@ pub fn sg_tracked_flows_survive_a_rules_removal(hook: Hook) {
     for connection in &held {
         connection.exchange().expect("later");
     }
-    standing.reload(&(text + &open));
+    standing.reload(&open);
     for connection in open_all().iter().chain(&held) {
         connection.exchange().expect("allowed again");
     }
@@ -271,7 +267,7 @@ pub fn sg_groups_are_added_under_live_connections(hook: Hook) {
     }
     let rules = r#"ingress = [{ protocol = "tcp", ports = "8081", source = "198.51.100.0/24" }, { protocol = "tcp", source = "10.20.2.0/24" }]
   egress = []"#;
-    standing.reload(&(web_in(hook, "\"web\"") + &group("web", rules)));
+    standing.reload(&web_in(hook, &["web"]).security_group("web", rules));
     outside.exchange().expect("after the change, from outside");
     inside.exchange().expect("after the change, from inside");
     let mut refused = refused;

@@ -9,7 +9,7 @@ pub mod routing;
 pub mod senders;
 pub mod side_by_side;
 
-use nat_tests::netns::{Hook, Namespace, Site};
+use nat_tests::netns::{Hook, Namespace, Site, configuration::Configuration};
 
 use crate::standing::Standing;
 
@@ -65,99 +65,20 @@ impl Lab {
 }
 
 /// The configuration of [`Lab`]: no ACL, no group.
-pub fn vpc(hook: Hook) -> String {
-    format!(
-        r#"[node]
-uplink = ["uplink0"]
-attach = "{hook}"
-
-[[vpc]]
-name = "main"
-cidrs = ["10.20.0.0/16"]
-internet_gateway = true
-
-  [[vpc.subnet]]
-  name = "public"
-  cidr = "10.20.1.0/24"
-  interface = "public0"
-  route_table = "public"
-
-  [[vpc.subnet]]
-  name = "private"
-  cidr = "10.20.2.0/24"
-  interface = "private0"
-  route_table = "private"
-
-  [[vpc.subnet]]
-  name = "beside"
-  cidr = "10.20.3.0/24"
-  interface = "private0"
-  route_table = "beside"
-
-  [[vpc.route_table]]
-  name = "public"
-  routes = [{{ destination = "0.0.0.0/0", target = "internet-gateway" }}]
-
-  [[vpc.route_table]]
-  name = "private"
-  routes = [{{ destination = "0.0.0.0/0", target = "nat-gateway:egress" }}]
-
-  [[vpc.route_table]]
-  name = "beside"
-  routes = [{{ destination = "0.0.0.0/0", target = "nat-gateway:egress" }}]
-
-  [[vpc.nat_gateway]]
-  name = "egress"
-  subnet = "public"
-  private_ip = "10.20.1.100"
-  public_ips = ["198.51.100.10"]
-
-  [[vpc.instance]]
-  name = "web"
-  subnet = "public"
-  private_ip = "10.20.1.10"
-  public_ip = "198.51.100.20"
-"#
-    )
+pub fn vpc(hook: Hook) -> Configuration {
+    let nat_gateway = [("0.0.0.0/0", "nat-gateway:egress")];
+    let by_table = |name| format!("route_table = \"{name}\"");
+    Configuration::new("uplink0", hook, &["10.20.0.0/16"])
+        .subnet("public", "10.20.1.0/24", "public0", &by_table("public"))
+        .subnet("private", "10.20.2.0/24", "private0", &by_table("private"))
+        .subnet("beside", "10.20.3.0/24", "private0", &by_table("beside"))
+        .route_table("public", &[("0.0.0.0/0", "internet-gateway")])
+        .route_table("private", &nat_gateway)
+        .route_table("beside", &nat_gateway)
+        .nat_gateway("egress", "public", "10.20.1.100", PUBLIC_IPS)
+        .instance("web", "public", WEB, PUBLIC_IP)
 }
 
-/// The configuration with this part of it replaced.
-pub fn but(text: &str, part: &str, by: &str) -> String {
-    assert!(text.contains(part), "no {part:?} in:\n{text}");
-    text.replace(part, by)
-}
-
-/// Other routes in the table of this name.
-pub fn routed(text: &str, table: &str, routes: &str) -> String {
-    let head = format!("[[vpc.route_table]]\n  name = \"{table}\"\n");
-    let (before, rest) = text.split_once(&head).expect("a route table");
-    let (_, after) = rest.split_once('\n').expect("its routes");
-    format!("{before}{head}  routes = [{routes}]\n{after}")
-}
-
-/// With further keys for the subnet of this name.
-pub fn in_subnet(text: &str, subnet: &str, keys: &str) -> String {
-    let head = format!("[[vpc.subnet]]\n  name = \"{subnet}\"");
-    but(text, &head, &format!("{head}\n  {keys}"))
-}
-
-/// A further instance.
-pub fn instance(name: &str, subnet: &str, private_ip: &str, keys: &str) -> String {
-    format!(
-        "\n  [[vpc.instance]]\n  name = \"{name}\"\n  subnet = \"{subnet}\"\n  private_ip = \"{private_ip}\"\n  {keys}\n"
-    )
-}
-
-/// A security group with these lines of rules.
-pub fn group(name: &str, rules: &str) -> String {
-    format!("\n  [[vpc.security_group]]\n  name = \"{name}\"\n  {rules}\n")
-}
-
-/// A network ACL with these ingress and egress rules.
-pub fn acl(name: &str, ingress: &[String], egress: &[String]) -> String {
-    format!(
-        "\n  [[vpc.network_acl]]\n  name = \"{name}\"\n  ingress = [{}]\n  egress = [{}]\n",
-        ingress.join(", "),
-        egress.join(", ")
-    )
-}
+/// Keys of the NAT gateway and of web in [`vpc`].
+pub const PUBLIC_IPS: &str = "public_ips = [\"198.51.100.10\"]";
+pub const PUBLIC_IP: &str = "public_ip = \"198.51.100.20\"";

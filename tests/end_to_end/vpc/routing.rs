@@ -8,9 +8,9 @@ use nat_tests::netns::{
 };
 
 use super::{
-    A, B, C, INTERNET, INTERNET_TOO, Lab, NAT, WEB, but,
+    A, B, C, INTERNET, INTERNET_TOO, Lab, NAT, WEB,
     reached::{NOTHING, Server, from},
-    routed, vpc,
+    vpc,
 };
 
 pub fn subnets_on_two_interfaces_reach_each_other(hook: Hook) {
@@ -111,16 +111,13 @@ pub fn the_host_answers_where_it_has_the_routers_address(hook: Hook) {
 }
 
 pub fn route_tables_longest_prefix_wins(hook: Hook) {
-    let routes = r#"
-    { destination = "0.0.0.0/0", target = "nat-gateway:egress" },
-    { destination = "198.51.100.0/24", target = "blackhole" },
-    { destination = "198.51.100.81/32", target = "nat-gateway:egress" },
-    { destination = "10.20.1.0/28", target = "blackhole" },
-  "#;
-    let standing = Lab::with(
-        hook,
-        &routed(&vpc(hook), "private", &routes.replace('\n', " ")),
-    );
+    let routes = [
+        ("0.0.0.0/0", "nat-gateway:egress"),
+        ("198.51.100.0/24", "blackhole"),
+        ("198.51.100.81/32", "nat-gateway:egress"),
+        ("10.20.1.0/28", "blackhole"),
+    ];
+    let standing = Lab::with(hook, &vpc(hook).routed("private", &routes));
     let lab = &standing.lab;
     let server = Server::at(&lab.site.internet, INTERNET);
     server.assert_sees(&lab.a, INTERNET, NOTHING);
@@ -134,13 +131,15 @@ pub fn route_tables_longest_prefix_wins(hook: Hook) {
 }
 
 pub fn route_tables_a_written_route_beats_a_prefix_list(hook: Hook) {
-    let list = r#"
-  [[vpc.prefix_list]]
-  name = "servers"
-  entries = ["198.51.100.80/32", "198.51.100.81/32"]
-"#;
-    let routes = r#"{ destination = "0.0.0.0/0", target = "nat-gateway:egress" }, { destination = "prefix-list:servers", target = "blackhole" }, { destination = "198.51.100.81/32", target = "nat-gateway:egress" }"#;
-    let standing = Lab::with(hook, &(routed(&vpc(hook), "private", routes) + list));
+    let routes = [
+        ("0.0.0.0/0", "nat-gateway:egress"),
+        ("prefix-list:servers", "blackhole"),
+        ("198.51.100.81/32", "nat-gateway:egress"),
+    ];
+    let text = vpc(hook)
+        .routed("private", &routes)
+        .prefix_list("servers", &["198.51.100.80/32", "198.51.100.81/32"]);
+    let standing = Lab::with(hook, &text);
     let lab = &standing.lab;
     let server = Server::at(&lab.site.internet, INTERNET);
     server.assert_sees(&lab.a, INTERNET, NOTHING);
@@ -150,15 +149,14 @@ pub fn route_tables_a_written_route_beats_a_prefix_list(hook: Hook) {
 
 /// Subnets that name no table have the main one; without one, `local` is all they have.
 pub fn route_tables_the_main_table_serves_the_rest(hook: Hook) {
-    let text = but(&vpc(hook), "  route_table = \"beside\"\n", "");
+    let text = vpc(hook).but("  route_table = \"beside\"\n", "");
     let standing = Lab::with(hook, &text);
     let lab = &standing.lab;
     let server = Server::on(&lab.site.internet);
     server.assert_sees(&lab.c, INTERNET, NOTHING);
     assert!(standing.drops("no_route") >= 3);
     Server::on(&lab.web).assert_sees(&lab.c, WEB, from(C));
-    let head = "[[vpc.route_table]]\n  name = \"beside\"\n";
-    standing.reload(&but(&text, head, &format!("{head}  main = true\n")));
+    standing.reload(&text.with("route_table", "beside", "main = true"));
     server.assert_sees(&lab.c, INTERNET, from(NAT));
     Server::on(&lab.web).assert_sees(&lab.c, WEB, from(C));
 }

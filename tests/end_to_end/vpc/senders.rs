@@ -5,7 +5,7 @@ use nat_tests::{
 };
 
 use super::{
-    A, B, C, INTERNET, Lab, NAT, WEB, but, instance,
+    A, B, C, INTERNET, Lab, NAT, WEB,
     reached::{NOTHING, Server, from},
     vpc,
 };
@@ -67,7 +67,7 @@ pub fn a_source_of_another_subnet_is_spoofed(hook: Hook) {
 
 pub fn nobody_else_sends_from_an_instances_address_and_mac(hook: Hook) {
     let mac = "mac = \"02:00:0a:14:02:0a\"";
-    let standing = Lab::with(hook, &(vpc(hook) + &instance("a", "private", A, mac)));
+    let standing = Lab::with(hook, &vpc(hook).instance("a", "private", A, mac));
     let lab = &standing.lab;
     let inside = lab.web.udp("10.20.1.10:5300").expect("a server");
     assert!(claims(&lab.a, A, "10.20.1.10:5300", &inside));
@@ -79,12 +79,8 @@ pub fn nobody_else_sends_from_an_instances_address_and_mac(hook: Hook) {
 }
 
 pub fn a_strict_vpc_serves_listed_instances_alone(hook: Hook) {
-    let strict = but(
-        &vpc(hook),
-        "internet_gateway = true\n",
-        "internet_gateway = true\nstrict = true\n",
-    );
-    let listed = strict.clone() + &instance("a", "private", A, "");
+    let strict = vpc(hook).with_vpc("strict = true");
+    let listed = strict.instance("a", "private", A, "");
     let standing = Lab::with(hook, &listed);
     let lab = &standing.lab;
     let outside = Server::on(&lab.site.internet);
@@ -96,7 +92,7 @@ pub fn a_strict_vpc_serves_listed_instances_alone(hook: Hook) {
         web.assert_sees(&lab.b, WEB, NOTHING);
     });
     assert!(dropped >= 6, "{dropped}");
-    standing.reload(&(listed + &instance("b", "private", B, "")));
+    standing.reload(&listed.instance("b", "private", B, ""));
     outside.assert_sees(&lab.b, INTERNET, from(NAT));
     web.assert_sees(&lab.b, WEB, from(B));
 }

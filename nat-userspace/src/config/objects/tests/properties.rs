@@ -8,12 +8,18 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{again, db, gateway, key, sample, source, spec};
 use crate::config::objects::{File, Kind, Layers, ObjectKey, Objects};
-use crate::config::{Config, parse, place::Report, tests::SAMPLE, toml};
+use crate::config::{
+    Config, parse,
+    place::Report,
+    tests::{EVERYTHING, PUBLIC_IPS, SAMPLE, filtered},
+    toml,
+};
 
 /// Each object of the file either stays there or is put by the API.
-fn split(keep: impl Fn(usize) -> bool) -> (String, Objects) {
-    let (base, rest) = WHOLE.split_once("#objects\n").expect("a mark");
-    let all = Layers::load(source(WHOLE), Objects::new(), BTreeSet::new()).expect("valid");
+fn split(whole: &str, keep: impl Fn(usize) -> bool) -> (String, Objects) {
+    let first = whole.find("  [[vpc.subnet]]").expect("an object");
+    let (base, rest) = whole.split_at(first);
+    let all = Layers::load(source(whole), Objects::new(), BTreeSet::new()).expect("valid");
     let mut text = base.to_owned();
     let mut objects = Objects::new();
     for (number, part) in rest.split("\n\n").enumerate() {
@@ -35,73 +41,28 @@ fn split(keep: impl Fn(usize) -> bool) -> (String, Objects) {
     (text, objects)
 }
 
-const WHOLE: &str = r#"[node]
-uplink = ["eth0"]
-
-[[vpc]]
-name = "main"
-cidrs = ["10.20.0.0/16", "10.40.0.0/16"]
-internet_gateway = true
-#objects
-[[vpc.subnet]]
-name = "public-a"
-cidr = "10.20.1.0/24"
-interface = "br-public"
-route_table = "public"
-network_acl = "public"
-
-[[vpc.subnet]]
-name = "private-a"
-cidr = "10.40.2.0/24"
-interface = "br-private"
-route_table = "private"
-
-[[vpc.route_table]]
-name = "public"
-routes = [{ destination = "0.0.0.0/0", target = "internet-gateway" }]
-
-[[vpc.route_table]]
-name = "private"
-routes = [{ destination = "0.0.0.0/0", target = "nat-gateway:egress" }, { destination = "192.0.2.0/24", target = "nat-gateway:other" }]
-
-[[vpc.nat_gateway]]
-name = "egress"
-subnet = "public-a"
-private_ip = "10.20.1.100"
-public_ips = ["198.51.100.10"]
-profile = "rfc"
-no_translate = [{ destination = "192.0.2.0/24", protocol = "tcp", ports = "443" }]
-
-[[vpc.nat_gateway]]
-name = "other"
-subnet = "public-a"
-private_ip = "10.20.1.101"
-public_ips = ["198.51.100.11"]
-
-[[vpc.instance]]
-name = "web"
-subnet = "public-a"
-private_ip = "10.20.1.10"
-public_ip = "198.51.100.20"
-
-[[vpc.instance]]
-name = "db"
-subnet = "private-a"
-private_ip = "10.40.2.5"
-security_groups = ["db"]
-
-[[vpc.security_group]]
-name = "db"
-ingress = [{ protocol = "tcp", ports = "5432", source = "prefix-list:partners" }, { protocol = "all", source = "security-group:db" }]
-
-[[vpc.prefix_list]]
-name = "partners"
-entries = ["203.0.113.0/24"]
-
-[[vpc.network_acl]]
-name = "public"
-ingress = [{ rule = 100, action = "allow", protocol = "all", source = "0.0.0.0/0" }]
-"#;
+/// Objects of every kind with every setting, and a second gateway that is routed to. A blank line stands
+/// between two objects.
+fn whole() -> String {
+    let of_private = "target = \"nat-gateway:egress\" }]";
+    let with_other = "target = \"nat-gateway:egress\" }, { destination = \"192.0.3.0/24\", target = \"nat-gateway:other\" }]";
+    let of_public = "route_table = \"public\"";
+    let text = filtered(&[
+        (PUBLIC_IPS, EVERYTHING),
+        (of_private, with_other),
+        (
+            of_public,
+            "route_table = \"public\"\n  network_acl = \"closed\"",
+        ),
+    ]);
+    text + r#"
+  [[vpc.nat_gateway]]
+  name = "other"
+  subnet = "public-a"
+  private_ip = "10.20.1.101"
+  public_ips = ["198.51.100.12"]
+"#
+}
 
 /// With every list by name: the API's come behind the file's.
 fn sorted(config: &Config) -> Config {
@@ -120,9 +81,10 @@ fn sorted(config: &Config) -> Config {
 
 proptest! {
     #[test]
-    fn who_owns_an_object_makes_no_difference(of_file in prop::collection::vec(any::<bool>(), 11)) {
-        let whole = parse("whole.toml", WHOLE).expect("valid");
-        let (text, objects) = split(|number| of_file[number]);
+    fn who_owns_an_object_makes_no_difference(of_file in prop::collection::vec(any::<bool>(), 14)) {
+        let text = whole();
+        let whole = parse("whole.toml", &text).expect("valid");
+        let (text, objects) = split(&text, |number| of_file[number]);
         let count = of_file.iter().filter(|of_file| !**of_file).count();
         prop_assert_eq!(objects.len(), count);
         let layers = Layers::load(source(&text), objects, BTreeSet::new()).expect("valid");
