@@ -262,9 +262,9 @@ fn decide<H: Hook>(
         }
         _ if from_inside => Ok(Step::GoOn),
         _ => {
-            strangers::to_others(hook, view, interface, packet)?;
-            // From outside ports may have decided.
+            // From outside ports may decide.
             plan.is_stateless = interface.is(Interface::INSIDE);
+            strangers::to_others(hook, view, interface, packet)?;
             Ok(Step::Pass)
         }
     }

@@ -40,10 +40,13 @@ impl Model {
         if self.config.instance_of_public(ip.dst).is_some() {
             return self.inbound(packet.now, ip).map(Way::inward);
         }
-        let has_passed = is_later_fragment(ip)
-            && is_translated_protocol(ip)
-            && matches!(self.later_fragment(packet), Err(Stop::Pass));
-        if self.config.is_private(ip.dst) && !self.answers_untranslated(ip) && !has_passed {
+        if is_later_fragment(ip) && is_translated_protocol(ip) {
+            match self.later_fragment(packet) {
+                Err(Stop::Early) => {}
+                decided => return decided,
+            }
+        }
+        if self.config.is_private(ip.dst) && !self.answers_untranslated(ip) {
             return Err(Stop::drop(DropReason::PrivateDestination));
         }
         Err(Stop::Pass)
