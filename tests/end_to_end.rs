@@ -38,6 +38,8 @@ mod map_bytes;
 mod mapping;
 #[path = "end_to_end/messages.rs"]
 mod messages;
+#[path = "end_to_end/metrics.rs"]
+mod metrics;
 #[path = "end_to_end/nat_instance.rs"]
 mod nat_instance;
 #[path = "end_to_end/path_mtu.rs"]
@@ -165,6 +167,10 @@ on_every_hook! {
     mapping::rfc4787_req12_an_icmp_error_ends_no_mapping,
     mapping::rfc5508_req1a_a_query_id_is_mapped_independently_of_the_host_asked,
     mapping::rfc5382_req1_a_connections_port_is_mapped_independently_of_the_server,
+    metrics::nat_gateway_connections_are_counted_while_they_live_and_when_they_are_over,
+    metrics::nat_gateway_what_is_not_translated_is_counted_by_its_cause,
+    metrics::nat_gateway_another_one_begins_at_nothing,
+    metrics::nat_gateway_prometheus_reads_its_figures,
     messages::rfc6888_req11c_and_req12_refusals_are_logged_without_their_destination,
     messages::rfc6888_req12_destinations_are_logged_where_asked,
     messages::rfc6888_req11c_a_full_table_is_logged_and_serves_again,

@@ -6,14 +6,14 @@ use core::ptr::null_mut;
 use crate::{
     address::{Address, Port},
     clock::{Tick, elapsed},
-    flow::Flow,
+    flow::{Flow, protocol},
     flow_cache::{Moment, Origin},
     lifecycle::{GRACE, State, overdue},
-    map_types::{Counter, Holds, Mark, Passed, Session, SessionKey, TRACKER},
+    map_types::{Counter, GatewayCounter, Holds, Mark, Passed, Session, SessionKey, TRACKER},
     port_search::port_freed,
     shared,
     tables::{Side, Tables},
-    tcp_state::{reopens, state},
+    tcp_state::{TcpState, reopens, state},
     wire::TcpFlags,
 };
 
@@ -352,6 +352,15 @@ pub fn reopen_if_closing<T: Tables>(tables: &T, key: &SessionKey, now: Tick) -> 
     }
 }
 
+/// Why a session ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// Nothing came for too long.
+    Idle,
+    /// Somebody said so.
+    Told,
+}
+
 /// Both halves of one session, as the ways out of the tables see them.
 struct Pair {
     key: SessionKey,
@@ -416,7 +425,7 @@ impl Pair {
 
     /// Marks it dead and removes it; true when it is gone.
     #[inline(always)]
-    fn end<T: Tables>(&self, tables: &T) -> bool {
+    fn end<T: Tables>(&self, tables: &T, why: Why) -> bool {
         // Whoever marks the forward half removes both; a packet that comes between finds it dead.
         if !self.swap_forward(tables, State::Live, State::Dead)
             && !self.swap_forward(tables, State::Dying, State::Dead)
@@ -429,14 +438,50 @@ impl Pair {
             self.swap_forward(tables, State::Dead, State::Live);
             return false;
         }
-        self.remove(tables);
+        self.remove(tables, why);
         true
+    }
+
+    /// Counts for its gateway what a session has carried whose halves are dead.
+    #[inline(always)]
+    fn account<T: Tables>(&self, tables: &T, why: Why) {
+        let gateway = self.forward_copy.owner();
+        if is_tracker(gateway) {
+            return;
+        }
+        let seen;
+        let mut answered = TcpFlags::NONE;
+        // SAFETY: as in `of`; nobody writes to the halves of a dead session.
+        unsafe {
+            let forward = &*self.forward;
+            seen = forward.tcp_seen();
+            tables.count_for(gateway, GatewayCounter::PacketsOut, forward.packets());
+            tables.count_for(gateway, GatewayCounter::BytesOut, forward.bytes());
+            if !self.reverse.is_null() {
+                let reverse = &*self.reverse;
+                tables.count_for(gateway, GatewayCounter::PacketsIn, reverse.packets());
+                tables.count_for(gateway, GatewayCounter::BytesIn, reverse.bytes());
+                answered = reverse.tcp_seen();
+            }
+        }
+        if seen.and(answered).any(TcpFlags::SYN) {
+            tables.count_for(gateway, GatewayCounter::Established, 1);
+        }
+        let is_over = self.key.flow().protocol == protocol::TCP
+            && !matches!(
+                state(seen, answered),
+                TcpState::Established | TcpState::HalfClosed
+            );
+        if why == Why::Idle && !is_over {
+            tables.count_for(gateway, GatewayCounter::IdleTimeouts, 1);
+        }
     }
 
     /// Removes a session whose halves are dead, and gives back what it holds. The forward half last:
     /// as long as it is there, nobody enters the session anew, to find the rest in the way.
     #[inline(always)]
-    fn remove<T: Tables>(&self, tables: &T) {
+    fn remove<T: Tables>(&self, tables: &T, why: Why) {
+        self.account(tables, why);
         if !self.reverse.is_null() {
             tables.remove_half(Side::Outside, &self.reverse_key);
         }
@@ -476,7 +521,7 @@ pub fn sweep<T: Tables>(tables: &T, key: &SessionKey, now: Tick) -> bool {
         pair.swap_forward(tables, State::Dead, State::Live);
         return false;
     }
-    pair.remove(tables);
+    pair.remove(tables, Why::Idle);
     true
 }
 
@@ -505,14 +550,14 @@ pub fn end_if_expired<T: Tables>(tables: &T, key: &SessionKey, now: Tick) -> boo
     if pair.overdue(tables, now) <= GRACE {
         return false;
     }
-    pair.end(tables)
+    pair.end(tables, Why::Idle)
 }
 
 /// Ends the session of this forward key, whatever it is doing; true when it is gone.
 #[inline(never)]
 pub fn end<T: Tables>(tables: &T, key: &SessionKey) -> bool {
     match Pair::of(tables, key) {
-        Some(pair) => pair.end(tables),
+        Some(pair) => pair.end(tables, Why::Told),
         None => false,
     }
 }

@@ -7,7 +7,9 @@
 
 use crate::{
     clock::Tick,
-    map_types::{Binding, Client, ClientKey, Counter, Gateway, Session, SessionKey},
+    map_types::{
+        Binding, Client, ClientKey, Counter, Gateway, GatewayCounter, Session, SessionKey,
+    },
     port_search::Search,
     session_table::Atomics,
     sessions,
@@ -105,4 +107,6 @@ pub trait Tables: Atomics {
     fn random(&self) -> u32;
     /// Counts one.
     fn count(&self, counter: Counter);
+    /// Counts for a NAT gateway.
+    fn count_for(&self, gateway: u16, counter: GatewayCounter, amount: u64);
 }

@@ -55,6 +55,7 @@ pub fn translate_destination<H: Hook>(
                     to_instance(view, packet, public.owner() as u16, private, is_found, plan)
                 }
                 PublicUse::NatGateway => {
+                    plan.gateway = public.owner() as u16;
                     plan.is_stateless = false;
                     match to_gateway(view, packet, public.owner(), is_found, may_open, plan) {
                         // The host's own; from inside, if nobody there has the port either.

@@ -1,20 +1,36 @@
 //! Per-CPU counters: drops by reason, and everything else by [`Counter`].
 
-use aya_ebpf::{macros::map, maps::PerCpuArray};
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, PerCpuArray},
+};
 use nat_common::{
     drop_reason::{self, DropReason},
-    map_types::Counter,
+    map_types::{Counter, GatewayCounter, GatewayPeak, MAX_GATEWAYS, TRACKER},
 };
 
 #[map]
 static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(drop_reason::COUNT, 0);
 #[map]
 static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.len() as u32, 0);
+#[map]
+static GATEWAY_COUNTERS: PerCpuArray<u64> =
+    PerCpuArray::with_max_entries(GatewayCounter::PLACES, 0);
+#[map]
+static GATEWAY_PEAKS: Array<GatewayPeak> = Array::with_max_entries(MAX_GATEWAYS, 0);
 
 /// Counts a dropped packet.
 #[inline(always)]
 pub fn dropped(reason: DropReason) {
     add(&DROPS, reason as u32, 1);
+}
+
+/// Counts for a NAT gateway; [`TRACKER`] is none.
+#[inline(always)]
+pub fn count_for(gateway: u32, counter: GatewayCounter, amount: u64) {
+    if gateway < TRACKER {
+        add(&GATEWAY_COUNTERS, counter.place(gateway), amount);
+    }
 }
 
 /// Adds to a counter.

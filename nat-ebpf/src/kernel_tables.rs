@@ -10,7 +10,9 @@ use aya_ebpf::{
 };
 use nat_common::{
     clock::Tick,
-    map_types::{Binding, Client, ClientKey, Counter, Gateway, Session, SessionKey},
+    map_types::{
+        Binding, Client, ClientKey, Counter, Gateway, GatewayCounter, Session, SessionKey,
+    },
     port_search::{ATTEMPTS, Search},
     session_table::{self, Atomics, Entered, Half, LineNumber, Memory},
     sessions,
@@ -197,6 +199,11 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn count(&self, counter: Counter) {
         counters::count(counter, 1);
+    }
+
+    #[inline(always)]
+    fn count_for(&self, gateway: u16, counter: GatewayCounter, amount: u64) {
+        counters::count_for(u32::from(gateway), counter, amount);
     }
 }
 

@@ -69,6 +69,11 @@ pub fn translate_source<H: Hook>(
     let mut session = Session::default();
     if packet.shows_flow() {
         session = find(hook, interface, flow, interface.vpc, plan);
+        plan.gateway = if session.is_there {
+            session.gateway
+        } else {
+            TRACKER as u16
+        };
         // Nobody outside pings by a NAT gateway: this is a ping of the number 0, which has no port either.
         if matches!(packet.transport, Transport::IcmpEchoReply) && !is_tracker(session.gateway) {
             session = Session::default();
@@ -81,6 +86,7 @@ pub fn translate_source<H: Hook>(
     let Some(decision) = decisions::outward(view, plan.stage, session) else {
         return Ok(Step::Decide);
     };
+    plan.gateway = decision.gateway as u16;
     plan.is_stateless = !decision.is(Decision::BY_FLOW);
     match decision.way {
         Way::Pass => Ok(Step::Pass),

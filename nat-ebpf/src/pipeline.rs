@@ -7,14 +7,16 @@ use nat_common::{
     address::Address,
     drop_reason::DropReason,
     flow::protocol,
-    map_types::{ERROR_STAGE, FRAGMENT_STAGE, Interface, PublicUse, SEND_STAGE, WHOLE_STAGE},
+    map_types::{
+        ERROR_STAGE, FRAGMENT_STAGE, GatewayCounter, Interface, PublicUse, SEND_STAGE, WHOLE_STAGE,
+    },
     parse::{self, Frame, Ipv4Packet},
     policy::{self, Decision, Session},
     reply::{self, Answer},
 };
 
 use crate::{
-    arp, arrive, decisions,
+    arp, arrive, counters, decisions,
     forward::{Hook, NextHop},
     fragments,
     icmp_error::{self, Way},
@@ -101,6 +103,7 @@ fn answered<H: Hook>(
         next.verdict = Verdict::Again;
         return Ok(());
     }
+    counters::count_for(u32::from(plan.gateway), GatewayCounter::Drops, 1);
     if matches!(outcome, Err(DropReason::TtlExpired)) {
         plan.answer = Answer::TIME_EXCEEDED;
     }
@@ -292,6 +295,7 @@ fn error<H: Hook>(
             next.verdict = Verdict::Policy;
             return Ok(());
         };
+        plan.gateway = decision.gateway as u16;
         let (value, vpc) = (Address::from_raw(decision.value), interface.vpc);
         let is_tracked = decision.is(Decision::TRACKED);
         out = match decision.way {

@@ -5,7 +5,7 @@ use nat_common::{
     address::{Address, Port},
     clock::Tick,
     flow::Flow,
-    map_types::{Session, SessionKey},
+    map_types::{Session, SessionKey, TRACKER},
     policy,
     reply::Answer,
     sessions::Found,
@@ -134,6 +134,8 @@ pub struct Plan {
     pub answer: Answer,
     /// The VPC of the host it goes to, or the sender's.
     pub vpc: u16,
+    /// The NAT gateway it goes through; [`TRACKER`] is none.
+    pub gateway: u16,
     /// It gets this IP identification, in network byte order.
     pub identification: u16,
     /// It gets another one at all.
@@ -167,6 +169,7 @@ pub fn begin(flow: &Flow, epoch: u32, stage: u32) -> Option<&'static mut Plan> {
     plan.via = Address::UNSPECIFIED;
     plan.answer = Answer::NONE;
     plan.vpc = 0;
+    plan.gateway = TRACKER as u16;
     plan.identification = 0;
     plan.renumbers = false;
     plan.has_session = false;

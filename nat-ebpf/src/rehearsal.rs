@@ -12,7 +12,10 @@ use aya_ebpf::{
 use nat_common::{
     clock::Tick,
     lifecycle::State,
-    map_types::{Binding, Client, ClientKey, Counter, Gateway, Mark, STAGES, Session, SessionKey},
+    map_types::{
+        Binding, Client, ClientKey, Counter, Gateway, GatewayCounter, Mark, STAGES, Session,
+        SessionKey,
+    },
     policy::Step,
     port_search::{ATTEMPTS, Search},
     session_table::Atomics,
@@ -217,6 +220,9 @@ impl Tables for Rehearsal {
 
     #[inline(always)]
     fn count(&self, _counter: Counter) {}
+
+    #[inline(always)]
+    fn count_for(&self, _gateway: u16, _counter: GatewayCounter, _amount: u64) {}
 }
 
 #[inline(never)]

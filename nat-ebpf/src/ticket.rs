@@ -7,11 +7,13 @@ use aya_ebpf::{helpers::bpf_loop, macros::map, maps::PerCpuArray};
 use nat_common::{
     claim::{Claim, ROUNDS, claim_round},
     drop_reason::DropReason,
+    flow::protocol,
+    map_types::GatewayCounter,
     sessions::is_tracker,
     tables::Tables,
 };
 
-use crate::{events, kernel_tables::KernelTables, rehearsal::Rehearsal, room};
+use crate::{counters, events, kernel_tables::KernelTables, rehearsal::Rehearsal, room};
 
 /// A claim, and what came of it.
 #[repr(C)]
@@ -78,6 +80,10 @@ pub fn serve(context: *mut c_void) {
     };
     // SAFETY: this CPU's own slot.
     let ticket = unsafe { &mut *ticket };
+    let gateway = u32::from(ticket.claim.gateway);
+    if ticket.claim.flow.protocol == protocol::TCP {
+        counters::count_for(gateway, GatewayCounter::Attempts, 1);
+    }
     if ticket.outcome == REFUSED + DropReason::TableFull as u32 && room::make_room(ticket.claim.now)
     {
         ticket.outcome = WANTED;
@@ -87,6 +93,9 @@ pub fn serve(context: *mut c_void) {
         events::claim_failed(context, &ticket.claim, reason(ticket.outcome));
     } else if ticket.outcome == WANTED {
         ticket.outcome = REFUSED + DropReason::PortExhausted as u32;
+    }
+    if ticket.outcome == REFUSED + DropReason::PortExhausted as u32 {
+        counters::count_for(gateway, GatewayCounter::PortErrors, 1);
     }
 }
 

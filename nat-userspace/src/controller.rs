@@ -33,6 +33,7 @@ use crate::{
     generation,
     host::{self, HostInterface},
     loader::{self, LoadOptions},
+    metrics::{self, Watch},
     overlap,
     pace::{LOOK, Pace},
     pins::Pins,
@@ -246,6 +247,7 @@ fn change(ebpf: &mut Ebpf, pins: &Pins, policy: &mut Policy, tables: &Tables) ->
     if may_end {
         end_stale(ebpf, pins, tables)?;
     }
+    metrics::reset(pins, &policy.new_gateways(tables))?;
     policy.apply(ebpf, tables)?;
     if may_end {
         end_stale(ebpf, pins, tables)?;
@@ -422,6 +424,7 @@ impl Controller {
         self.announce().map_err(Error::io("writing to stdout"))?;
         let mut next_look = Instant::now() + LOOK;
         let mut pace = Pace::new(Instant::now().into_std(), self.found_full()?);
+        let mut watch = Watch::new(Instant::now().into_std());
         loop {
             tokio::select! {
                 stops = signals.next() => {
@@ -451,6 +454,9 @@ impl Controller {
                     }
                     if let Err(error) = self.sweep(&mut sweeper, &mut pace) {
                         log::error!("expiry: {error}");
+                    }
+                    if let Err(error) = watch.look(&self.pins, now) {
+                        log::error!("metrics: {error}");
                     }
                     next_look = Instant::now() + LOOK;
                 }

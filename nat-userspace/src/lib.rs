@@ -31,6 +31,7 @@ pub mod leftovers;
 pub mod loader;
 pub mod lookup;
 pub mod maps;
+pub mod metrics;
 pub mod nat_instance;
 pub mod overlap;
 mod pace;

@@ -45,8 +45,10 @@ const TEST_MODE: u32 = 1;
 const EXPLAIN_MODE: u32 = 2;
 
 /// Maps that the running dataplane alone has, pinned like those that `nat explain` shares with it.
-const OF_THE_DATAPLANE: [&str; 7] = [
+const OF_THE_DATAPLANE: [&str; 9] = [
     names::COUNTERS,
+    names::GATEWAY_COUNTERS,
+    names::GATEWAY_PEAKS,
     names::DROPS,
     names::FLOW_CACHE,
     names::FLOW_CACHE_USE,

@@ -105,6 +105,18 @@ impl Policy {
             .is_some_and(|[bindings, bound]| *bindings == tables.bindings && *bound == tables.bound)
     }
 
+    /// Numbers that are other gateways' by now, or nobody's, and become those of gateways in `tables`.
+    pub fn new_gateways(&self, tables: &Tables) -> Vec<u32> {
+        let gateways = tables
+            .names
+            .iter()
+            .filter(|(key, _)| key.kind == NameKey::GATEWAY);
+        gateways
+            .filter(|(key, name)| self.names.get(key) != Some(name))
+            .map(|(key, _)| key.number)
+            .collect()
+    }
+
     /// Secrets of the gateways by number.
     pub fn secrets(&self) -> BTreeMap<u32, [u64; 2]> {
         let gateways = self.current().into_iter().flat_map(|held| &held.gateways);

@@ -112,8 +112,22 @@ impl Names {
 /// When there is no dataplane or its maps can't be read.
 pub fn read(pins: &Pins) -> Result<Vec<SessionRecord>> {
     let names = Names::read(pins)?;
-    let table = SessionTable::open(pins)?;
     let now = expiry::now()?;
+    let mut records = Vec::new();
+    for_each(pins, |key, forward, reverse| {
+        records.push(record(&names, now, key, forward, reverse));
+    })?;
+    Ok(records)
+}
+
+/// Calls `visit` with the forward key and both halves of every session; one without a reverse half has an
+/// empty one. What lines of the flow cache have counted is with them.
+///
+/// # Errors
+///
+/// When there is no dataplane or its maps can't be read.
+pub fn for_each(pins: &Pins, mut visit: impl FnMut(&SessionKey, &Session, &Session)) -> Result<()> {
+    let table = SessionTable::open(pins)?;
     let mut sessions = Vec::new();
     table.for_each(|key, session| {
         if key.is_forward() {
@@ -122,18 +136,15 @@ pub fn read(pins: &Pins) -> Result<Vec<SessionRecord>> {
     });
     // Last: what a line has counted goes to its session, and is better missed than seen twice.
     let pending = Pending::read(pins)?;
-    let records = sessions
-        .into_iter()
-        .map(|(key, session)| {
-            let reverse_key = reverse_key(&key, &session);
-            let answer = table.get(&reverse_key).unwrap_or_default();
-            let (out, back) = (pending.forward(&key), pending.reverse(&reverse_key));
-            let session = session.settled(out.packets, out.bytes);
-            let answer = answer.settled(back.packets, back.bytes);
-            record(&names, now, &key, &session, &answer)
-        })
-        .collect();
-    Ok(records)
+    for (key, session) in sessions {
+        let reverse_key = reverse_key(&key, &session);
+        let answer = table.get(&reverse_key).unwrap_or_default();
+        let (out, back) = (pending.forward(&key), pending.reverse(&reverse_key));
+        let session = session.settled(out.packets, out.bytes);
+        let answer = answer.settled(back.packets, back.bytes);
+        visit(&key, &session, &answer);
+    }
+    Ok(())
 }
 
 fn record(

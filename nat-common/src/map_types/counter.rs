@@ -1,5 +1,7 @@
 //! What is counted.
 
+use super::MAX_GATEWAYS;
+
 /// What the dataplane counts besides drops.
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,3 +79,80 @@ impl Counter {
         }
     }
 }
+
+/// What the dataplane counts for each NAT gateway. What sessions carry is counted when they end: of those
+/// that live, the session table says it.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GatewayCounter {
+    /// TCP connections that somebody wanted to open.
+    Attempts = 0,
+    /// TCP connections that ended after both ends had opened them.
+    Established = 1,
+    /// Sessions that were not made for want of a port.
+    PortErrors = 2,
+    /// Sessions that ended because nothing came for too long, other than TCP connections that were over.
+    IdleTimeouts = 3,
+    /// Packets dropped on their way through it.
+    Drops = 4,
+    /// Packets from inside, of sessions that have ended.
+    PacketsOut = 5,
+    /// Bytes of these, from the IP header on.
+    BytesOut = 6,
+    /// Packets from outside, of sessions that have ended.
+    PacketsIn = 7,
+    /// Bytes of these.
+    BytesIn = 8,
+}
+
+impl GatewayCounter {
+    /// Every counter, in order.
+    pub const ALL: &[Self] = &[
+        Self::Attempts,
+        Self::Established,
+        Self::PortErrors,
+        Self::IdleTimeouts,
+        Self::Drops,
+        Self::PacketsOut,
+        Self::BytesOut,
+        Self::PacketsIn,
+        Self::BytesIn,
+    ];
+    /// How many there are.
+    pub const COUNT: u32 = Self::ALL.len() as u32;
+    /// Places of all gateways.
+    pub const PLACES: u32 = MAX_GATEWAYS * Self::COUNT;
+
+    /// The name in dumps of the map.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Attempts => "attempts",
+            Self::Established => "established",
+            Self::PortErrors => "port_errors",
+            Self::IdleTimeouts => "idle_timeouts",
+            Self::Drops => "drops",
+            Self::PacketsOut => "packets_out",
+            Self::BytesOut => "bytes_out",
+            Self::PacketsIn => "packets_in",
+            Self::BytesIn => "bytes_in",
+        }
+    }
+
+    /// Where this one is for the gateway of this number.
+    #[inline(always)]
+    pub const fn place(self, gateway: u32) -> u32 {
+        gateway * Self::COUNT + self as u32
+    }
+}
+
+/// What went through a NAT gateway in both directions in the busiest ten seconds of the last minute. The
+/// controller writes it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct GatewayPeak {
+    /// On average of the ten seconds.
+    pub packets_per_second: u64,
+    /// From the IP header on.
+    pub bytes_per_second: u64,
+}
+const _: () = assert!(size_of::<GatewayPeak>() == 16);

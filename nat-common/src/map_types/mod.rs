@@ -19,7 +19,7 @@ mod trace;
 pub use binding::{
     Binding, Client, ClientKey, Lease, Paired, binding_key, bound_key, permission_key,
 };
-pub use counter::Counter;
+pub use counter::{Counter, GatewayCounter, GatewayPeak};
 pub use fragment::{
     DatagramKey, Fate, FateKind, FateWord, HELD_BYTES, HELD_FRAMES, HELD_PER_DATAGRAM, HeldFrame,
 };
@@ -81,6 +81,10 @@ pub mod names {
     pub const DROPS: &str = "DROPS";
     /// Packets by [`super::Counter`], per CPU.
     pub const COUNTERS: &str = "COUNTERS";
+    /// [`super::GatewayCounter`]s, those of one gateway behind those of the other, per CPU.
+    pub const GATEWAY_COUNTERS: &str = "GATEWAY_COUNTERS";
+    /// [`super::GatewayPeak`]s by number of the gateway, for readers.
+    pub const GATEWAY_PEAKS: &str = "GATEWAY_PEAKS";
     /// [`crate::flow_cache::Line`]s, those of one CPU after those of the other.
     pub const FLOW_CACHE: &str = "FLOW_CACHE";
     /// How each CPU uses its lines.
@@ -101,6 +105,8 @@ pub mod names {
         BOUND,
         CLIENTS,
         COUNTERS,
+        GATEWAY_COUNTERS,
+        GATEWAY_PEAKS,
         DROPS,
         EXEMPTIONS,
         FLOW_CACHE,
@@ -166,6 +172,7 @@ mod pod {
     }
 
     plain_data!(
+        GatewayPeak,
         SessionKey,
         Session,
         Half,

@@ -21,7 +21,7 @@ use crate::{
     address::{Address, Port},
     drop_reason::DropReason,
     flow::{Flow, protocol},
-    map_types::{Gateway, Instance, Interface, PublicAddress, Route, Ruleset, Subnet},
+    map_types::{Gateway, Instance, Interface, PublicAddress, Route, Ruleset, Subnet, TRACKER},
     parse::Ipv4Packet,
     reply::Answer,
     wire::Mac,
@@ -232,6 +232,8 @@ pub struct Decision {
     pub flags: u32,
     /// What it is answered with when it is dropped, as [`Answer::to_raw`] has it.
     pub answer: u32,
+    /// The NAT gateway that it goes through, or would; [`TRACKER`] is none.
+    pub gateway: u32,
 }
 
 impl Decision {
@@ -247,6 +249,7 @@ impl Decision {
             value,
             flags: 0,
             answer: 0,
+            gateway: TRACKER,
         }
     }
 

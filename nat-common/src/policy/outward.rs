@@ -19,13 +19,15 @@ use crate::{
 /// What becomes of a packet from inside.
 #[inline(always)]
 pub fn outward<P: Policy>(policy: &P, question: &Question<'_>, course: &mut Course) -> Decision {
+    course.gateway = TRACKER;
     course.is_by_flow = false;
     course.waits = false;
-    let decision = match decide(policy, question, course) {
+    let mut decision = match decide(policy, question, course) {
         Ok(decision) => decision,
         Err(_) if course.waits => Decision::to(Way::Wait, 0),
         Err(reason) => Decision::refused(reason),
     };
+    decision.gateway = course.gateway;
     if course.is_by_flow {
         decision.with(Decision::BY_FLOW)
     } else {
@@ -44,6 +46,8 @@ pub struct Course {
     public: PublicAddress,
     route: Route,
     node: Node,
+    /// The NAT gateway that the route leads to.
+    gateway: u32,
     /// It has looked at ports.
     is_by_flow: bool,
     /// Which the packet does not have.
@@ -431,6 +435,7 @@ fn gateway<P: Policy>(
     let (packet, flow) = (question.packet, &question.packet.flow);
     let gateway = policy.gateway(number).ok_or(DropReason::Internal)?;
     policy.note(Step::Gateway, number, 0);
+    course.gateway = number;
     let decision = Decision::to(Way::NatGateway, number);
     leave(policy, question, course, sender)?;
     course.is_by_flow = true;

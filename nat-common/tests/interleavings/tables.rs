@@ -10,7 +10,9 @@ use std::{
 use nat_common::{
     clock::Tick,
     lifecycle::State,
-    map_types::{Binding, Client, ClientKey, Counter, Gateway, Session, SessionKey},
+    map_types::{
+        Binding, Client, ClientKey, Counter, Gateway, GatewayCounter, Session, SessionKey,
+    },
     port_search::{ATTEMPTS, Search},
     session_table::Atomics,
     tables::{Refused, Side, Tables},
@@ -390,6 +392,8 @@ impl Tables for SharedTables {
     }
 
     fn count(&self, _counter: Counter) {}
+
+    fn count_for(&self, _gateway: u16, _counter: GatewayCounter, _amount: u64) {}
 }
 
 impl Atomics for SharedTables {

@@ -10,6 +10,7 @@ mod explain;
 mod instances;
 mod lookup;
 mod maps;
+mod metrics;
 mod objects;
 mod output;
 mod ports;
@@ -73,6 +74,8 @@ enum Command {
     Routes(routes::Arguments),
     /// Show the listed instances as the dataplane holds them
     Instances(instances::Arguments),
+    /// Show what each NAT gateway does, by the names that AWS gives these figures
+    Metrics(metrics::Arguments),
     /// Show the BPF maps: entries, capacity, memory
     Maps(maps::Arguments),
     /// Check what the dataplane needs of this host
@@ -146,6 +149,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&pins, &arguments),
         Command::Routes(arguments) => routes::run(&pins, &arguments),
         Command::Instances(arguments) => instances::run(&pins, &arguments),
+        Command::Metrics(arguments) => metrics::run(&pins, &arguments),
         Command::Maps(arguments) => maps::run(&pins, &arguments),
         Command::Doctor(arguments) => doctor::run(&pins, &arguments),
         Command::Down => down::run(&pins),

@@ -15,8 +15,8 @@ use nat_common::{
     drop_reason::DropReason,
     flow_cache::{Line, Path},
     map_types::{
-        ApplianceKey, Counter, Gateway, GroupKey, Judgement, Name, PortKey, ScopedAddress,
-        Settings, names,
+        ApplianceKey, Counter, Gateway, GatewayCounter, GatewayPeak, GroupKey, Judgement, Name,
+        PortKey, ScopedAddress, Settings, names,
     },
 };
 use serde::Serialize;
@@ -24,9 +24,10 @@ use serde_json::{Value, json};
 
 use self::values::{
     address, appliance_key, binding, binding_key, bound_key, client, client_key, exemptions,
-    exemptions_scope, gateway, generation, group_key, instance, instance_key, interface,
-    interface_key, judgement, line, name_key, path, port_key, public_address, public_key, route,
-    route_scope, ruleset_scope, session, session_key, settings, subnet, subnet_scope,
+    exemptions_scope, gateway, gateway_peak, generation, group_key, instance, instance_key,
+    interface, interface_key, judgement, line, name_key, path, port_key, public_address,
+    public_key, route, route_scope, ruleset_scope, session, session_key, settings, subnet,
+    subnet_scope,
 };
 use crate::{
     bpf_batch,
@@ -126,8 +127,31 @@ pub fn dump(pins: &Pins, name: &str) -> Result<Vec<Value>> {
             name,
             Counter::ALL.iter().map(|counter| counter.name()),
         ),
+        names::GATEWAY_COUNTERS => gateway_counters(pins),
+        names::GATEWAY_PEAKS => array(pins, name, |number, peak: &GatewayPeak| {
+            let is_one = *peak != GatewayPeak::default();
+            is_one.then(|| entry(json!(number), gateway_peak(peak)))
+        }),
         _ => policy(pins, name),
     }
+}
+
+/// Of gateways that something was counted for.
+fn gateway_counters(pins: &Pins) -> Result<Vec<Value>> {
+    let sums = pins.per_cpu_sums(names::GATEWAY_COUNTERS)?;
+    let gateways = sums.chunks(GatewayCounter::ALL.len()).enumerate();
+    let counted = gateways.filter(|(_, counts)| counts.iter().any(|count| *count != 0));
+    let names = GatewayCounter::ALL.iter().map(|counter| counter.name());
+    Ok(counted
+        .map(|(number, counts)| {
+            let counts: serde_json::Map<_, _> = names
+                .clone()
+                .zip(counts)
+                .map(|(name, count)| (name.to_owned(), json!(count)))
+                .collect();
+            entry(json!(number), Value::Object(counts))
+        })
+        .collect())
 }
 
 /// A map of the policy: its side that holds.

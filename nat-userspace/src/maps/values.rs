@@ -8,10 +8,10 @@ use nat_common::{
     flow_cache::{Line, Path},
     lifecycle::State,
     map_types::{
-        ALL_GATEWAYS, ApplianceKey, Binding, Client, ClientKey, Exemptions, Gateway, Generation,
-        GroupKey, Holds, Instance, Interface, Judgement, Lease, NameKey, Paired, PortKey,
-        PublicAddress, PublicUse, Route, ScopedAddress, Session, SessionKey, Settings, Subnet,
-        Target,
+        ALL_GATEWAYS, ApplianceKey, Binding, Client, ClientKey, Exemptions, Gateway, GatewayPeak,
+        Generation, GroupKey, Holds, Instance, Interface, Judgement, Lease, NameKey, Paired,
+        PortKey, PublicAddress, PublicUse, Route, ScopedAddress, Session, SessionKey, Settings,
+        Subnet, Target,
     },
     port_pool::PortPool,
 };
@@ -203,6 +203,13 @@ pub fn judgement(judgement: &Judgement) -> Value {
 pub fn generation(word: &u64) -> Value {
     let generation = Generation(*word);
     json!({ "epoch": generation.epoch(), "writing": generation.0 >> 32 })
+}
+
+pub fn gateway_peak(peak: &GatewayPeak) -> Value {
+    json!({
+        "packets_per_second": peak.packets_per_second,
+        "bytes_per_second": peak.bytes_per_second,
+    })
 }
 
 pub fn route(route: &Route) -> Value {
