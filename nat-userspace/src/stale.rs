@@ -8,21 +8,17 @@ use nat_common::{
     sessions::{is_tracker, outside_flow},
 };
 
-use crate::{error::Result, pins::Pins, policy::Tables, session_table::SessionTable};
+use crate::{policy::Tables, session_table::SessionTable};
 
 /// The sessions that do not fit the policy.
-///
-/// # Errors
-///
-/// When the table can't be read.
-pub fn misfits(pins: &Pins, policy: &Tables) -> Result<Vec<SessionKey>> {
+pub fn misfits(sessions: &SessionTable, policy: &Tables) -> Vec<SessionKey> {
     let mut misfits = Vec::new();
-    SessionTable::open(pins)?.for_each(|key, session| {
+    sessions.for_each(|key, session| {
         if key.is_forward() && judge(policy, key, session).is_err() {
             misfits.push(*key);
         }
     });
-    Ok(misfits)
+    misfits
 }
 
 /// Why a session does not fit a policy.

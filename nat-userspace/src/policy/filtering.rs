@@ -1,7 +1,7 @@
 //! Security groups and network ACLs as rulesets, which `rules/` classifies; and the timers of the sessions
 //! that are there because of them.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use nat_common::{
     clock::ticks_in,
@@ -9,7 +9,7 @@ use nat_common::{
 };
 
 use super::{
-    Compiler,
+    Compiler, Map,
     rules::{RemoteRule, Rule},
     too_many,
 };
@@ -34,9 +34,20 @@ const UDP_STREAM: Duration = Duration::from_secs(180);
 const OTHERS: Duration = Duration::from_secs(30);
 
 impl Compiler<'_, '_> {
-    /// The number of a set of groups, in the order in which their rules are asked.
-    pub(super) fn group_set(&mut self, vpc: &Vpc, names: &[String]) -> u32 {
-        self.number(NameKey::GROUP_SET, &group_set_name(vpc, names), 1)
+    /// The numbers of the sets of groups that instances have, each in the order in which their rules are
+    /// asked.
+    pub(super) fn group_sets<'v>(&mut self, vpc: &'v Vpc) -> Map<&'v [String], u32> {
+        let mut sets = Map::default();
+        for instance in &vpc.instances {
+            let names = instance.security_groups.as_slice();
+            if !names.is_empty() {
+                sets.entry(names).or_insert_with(|| {
+                    let name = format!("{}/{}", vpc.name, names.join(","));
+                    self.number(NameKey::GROUP_SET, &name, 1)
+                });
+            }
+        }
+        sets
     }
 
     /// The rulesets of every set of groups that an instance has, and of every ACL that a subnet has.
@@ -46,6 +57,8 @@ impl Compiler<'_, '_> {
             self.groups_of(vpc, &mut rulesets)?;
             self.acls_of(vpc, &mut rulesets);
         }
+        // In the order of the table.
+        rulesets.sort_unstable_by_key(|(number, _)| *number);
         let entries = self.numbering.interner.compile(rulesets);
         self.tables.rulesets = entries.rulesets;
         self.tables.group_rules = entries.group_rules;
@@ -54,18 +67,11 @@ impl Compiler<'_, '_> {
     }
 
     fn groups_of(&mut self, vpc: &Vpc, rulesets: &mut Vec<(u32, Vec<Rule>)>) -> Result<()> {
-        let mut sets: HashMap<&[String], u32> = HashMap::new();
-        for instance in &vpc.instances {
-            let names = instance.security_groups.as_slice();
-            if !names.is_empty() && !sets.contains_key(names) {
-                let set = self.group_set(vpc, names);
-                sets.insert(names, set);
-            }
-        }
+        let sets = self.group_sets(vpc);
         if sets.is_empty() {
             return Ok(());
         }
-        let mut groups: HashMap<&str, (u32, &SecurityGroup)> = HashMap::new();
+        let mut groups: Map<&str, (u32, &SecurityGroup)> = Map::default();
         for group in &vpc.security_groups {
             let name = format!("{}/{}", vpc.name, group.name);
             let number = self.number(NameKey::GROUP, &name, 1);
@@ -75,7 +81,7 @@ impl Compiler<'_, '_> {
             }
             groups.insert(&group.name, (number, group));
         }
-        let mut members: HashMap<&str, Vec<u32>> = HashMap::new();
+        let mut members: Map<&str, Vec<u32>> = Map::default();
         for (names, &set) in &sets {
             for name in *names {
                 members.entry(name).or_default().push(set);
@@ -98,7 +104,7 @@ impl Compiler<'_, '_> {
     }
 
     fn acls_of(&mut self, vpc: &Vpc, rulesets: &mut Vec<(u32, Vec<Rule>)>) {
-        let mut seen: HashMap<&str, &NetworkAcl> = HashMap::new();
+        let mut seen: Map<&str, &NetworkAcl> = Map::default();
         for subnet in &vpc.subnets {
             if let Some(acl) = vpc.acl_of(subnet) {
                 seen.insert(&acl.name, acl);
@@ -130,15 +136,11 @@ impl Compiler<'_, '_> {
     }
 }
 
-fn group_set_name(vpc: &Vpc, names: &[String]) -> String {
-    format!("{}/{}", vpc.name, names.join(","))
-}
-
 /// What rules of groups name.
 struct Remotes<'a> {
     vpc: &'a Vpc,
     /// The sets that a group is in.
-    members: HashMap<&'a str, Vec<u32>>,
+    members: Map<&'a str, Vec<u32>>,
 }
 
 impl Remotes<'_> {
