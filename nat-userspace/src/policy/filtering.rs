@@ -33,10 +33,13 @@ const UDP: Duration = Duration::from_secs(30);
 const UDP_STREAM: Duration = Duration::from_secs(180);
 const OTHERS: Duration = Duration::from_secs(30);
 
+/// The numbers of sets of groups, by the groups' names.
+pub(super) type GroupSets<'v> = Map<&'v [String], u32>;
+
 impl Compiler<'_, '_> {
     /// The numbers of the sets of groups that instances have, each in the order in which their rules are
     /// asked.
-    pub(super) fn group_sets<'v>(&mut self, vpc: &'v Vpc) -> Map<&'v [String], u32> {
+    pub(super) fn group_sets<'v>(&mut self, vpc: &'v Vpc) -> GroupSets<'v> {
         let mut sets = Map::default();
         for instance in &vpc.instances {
             let names = instance.security_groups.as_slice();
@@ -51,10 +54,10 @@ impl Compiler<'_, '_> {
     }
 
     /// The rulesets of every set of groups that an instance has, and of every ACL that a subnet has.
-    pub(super) fn filtering(&mut self, config: &Config) -> Result<()> {
+    pub(super) fn filtering(&mut self, config: &Config, sets: &[GroupSets<'_>]) -> Result<()> {
         let mut rulesets = Vec::new();
-        for vpc in &config.vpcs {
-            self.groups_of(vpc, &mut rulesets)?;
+        for (vpc, sets) in config.vpcs.iter().zip(sets) {
+            self.groups_of(vpc, sets, &mut rulesets)?;
             self.acls_of(vpc, &mut rulesets);
         }
         // In the order of the table.
@@ -66,8 +69,12 @@ impl Compiler<'_, '_> {
         Ok(())
     }
 
-    fn groups_of(&mut self, vpc: &Vpc, rulesets: &mut Vec<(u32, Vec<Rule>)>) -> Result<()> {
-        let sets = self.group_sets(vpc);
+    fn groups_of(
+        &mut self,
+        vpc: &Vpc,
+        sets: &GroupSets<'_>,
+        rulesets: &mut Vec<(u32, Vec<Rule>)>,
+    ) -> Result<()> {
         if sets.is_empty() {
             return Ok(());
         }
@@ -82,7 +89,7 @@ impl Compiler<'_, '_> {
             groups.insert(&group.name, (number, group));
         }
         let mut members: Map<&str, Vec<u32>> = Map::default();
-        for (names, &set) in &sets {
+        for (names, &set) in sets {
             for name in *names {
                 members.entry(name).or_default().push(set);
             }
@@ -91,7 +98,7 @@ impl Compiler<'_, '_> {
             sets.sort_unstable();
         }
         let remotes = Remotes { vpc, members };
-        for (names, &set) in &sets {
+        for (names, &set) in sets {
             let (mut ingress, mut egress) = (Vec::new(), Vec::new());
             for (number, group) in names.iter().filter_map(|name| groups.get(name.as_str())) {
                 remotes.add(*number, &group.ingress, &mut ingress);

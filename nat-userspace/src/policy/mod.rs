@@ -179,12 +179,14 @@ pub fn compile(config: &Config, numbering: &mut Numbering, facts: Facts<'_>) -> 
     };
     compiler.node(config)?;
     compiler.make_room(config);
-    for vpc in &config.vpcs {
-        compiler.vpc(vpc)?;
+    let sets = config.vpcs.iter().map(|vpc| compiler.group_sets(vpc));
+    let sets: Vec<_> = sets.collect();
+    for (vpc, sets) in config.vpcs.iter().zip(&sets) {
+        compiler.vpc(vpc, sets)?;
     }
     compiler.tables.routes = std::mem::take(&mut compiler.routes).into();
     compiler.one_prefix();
-    compiler.filtering(config)?;
+    compiler.filtering(config, &sets)?;
     let gateways = config.vpcs.iter().flat_map(|vpc| &vpc.nat_gateways);
     let rules = gateways.flat_map(|gateway| &gateway.no_translate);
     compiler.exemptions(map_types::ALL_GATEWAYS, rules.copied())?;

@@ -11,7 +11,7 @@ use nat_common::{
     },
 };
 
-use super::{Compiler, Map, PrefixKey, prefix, too_many};
+use super::{Compiler, Map, PrefixKey, filtering::GroupSets, prefix, too_many};
 use crate::{
     attach::Attached,
     config::{self, Target, Vpc},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Compiler<'_, '_> {
-    pub(super) fn vpc(&mut self, vpc: &Vpc) -> Result<()> {
+    pub(super) fn vpc(&mut self, vpc: &Vpc, sets: &GroupSets<'_>) -> Result<()> {
         let number = self.number(NameKey::VPC, &vpc.name, 1);
         if number >= MAX_VPCS {
             return Err(too_many("VPCs", number as usize, MAX_VPCS as usize - 1));
@@ -62,7 +62,6 @@ impl Compiler<'_, '_> {
         if vpc.subnets.len() > 1 {
             self.tables.settings.flags |= Settings::LOCAL;
         }
-        let sets = self.group_sets(vpc);
         for instance in &vpc.instances {
             if let Some(&interface) = interfaces.get(instance.subnet.as_str()) {
                 let groups = sets.get(instance.security_groups.as_slice());

@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 
 use nat_common::map_types::{GroupKey, Judgement, PortKey};
 
-use rustc_hash::FxHashSet;
-
 use super::{ClassEntries, Compiled, Entries, Map, Rule, compile, prefix};
 
 /// Gives equal classes one number, which they keep as long as some ruleset has them, and compiles only
@@ -35,9 +33,13 @@ impl Classes {
         })
     }
 
-    fn keep(&mut self, used: &FxHashSet<u32>) {
+    fn keep(&mut self, used: impl Iterator<Item = u32>) {
+        let mut is_used = vec![false; self.last as usize + 1];
+        for number in used {
+            is_used[number as usize] = true;
+        }
         self.numbers.retain(|_, number| {
-            let keep = used.contains(number);
+            let keep = is_used[*number as usize];
             if !keep {
                 self.free.insert(*number);
             }
@@ -88,7 +90,7 @@ impl Interner {
             self.rulesets.insert(rules, compiled);
         }
         let used = self.rulesets.values().flat_map(Compiled::classes);
-        self.classes.keep(&used.collect());
+        self.classes.keep(used);
         Entries {
             rulesets: prefixes.into(),
             group_rules: groups,
