@@ -144,6 +144,10 @@ impl<'t> Table<'t> {
     /// Adds a key that is not there.
     pub fn push(&mut self, entry: Entry<'t>) {
         let position = self.entries.len();
+        if position == 0 {
+            // Most of the tables of a large file are routes, which have two keys.
+            self.entries.reserve_exact(2);
+        }
         if let Some(index) = &mut self.index {
             index.insert(entry.key.clone(), position);
         }
