@@ -13,7 +13,7 @@ use aya::{
     Ebpf,
     maps::{Map, MapData},
 };
-use nat_common::map_types::{Generation, Instance, Name, NameKey, names};
+use nat_common::map_types::{Generation, Name, NameKey, names};
 
 use difference::{Changes, Difference, differing};
 
@@ -22,6 +22,7 @@ use crate::{
     error::{Error, Result},
     generation::{Root, Side},
     policy::{Map as Content, Tables},
+    stale,
 };
 
 /// The policy of a running dataplane, as it is in the maps.
@@ -84,19 +85,10 @@ impl Policy {
         self.current().map_or(0, |held| held.settings.window_shift)
     }
 
-    /// A change to `tables` may leave sessions without their public IP or port (`crate::stale`). Who comes
-    /// new, or into other groups, takes them from nobody.
+    /// A change to `tables` may leave sessions without their public IP or port.
     pub fn may_end_sessions(&self, tables: &Tables) -> bool {
-        self.current().is_none_or(|held| {
-            let keeps_public_ip = |(key, before): (&_, &Instance)| {
-                let after = tables.instances.get(key);
-                before.public.is_unspecified()
-                    || after.is_some_and(|after| after.public == before.public)
-            };
-            held.gateways != tables.gateways
-                || !held.instances.iter().all(keeps_public_ip)
-                || !self.has_forwards(tables)
-        })
+        self.current()
+            .is_none_or(|held| !self.has_forwards(tables) || stale::may_be_left(held, tables))
     }
 
     fn has_forwards(&self, tables: &Tables) -> bool {
