@@ -1,7 +1,7 @@
 //! IPv4 addresses and ports as they stand in a packet: network byte order, never swapped on the
 //! packet's way. [`crate::flow`] builds five-tuples of them.
 
-use core::{fmt, net::Ipv4Addr};
+use core::{cmp::Ordering, fmt, net::Ipv4Addr};
 
 /// An IPv4 address in network byte order.
 #[repr(transparent)]
@@ -63,6 +63,19 @@ impl Address {
     #[inline(always)]
     pub const fn is_multicast_or_reserved(self) -> bool {
         self.first_octet() >= 224
+    }
+}
+
+/// As numbers.
+impl Ord for Address {
+    fn cmp(&self, other: &Self) -> Ordering {
+        u32::from_be(self.0).cmp(&u32::from_be(other.0))
+    }
+}
+
+impl PartialOrd for Address {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

@@ -75,7 +75,7 @@ impl Hook {
 }
 
 /// An interface with the programs on it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attached {
     /// The interface.
     pub interface: HostInterface,

@@ -1,47 +1,58 @@
 //! `nat run`: brings the dataplane up or takes a running one over, then sweeps and logs until told
 //! to stop, and reads its configuration again when told to. The dataplane runs on without it.
+//!
+//! `start.rs` brings it up, `footprint.rs` knows what it leaves on the host and undoes that, `signals.rs` hears
+//! what the system says.
+
+mod footprint;
+mod signals;
+mod start;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, Write as _},
     os::unix::fs::MetadataExt as _,
+    sync::Arc,
 };
 
 use aya::Ebpf;
 use aya_log::EbpfLogger;
 use nat_common::{
     drop_reason::DropReason,
-    map_types::{Interface, Name, NameKey, names},
+    map_types::{Interface, names},
 };
 use nix::fcntl::Flock;
 use nix::time::{ClockId, clock_gettime};
 use tokio::{
     io::unix::AsyncFd,
-    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     time::{Instant, sleep_until},
 };
 
 use crate::{
-    attach::{self, Attached, Hook},
+    attach::Attached,
     config::{Attach, Config},
     desired::{Dataplane, Order},
     error::{Error, Result},
     expiry::{self, Sweeper},
     foresight::{self, Effects},
-    generation,
     host::{self, HostInterface},
-    loader::{self, LoadOptions},
+    loader::LoadOptions,
     metrics::{self, Watch},
     overlap,
     pace::{LOOK, Pace},
     pins::Pins,
     policy::{self, Drains, Facts, Numbering, Tables},
     reconcile::Policy,
-    sessions::Names,
+    session_table::SessionTable,
     stale,
 };
+use footprint::flags_before;
+
+pub use footprint::tear_down;
+pub use signals::Signals;
+pub use start::start;
 
 /// A dataplane that is up, and this process's hold on it.
 pub struct Controller {
@@ -96,61 +107,6 @@ impl Fixed {
     }
 }
 
-/// Brings the dataplane up for `config`. One that is already there is taken over: its sessions,
-/// numbers and secrets stay, its programs and policy are replaced.
-///
-/// # Errors
-///
-/// What is missing or refused. A dataplane that was not there before is then removed again; one
-/// that was there runs on.
-pub fn start(config: &Config, pins: &Pins, options: LoadOptions) -> Result<Controller> {
-    let interfaces = host_interfaces(config)?;
-    overlap::check(config, &interfaces)?;
-    let fresh = !pins.exist();
-    pins.create()?;
-    let lock = pins.lock()?;
-    let mut footprint = Footprint::default();
-    match bring_up(config, pins, &interfaces, options, &mut footprint) {
-        Ok((ebpf, policy, numbering, drains)) => Ok(Controller {
-            ebpf,
-            policy,
-            numbering,
-            drains,
-            pins: pins.clone(),
-            attached: footprint.attached,
-            lock,
-            fixed: Fixed::of(config, &interfaces),
-            options,
-        }),
-        Err(error) => {
-            if fresh && let Err(also) = footprint.erase().and(pins.remove()) {
-                log::error!("{also}");
-            }
-            Err(error)
-        }
-    }
-}
-
-/// What a start has left on the host outside the pin folder.
-#[derive(Default)]
-struct Footprint {
-    attached: Vec<Attached>,
-    forwarding_set: BTreeSet<String>,
-}
-
-impl Footprint {
-    fn erase(&self) -> Result<()> {
-        let mut outcome = Ok(());
-        for interface in &self.forwarding_set {
-            outcome = outcome.and(host::set_forwarding(interface, false));
-        }
-        for each in &self.attached {
-            outcome = outcome.and(attach::detach_clsact(&each.interface.name, each.flags));
-        }
-        outcome
-    }
-}
-
 fn host_interfaces(config: &Config) -> Result<Vec<HostInterface>> {
     let names: BTreeSet<&str> = config.interfaces().collect();
     names.into_iter().map(host::interface).collect()
@@ -163,76 +119,6 @@ fn cpu_time() -> Result<std::time::Duration> {
     Ok(time.into())
 }
 
-/// Policy first, programs second, forwarding last: no packet of a host inside ever finds the host
-/// forwarding without the programs, nor the programs without their policy. What is about to be done to
-/// an interface is in the tables before it is done, so that a start that was killed can be undone.
-fn bring_up(
-    config: &Config,
-    pins: &Pins,
-    interfaces: &[HostInterface],
-    options: LoadOptions,
-    footprint: &mut Footprint,
-) -> Result<(Ebpf, Policy, Numbering, Drains)> {
-    let planned = attach::plan(interfaces, config.node.attach);
-    let loaded = LoadOptions {
-        without_xdp: planned.iter().all(|each| each.hook == Hook::Tc),
-        ..options
-    };
-    let mut ebpf = loader::load(pins, config.node.max_sessions, loaded)?;
-    let mut policy = Policy::open(&ebpf)?;
-    let before = flags_before(pins)?;
-    let was = |index: u32, flag: u32| before.get(&index).copied().unwrap_or(0) & flag;
-    let Footprint {
-        attached,
-        forwarding_set,
-    } = footprint;
-    for interface in interfaces {
-        let off = !host::forwards(&interface.name)?;
-        if off || was(interface.index, Interface::FORWARDING_SET) != 0 {
-            forwarding_set.insert(interface.name.clone());
-        }
-    }
-    let names: Vec<(NameKey, Name)> = policy
-        .names()
-        .iter()
-        .map(|(key, name)| (*key, *name))
-        .collect();
-    let mut numbering = Numbering::new(names.iter().copied());
-    let window_shift_before = policy.window_shift();
-    let mut compile = |attached: &[Attached], secrets: &BTreeMap<u32, [u64; 2]>| {
-        policy::compile(
-            config,
-            &mut numbering,
-            Facts {
-                attached,
-                forwarding_set,
-                secrets,
-                random: &mut host::random,
-                to_the_tick: options.test_clock,
-                window_shift_before,
-            },
-        )
-    };
-    let mut drains = Drains::default();
-    let mut planned_tables = compile(&planned, &policy.secrets())?;
-    carry_over(&mut drains, &policy, &mut planned_tables);
-    release_others(&names, &before, &planned)?;
-    change(&mut ebpf, pins, &mut policy, &planned_tables)?;
-    attach::attach_all(&mut ebpf, pins, interfaces, config.node.attach, attached)?;
-    for each in attached.iter_mut() {
-        // A qdisc that was made for an earlier controller is still ours.
-        each.flags |= was(each.interface.index, Interface::CLSACT_OURS);
-    }
-    let mut tables = compile(attached, &policy.secrets())?;
-    carry_over(&mut drains, &policy, &mut tables);
-    change(&mut ebpf, pins, &mut policy, &tables)?;
-    numbering.settle();
-    for interface in forwarding_set.iter() {
-        host::set_forwarding(interface, true)?;
-    }
-    Ok((ebpf, policy, numbering, drains))
-}
-
 /// Public IPs that gateways give up serve their sessions on for a while.
 fn carry_over(drains: &mut Drains, policy: &Policy, tables: &mut Tables) {
     if let Some(held) = policy.current() {
@@ -242,65 +128,25 @@ fn carry_over(drains: &mut Drains, policy: &Policy, tables: &mut Tables) {
 
 /// Makes `tables` the policy, and ends the sessions that can't go on under it. Before it, so that forwards
 /// find the ports free that these hold; behind it, for those that were made meanwhile.
-fn change(ebpf: &mut Ebpf, pins: &Pins, policy: &mut Policy, tables: &Tables) -> Result<()> {
-    let may_end = policy.may_end_sessions(tables);
-    if may_end {
-        end_stale(ebpf, pins, tables)?;
+fn change(ebpf: &mut Ebpf, pins: &Pins, policy: &mut Policy, tables: Tables) -> Result<()> {
+    let tables = Arc::new(tables);
+    metrics::reset(pins, &policy.new_gateways(&tables))?;
+    if !policy.may_end_sessions(&tables) {
+        return policy.apply(ebpf, &tables);
     }
-    metrics::reset(pins, &policy.new_gateways(tables))?;
-    policy.apply(ebpf, tables)?;
-    if may_end {
-        end_stale(ebpf, pins, tables)?;
-    }
-    Ok(())
+    let sessions = SessionTable::open(pins)?;
+    end_stale(ebpf, &sessions, &tables)?;
+    policy.apply(ebpf, &tables)?;
+    end_stale(ebpf, &sessions, &tables)
 }
 
 /// Ends the sessions that can't go on under this policy.
-fn end_stale(ebpf: &mut Ebpf, pins: &Pins, policy: &Tables) -> Result<()> {
-    let ended = expiry::end(ebpf, &stale::misfits(pins, policy)?)?;
+fn end_stale(ebpf: &mut Ebpf, sessions: &SessionTable, policy: &Tables) -> Result<()> {
+    let ended = expiry::end(ebpf, &stale::misfits(sessions, policy))?;
     if ended > 0 {
         log::info!("{ended} session(s) ended: their public IP or port is no longer theirs");
     }
     Ok(())
-}
-
-/// Takes from interfaces that are no longer configured what an earlier configuration gave them.
-fn release_others(
-    names: &[(NameKey, Name)],
-    before: &BTreeMap<u32, u32>,
-    attached: &[Attached],
-) -> Result<()> {
-    for (index, flags) in before {
-        if attached.iter().any(|each| each.interface.index == *index) {
-            continue;
-        }
-        let key = NameKey {
-            kind: NameKey::INTERFACE,
-            number: *index,
-        };
-        if let Some((_, name)) = names.iter().find(|(other, _)| *other == key) {
-            release(name.as_str(), *flags)?;
-        }
-    }
-    Ok(())
-}
-
-/// Undoes what was set on an interface besides links; one that is gone is no error.
-fn release(interface: &str, flags: u32) -> Result<()> {
-    let mut outcome = Ok(());
-    // Before the programs go, so that nothing is forwarded without them.
-    if flags & Interface::FORWARDING_SET != 0 && host::interface(interface).is_ok() {
-        outcome = host::set_forwarding(interface, false);
-    }
-    outcome.and(attach::detach_clsact(interface, flags))
-}
-
-fn flags_before(pins: &Pins) -> Result<BTreeMap<u32, u32>> {
-    let interfaces = generation::interfaces(pins)?;
-    Ok(interfaces
-        .into_iter()
-        .map(|(index, interface)| (index, interface.flags))
-        .collect())
 }
 
 impl Controller {
@@ -319,7 +165,7 @@ impl Controller {
     pub fn reload(&mut self, config: &Config) -> Result<()> {
         let mut tables = self.tables(config)?;
         carry_over(&mut self.drains, &self.policy, &mut tables);
-        change(&mut self.ebpf, &self.pins, &mut self.policy, &tables)?;
+        change(&mut self.ebpf, &self.pins, &mut self.policy, tables)?;
         self.numbering.settle();
         Ok(())
     }
@@ -375,9 +221,9 @@ impl Controller {
         let Some(held) = self.policy.whole() else {
             return Ok(());
         };
-        let mut tables = policy::without_drains(held.clone());
-        self.drains.carry_over(&held, &mut tables, now);
-        change(&mut self.ebpf, &self.pins, &mut self.policy, &tables)
+        let mut tables = policy::without_drains(Tables::clone(held));
+        self.drains.carry_over(held, &mut tables, now);
+        change(&mut self.ebpf, &self.pins, &mut self.policy, tables)
     }
 
     /// Makes void whatever packets remember of the policy.
@@ -527,57 +373,4 @@ impl Dataplane for Controller {
     fn generation(&self) -> Result<u64> {
         Ok(self.policy.epoch().into())
     }
-}
-
-/// The signals that stop a controller or have it read its configuration, caught from before it starts.
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    /// From now on.
-    ///
-    /// # Errors
-    ///
-    /// When they can't be caught.
-    pub fn new() -> Result<Self> {
-        let handler = |kind| signal(kind).map_err(Error::io("installing a signal handler"));
-        Ok(Self {
-            terminate: handler(SignalKind::terminate())?,
-            interrupt: handler(SignalKind::interrupt())?,
-            hangup: handler(SignalKind::hangup())?,
-        })
-    }
-
-    /// Whether the next one stops it.
-    async fn next(&mut self) -> bool {
-        tokio::select! {
-            _ = self.terminate.recv() => true,
-            _ = self.interrupt.recv() => true,
-            _ = self.hangup.recv() => false,
-        }
-    }
-}
-
-/// Detaches and unpins everything. Works without a controller, and goes on after a failure.
-///
-/// # Errors
-///
-/// [`Error::NoDataplane`], or the first thing that could not be removed.
-pub fn tear_down(pins: &Pins) -> Result<()> {
-    if !pins.exist() {
-        // Says why there is nothing, or what else is there.
-        pins.open(names::INTERFACES)?;
-    }
-    let mut outcome = Ok(());
-    // A start that was killed may have left maps missing; what is there is undone all the same.
-    if let (Ok(names), Ok(flags)) = (Names::read(pins), flags_before(pins)) {
-        for (index, flags) in flags {
-            let name = names.get(NameKey::INTERFACE, index);
-            outcome = outcome.and(release(&name, flags));
-        }
-    }
-    outcome.and(pins.remove())
 }

@@ -11,10 +11,7 @@ use aya::{
 use nat_common::{
     clock::{Tick, elapsed, tick},
     lifecycle,
-    map_types::{
-        Binding, EXPIRE_BATCH, EXPIRE_KEYS_OFFSET, Gateway, MAX_GATEWAYS, Session, SessionKey,
-        names, side,
-    },
+    map_types::{Binding, EXPIRE_BATCH, EXPIRE_KEYS_OFFSET, Gateway, Session, SessionKey, names},
 };
 use nix::time::{ClockId, clock_gettime};
 
@@ -80,7 +77,7 @@ impl Sweeper {
 
     /// A gateway as the policy has it that holds; all zeros when there is none.
     fn gateway(&self, number: u16) -> Gateway {
-        let place = side(self.root.load().epoch()) * MAX_GATEWAYS + u32::from(number);
+        let place = self.root.side().gateway(number.into());
         self.gateways.get(&place, 0).unwrap_or_default()
     }
 

@@ -9,7 +9,9 @@ use std::{
 
 use aya::maps::MapData;
 use memmap2::{MmapOptions, MmapRaw};
-use nat_common::map_types::{Generation, Interface, MAX_GATEWAYS, names, side, sided, unsided};
+use nat_common::map_types::{
+    Generation, Interface, MAX_GATEWAYS, ScopedAddress, names, side, sided, unsided,
+};
 
 use crate::{
     error::{Error, Result},
@@ -44,25 +46,42 @@ impl Root {
         Generation(self.word().load(SeqCst))
     }
 
+    /// The side that holds.
+    pub fn side(&self) -> Side {
+        Side::of(self.load().epoch())
+    }
+
     /// From now on this holds.
     pub fn store(&self, generation: Generation) {
         self.word().store(generation.0, SeqCst);
     }
 }
 
-/// One side of the policy maps, for those who read them.
+/// One side of the policy maps: the only one who knows where on them things are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Side(u32);
 
 impl Side {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self(0), Self(1)];
+
+    /// The one that a generation is on.
+    pub const fn of(epoch: u32) -> Self {
+        Self(side(epoch))
+    }
+
     /// The one that holds.
     ///
     /// # Errors
     ///
     /// When there is no dataplane.
     pub fn current(pins: &Pins) -> Result<Self> {
-        let root = Root::open(&pins.open(names::GENERATION)?)?;
-        Ok(Self(side(root.load().epoch())))
+        Ok(Root::open(&pins.open(names::GENERATION)?)?.side())
+    }
+
+    /// Its place in [`Side::BOTH`].
+    pub const fn index(self) -> usize {
+        self.0 as usize
     }
 
     /// The scope of a key of this side; `None` of the other one's.
@@ -74,6 +93,22 @@ impl Side {
     /// A scope as this side has it in its keys.
     pub const fn sided(self, scope: u32) -> u32 {
         sided(scope, self.0)
+    }
+
+    /// A key without its side; `None` of the other one's.
+    pub const fn own(self, key: ScopedAddress) -> Option<ScopedAddress> {
+        match self.scope(key.scope) {
+            Some(scope) => Some(ScopedAddress { scope, ..key }),
+            None => None,
+        }
+    }
+
+    /// A key as this side has it.
+    pub const fn key(self, key: ScopedAddress) -> ScopedAddress {
+        ScopedAddress {
+            scope: self.sided(key.scope),
+            ..key
+        }
     }
 
     /// Where a gateway is.

@@ -1,42 +1,38 @@
-//! Brings the pinned policy maps to what [`crate::policy`] compiled. The maps have two sides: what differs is
-//! written to the one that packets do not read, then one store makes it the one that holds, and later the
-//! other one is brought up to date. A packet sees all of the old policy or all of the new one.
+//! Brings the pinned policy maps to what [`crate::policy`] compiled. The maps have two sides (`sides.rs`): what
+//! differs (`difference.rs`) is written to the one that packets do not read, then one store makes it the one
+//! that holds, and later the other one is brought up to date. A packet sees all of the old policy or all of the
+//! new one. `forwards.rs` has what has no sides.
 
 mod difference;
+mod forwards;
+mod sides;
 
-use std::{collections::BTreeMap, hash::Hash};
+use std::{collections::BTreeMap, sync::Arc};
 
 use aya::{
-    Ebpf, Pod,
-    maps::{Array, HashMap, Map, MapData, MapError, lpm_trie::Key},
+    Ebpf,
+    maps::{Map, MapData},
 };
-use nat_common::{
-    address::Address,
-    map_types::{
-        ApplianceKey, Binding, Gateway, Generation, GroupKey, MAX_GATEWAYS, Name, NameKey, PortKey,
-        ScopedAddress, SessionKey, Settings, binding_key, bound_key, names, side, sided, unsided,
-    },
-};
+use nat_common::map_types::{Generation, Name, NameKey, names};
 
 use difference::{Changes, Difference, differing};
 
 use crate::{
     bpf_batch,
     error::{Error, Result},
-    generation::Root,
-    policy::{Map as Content, PrefixKey, Tables},
+    generation::{Root, Side},
+    policy::{Map as Content, Tables},
+    stale,
 };
 
 /// The policy of a running dataplane, as it is in the maps.
 pub struct Policy {
     root: Root,
     /// What is on each side; `None` when it has to be read anew, because writing it failed midway.
-    sides: [Option<Tables>; 2],
-    /// What the side that does not hold lacks; `None` when that has to be found out.
-    lag: Option<Difference>,
+    sides: [Option<Arc<Tables>>; 2],
     names: Content<NameKey, Name>,
-    /// Static bindings that were written last, and from their other side.
-    forwards: Option<[Content<SessionKey, Binding>; 2]>,
+    /// Whose forwards are there; `None` when writing them failed midway, or an earlier controller wrote them.
+    forwards: Option<Arc<Tables>>,
 }
 
 impl Policy {
@@ -51,10 +47,10 @@ impl Policy {
             names.insert(*key, *name);
         })
         .map_err(reading(names::NAMES))?;
+        let [first, second] = Side::BOTH.map(|side| sides::read(ebpf, side));
         Ok(Self {
             root: Root::open(map(ebpf, names::GENERATION)?)?,
-            sides: [Some(read(ebpf, 0)?), Some(read(ebpf, 1)?)],
-            lag: None,
+            sides: [Some(Arc::new(first?)), Some(Arc::new(second?))],
             names,
             forwards: None,
         })
@@ -70,18 +66,18 @@ impl Policy {
         &self.names
     }
 
-    /// What holds; without names and forwards, which have no sides.
-    pub fn current(&self) -> Option<&Tables> {
-        self.sides[side(self.epoch()) as usize].as_ref()
+    /// What holds; of an earlier controller's, without names and forwards, which have no sides.
+    pub fn current(&self) -> Option<&Arc<Tables>> {
+        self.sides[self.root.side().index()].as_ref()
     }
 
     /// What holds, with names and forwards, unless they are from an earlier controller.
-    pub fn whole(&self) -> Option<Tables> {
-        let mut held = self.current()?.clone();
-        let [bindings, bound] = self.forwards.clone()?;
-        held.bindings = bindings;
-        held.bound = bound;
-        Some(held)
+    pub fn whole(&self) -> Option<&Arc<Tables>> {
+        let has_all = |held: &&Arc<Tables>| {
+            let forwards = self.forwards.as_ref();
+            forwards.is_some_and(|written| Arc::ptr_eq(written, held))
+        };
+        self.current().filter(has_all)
     }
 
     /// log2 of the ticks in a window of the flow cache.
@@ -91,18 +87,14 @@ impl Policy {
 
     /// A change to `tables` may leave sessions without their public IP or port.
     pub fn may_end_sessions(&self, tables: &Tables) -> bool {
-        self.current().is_none_or(|held| {
-            held.gateways != tables.gateways
-                || held.public_addresses != tables.public_addresses
-                || held.instances != tables.instances
-                || !self.has_forwards(tables)
-        })
+        self.current()
+            .is_none_or(|held| !self.has_forwards(tables) || stale::may_be_left(held, tables))
     }
 
     fn has_forwards(&self, tables: &Tables) -> bool {
-        self.forwards
-            .as_ref()
-            .is_some_and(|[bindings, bound]| *bindings == tables.bindings && *bound == tables.bound)
+        self.forwards.as_ref().is_some_and(|written| {
+            written.bindings == tables.bindings && written.bound == tables.bound
+        })
     }
 
     /// Numbers that are other gateways' by now, or nobody's, and become those of gateways in `tables`.
@@ -130,29 +122,20 @@ impl Policy {
     /// # Errors
     ///
     /// What the kernel says; the map that failed is named.
-    pub fn apply(&mut self, ebpf: &mut Ebpf, tables: &Tables) -> Result<()> {
+    pub fn apply(&mut self, ebpf: &mut Ebpf, tables: &Arc<Tables>) -> Result<()> {
         self.level(ebpf)?;
         let epoch = self.epoch();
         let next = epoch.wrapping_add(1);
         self.root.store(Generation::new(epoch, next));
-        let difference = self.write(ebpf, side(next), tables, None)?;
+        self.write(ebpf, Side::of(next), tables)?;
         // Names that are gone are taken away when nothing refers to them any more.
-        let mut there = std::mem::take(&mut self.names);
-        let named = set(
-            map(ebpf, names::NAMES)?,
-            names::NAMES,
-            &mut there,
-            &tables.names,
-        );
-        self.names = there;
-        named?;
+        self.set_names(ebpf, &tables.names)?;
         if !self.has_forwards(tables) {
             self.forwards = None;
-            forwards(ebpf, tables)?;
-            self.forwards = Some([tables.bindings.clone(), tables.bound.clone()]);
+            forwards::write(ebpf, tables)?;
         }
+        self.forwards = Some(Arc::clone(tables));
         self.root.store(Generation::new(next, next));
-        self.lag = Some(difference);
         Ok(())
     }
 
@@ -174,63 +157,67 @@ impl Policy {
     ///
     /// What the kernel says.
     pub fn level(&mut self, ebpf: &mut Ebpf) -> Result<()> {
-        let lag = self.lag.take();
-        if lag.as_ref().is_some_and(Difference::is_nothing) {
-            self.lag = lag;
-            return Ok(());
-        }
         let epoch = self.epoch();
         let next = epoch.wrapping_add(1);
-        let Some(current) = self.sides[side(epoch) as usize].take() else {
+        let Some(current) = self.current().cloned() else {
             return Err(Error::Load("the policy that holds is not known".to_owned()));
         };
+        let other = self.sides[Side::of(next).index()].as_ref();
+        if other.is_some_and(|other| Arc::ptr_eq(other, &current)) {
+            return Ok(());
+        }
         self.root.store(Generation::new(epoch, next));
-        let written = self.write(ebpf, side(next), &current, lag).map(drop);
-        let mut unnamed = Vec::new();
-        for key in self.names.keys() {
-            if !current.names.contains_key(key) && !current.names.is_empty() {
-                unnamed.push(*key);
-            }
-        }
-        self.sides[side(epoch) as usize] = Some(current);
-        written?;
-        bpf_batch::delete(map(ebpf, names::NAMES)?, &unnamed).map_err(writing(names::NAMES))?;
-        for key in &unnamed {
-            self.names.remove(key);
-        }
-        self.lag = Some(Difference::default());
+        self.write(ebpf, Side::of(next), &current)?;
+        self.remove_names(ebpf, &current.names)
+    }
+
+    /// Brings a side that packets do not read to `wanted`.
+    fn write(&mut self, ebpf: &mut Ebpf, side: Side, wanted: &Arc<Tables>) -> Result<()> {
+        let there = match self.sides[side.index()].take() {
+            Some(there) => there,
+            None => Arc::new(sides::read(ebpf, side)?),
+        };
+        sides::write(ebpf, side, &Difference::between(&there, wanted))?;
+        self.sides[side.index()] = Some(Arc::clone(wanted));
         Ok(())
     }
 
-    /// Brings a side that packets do not read to `wanted`, from which it differs as is known, or is found out
-    /// here.
-    fn write(
-        &mut self,
-        ebpf: &mut Ebpf,
-        side: u32,
-        wanted: &Tables,
-        known: Option<Difference>,
-    ) -> Result<Difference> {
-        let (mut there, known) = match self.sides[side as usize].take() {
-            Some(there) => (there, known),
-            None => (read(ebpf, side)?, None),
+    /// Sets the names that are wanted, and leaves all others there.
+    fn set_names(&mut self, ebpf: &Ebpf, wanted: &Content<NameKey, Name>) -> Result<()> {
+        let changed = Changes {
+            gone: Vec::new(),
+            set: differing(&self.names, wanted),
         };
-        let difference = known.unwrap_or_else(|| Difference::between(&there, wanted));
-        write(ebpf, side, &difference)?;
-        difference.follow(&mut there);
-        there.names.clone_from(&wanted.names);
-        self.sides[side as usize] = Some(there);
-        Ok(difference)
+        changed.write(map(ebpf, names::NAMES)?, names::NAMES, |key| *key)?;
+        self.names.extend(changed.set);
+        Ok(())
+    }
+
+    /// Removes the names that are not wanted.
+    fn remove_names(&mut self, ebpf: &Ebpf, wanted: &Content<NameKey, Name>) -> Result<()> {
+        // Of an earlier controller's policy they are not known.
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let gone = self.names.keys().filter(|key| !wanted.contains_key(key));
+        let gone: Vec<NameKey> = gone.copied().collect();
+        bpf_batch::delete(map(ebpf, names::NAMES)?, &gone).map_err(writing(names::NAMES))?;
+        for key in &gone {
+            self.names.remove(key);
+        }
+        Ok(())
     }
 }
 
 fn map<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData> {
     match ebpf.map(name) {
         Some(Map::HashMap(map) | Map::LpmTrie(map) | Map::Array(map)) => Ok(map),
-        _ => Err(Error::Load(format!(
-            "the map {name} is missing from the object"
-        ))),
+        _ => Err(missing(name)),
     }
+}
+
+fn missing(name: &str) -> Error {
+    Error::Load(format!("the map {name} is missing from the object"))
 }
 
 fn reading(name: &'static str) -> impl FnOnce(std::io::Error) -> Error {
@@ -241,232 +228,5 @@ fn writing(name: &'static str) -> impl Fn(std::io::Error) -> Error {
     move |source| match source.raw_os_error() {
         Some(libc::E2BIG | libc::ENOSPC) => Error::MapFull { name },
         _ => Error::io(format!("writing the map {name}"))(source),
-    }
-}
-
-/// A key as the map of a side has it.
-fn on_side(key: ScopedAddress, side: u32) -> ScopedAddress {
-    ScopedAddress {
-        scope: sided(key.scope, side),
-        ..key
-    }
-}
-
-fn prefix_on_side((bits, key): PrefixKey, side: u32) -> Key<ScopedAddress> {
-    Key::new(bits, on_side(key, side))
-}
-
-/// Without its side, if it is of this one.
-fn off_side(key: ScopedAddress, here: u32) -> Option<ScopedAddress> {
-    let (side, scope) = unsided(key.scope);
-    (side == here).then_some(ScopedAddress { scope, ..key })
-}
-
-/// What is on a side.
-fn read(ebpf: &Ebpf, here: u32) -> Result<Tables> {
-    let scoped = |scope: u32| {
-        let (side, scope) = unsided(scope);
-        (side == here).then_some(scope)
-    };
-    let prefix = |key: Key<ScopedAddress>| Some((key.prefix_len(), off_side(key.data(), here)?));
-    let mut tables = Tables {
-        interfaces: entries(ebpf, names::INTERFACES, scoped)?,
-        subnets: entries(ebpf, names::SUBNETS, prefix)?,
-        routes: entries(ebpf, names::ROUTES, prefix)?,
-        public_addresses: entries(ebpf, names::PUBLIC_ADDRESSES, |key| {
-            off_side(key, here).map(|key| key.address)
-        })?,
-        instances: entries(ebpf, names::INSTANCES, |key| off_side(key, here))?,
-        appliances: entries(ebpf, names::APPLIANCES, |key: ApplianceKey| {
-            let interface = scoped(key.interface)?;
-            Some(ApplianceKey { interface, ..key })
-        })?,
-        exemptions: entries(ebpf, names::EXEMPTIONS, prefix)?,
-        rulesets: entries(ebpf, names::RULESETS, prefix)?,
-        group_rules: entries(ebpf, names::GROUP_RULES, |key: GroupKey| {
-            let ruleset = scoped(key.ruleset)?;
-            Some(GroupKey { ruleset, ..key })
-        })?,
-        port_rules: entries(ebpf, names::PORT_RULES, |key: Key<PortKey>| {
-            let class = scoped(key.data().class)?;
-            Some((key.prefix_len(), key.data().of_class(class)))
-        })?,
-        ..Tables::default()
-    };
-    let name = names::GATEWAYS;
-    bpf_batch::for_each(map(ebpf, name)?, |place: &u32, gateway: &Gateway| {
-        if place / MAX_GATEWAYS == here && *gateway != Gateway::default() {
-            tables.gateways.insert(place % MAX_GATEWAYS, *gateway);
-        }
-    })
-    .map_err(reading(name))?;
-    bpf_batch::for_each(
-        map(ebpf, names::SETTINGS)?,
-        |place: &u32, settings: &Settings| {
-            if *place == here {
-                tables.settings = *settings;
-            }
-        },
-    )
-    .map_err(reading(names::SETTINGS))?;
-    Ok(tables)
-}
-
-fn entries<R: Pod, K: Eq + Hash, V: Pod>(
-    ebpf: &Ebpf,
-    name: &'static str,
-    key_of: impl Fn(R) -> Option<K>,
-) -> Result<Content<K, V>> {
-    let mut there = Content::default();
-    bpf_batch::for_each::<R, V>(map(ebpf, name)?, |raw, value| {
-        if let Some(key) = key_of(*raw) {
-            there.insert(key, *value);
-        }
-    })
-    .map_err(reading(name))?;
-    Ok(there)
-}
-
-/// Writes what differs.
-fn write(ebpf: &mut Ebpf, side: u32, difference: &Difference) -> Result<()> {
-    let prefix = |key: &PrefixKey| prefix_on_side(*key, side);
-    macro_rules! bring {
-        ($name:ident, $field:ident, $key:expr) => {
-            difference
-                .$field
-                .write(map(ebpf, names::$name)?, names::$name, $key)?
-        };
-    }
-    bring!(PORT_RULES, port_rules, |(bits, key): &(u32, PortKey)| {
-        Key::new(*bits, key.of_class(sided(key.class, side)))
-    });
-    bring!(GROUP_RULES, group_rules, |key: &GroupKey| GroupKey {
-        ruleset: sided(key.ruleset, side),
-        ..*key
-    });
-    bring!(RULESETS, rulesets, prefix);
-    bring!(EXEMPTIONS, exemptions, prefix);
-    bring!(ROUTES, routes, prefix);
-    bring!(SUBNETS, subnets, prefix);
-    bring!(INSTANCES, instances, |key: &ScopedAddress| on_side(
-        *key, side
-    ));
-    bring!(APPLIANCES, appliances, |key: &ApplianceKey| ApplianceKey {
-        interface: sided(key.interface, side),
-        ..*key
-    });
-    bring!(PUBLIC_ADDRESSES, public_addresses, |address: &Address| {
-        ScopedAddress {
-            scope: sided(0, side),
-            address: *address,
-        }
-    });
-    bring!(INTERFACES, interfaces, |index: &u32| sided(*index, side));
-    let name = names::GATEWAYS;
-    let mut gateways = array::<Gateway>(ebpf, name)?;
-    for (number, gateway) in &difference.gateways {
-        gateways
-            .set(number + side * MAX_GATEWAYS, gateway, 0)
-            .map_err(Error::map(name))?;
-    }
-    if let Some(wanted) = difference.settings {
-        let mut settings = array::<Settings>(ebpf, names::SETTINGS)?;
-        settings
-            .set(side, wanted, 0)
-            .map_err(Error::map(names::SETTINGS))?;
-    }
-    Ok(())
-}
-
-/// Sets what is wanted, and leaves everything else there.
-fn set<K: Pod + Eq + Hash, V: Pod + PartialEq>(
-    map: &MapData,
-    name: &'static str,
-    there: &mut Content<K, V>,
-    wanted: &Content<K, V>,
-) -> Result<()> {
-    let changed = Changes {
-        gone: Vec::new(),
-        set: differing(there, wanted),
-    };
-    changed.write(map, name, |key| *key)?;
-    there.extend(changed.set);
-    Ok(())
-}
-
-fn array<'a, V: Pod>(ebpf: &'a mut Ebpf, name: &str) -> Result<Array<&'a mut MapData, V>> {
-    let map = ebpf.map_mut(name).ok_or_else(|| missing(name))?;
-    Array::try_from(map).map_err(Error::map(name))
-}
-
-fn missing(name: &str) -> Error {
-    Error::Load(format!("the map {name} is missing from the object"))
-}
-
-/// Brings the static bindings to what is wanted. A dynamic one in a forward's place is replaced, and
-/// its other side goes with it: whoever ended it from there would take the forward away.
-fn forwards(ebpf: &mut Ebpf, tables: &Tables) -> Result<()> {
-    for (name, other_name, wanted) in [
-        (names::BINDINGS, names::BOUND, &tables.bindings),
-        (names::BOUND, names::BINDINGS, &tables.bound),
-    ] {
-        let mut orphans = Vec::new();
-        let mut gone = Vec::new();
-        let Some(Map::HashMap(data)) = ebpf.map(name) else {
-            return Err(missing(name));
-        };
-        bpf_batch::for_each::<SessionKey, Binding>(data, |key, there| match wanted.get(key) {
-            Some(_) if !there.is_static() => orphans.push(other_side(name, key, there)),
-            None if there.is_static() => gone.push(*key),
-            _ => {}
-        })
-        .map_err(Error::io(format!("reading the map {name}")))?;
-        let mut map = bindings(ebpf, name)?;
-        for key in &gone {
-            gone_is_fine(map.remove(key)).map_err(Error::map(name))?;
-        }
-        for (key, value) in wanted {
-            if !map.get(key, 0).is_ok_and(|there| there == *value) {
-                map.insert(key, value, 0).map_err(Error::map(name))?;
-            }
-        }
-        let mut others = bindings(ebpf, other_name)?;
-        for key in &orphans {
-            if others.get(key, 0).is_ok_and(|other| !other.is_static()) {
-                gone_is_fine(others.remove(key)).map_err(Error::map(other_name))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn bindings<'a>(
-    ebpf: &'a mut Ebpf,
-    name: &str,
-) -> Result<HashMap<&'a mut MapData, SessionKey, Binding>> {
-    let map = ebpf.map_mut(name).ok_or_else(|| missing(name))?;
-    HashMap::try_from(map).map_err(Error::map(name))
-}
-
-/// The key of a binding's other side, in the other table.
-fn other_side(name: &str, key: &SessionKey, binding: &Binding) -> SessionKey {
-    let flow = key.flow();
-    if name == names::BINDINGS {
-        bound_key(&flow.with_source(binding.address, binding.port).reversed())
-    } else {
-        let inside = flow.with_destination(binding.address, binding.port);
-        binding_key(binding.gateway, &inside.reversed())
-    }
-}
-
-/// An entry that somebody else has removed meanwhile is no error.
-///
-/// # Errors
-///
-/// Every other one.
-pub fn gone_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
-    match result {
-        Err(MapError::KeyNotFound) => Ok(()),
-        other => other,
     }
 }

@@ -4,25 +4,31 @@
 
 use nat_common::{
     address::Address,
-    map_types::{Holds, ScopedAddress, Session, SessionKey, binding_key, bound_key},
+    map_types::{Holds, Instance, ScopedAddress, Session, SessionKey, binding_key, bound_key},
     sessions::{is_tracker, outside_flow},
 };
 
-use crate::{error::Result, pins::Pins, policy::Tables, session_table::SessionTable};
+use crate::{policy::Tables, session_table::SessionTable};
 
 /// The sessions that do not fit the policy.
-///
-/// # Errors
-///
-/// When the table can't be read.
-pub fn misfits(pins: &Pins, policy: &Tables) -> Result<Vec<SessionKey>> {
+pub fn misfits(sessions: &SessionTable, policy: &Tables) -> Vec<SessionKey> {
     let mut misfits = Vec::new();
-    SessionTable::open(pins)?.for_each(|key, session| {
+    sessions.for_each(|key, session| {
         if key.is_forward() && judge(policy, key, session).is_err() {
             misfits.push(*key);
         }
     });
-    Ok(misfits)
+    misfits
+}
+
+/// With the same forwards there may be some that fit `held` and not `wanted`. Who comes new, or into other
+/// groups, takes nothing from others.
+pub fn may_be_left(held: &Tables, wanted: &Tables) -> bool {
+    let keeps_public_ip = |(key, before): (&ScopedAddress, &Instance)| {
+        let after = wanted.instances.get(key);
+        before.public.is_unspecified() || after.is_some_and(|after| after.public == before.public)
+    };
+    held.gateways != wanted.gateways || !held.instances.iter().all(keeps_public_ip)
 }
 
 /// Why a session does not fit a policy.
@@ -166,6 +172,35 @@ mod tests {
         let key = SessionKey::forward(&outward(6, 1000), VPC);
         let session = Session::new(&key, ip(1), Port::new(4000), GATEWAY + 1, 0);
         assert_eq!(judge(&policy(), &key, &session), Err(Reason::Gateway));
+    }
+
+    #[test]
+    fn only_who_loses_a_public_ip_leaves_sessions_behind() {
+        let with = |instances: &[(u8, Address, u32)]| {
+            let mut tables = policy();
+            for &(host, public, groups) in instances {
+                let key = ScopedAddress {
+                    scope: u32::from(VPC),
+                    address: Ipv4Addr::new(10, 0, 0, host).into(),
+                };
+                let instance = Instance {
+                    public,
+                    groups,
+                    ..Instance::default()
+                };
+                tables.instances.insert(key, instance);
+            }
+            tables
+        };
+        let none = Address::UNSPECIFIED;
+        let held = with(&[(7, ip(7), 1), (8, none, 1)]);
+        let left = |instances: &[_]| may_be_left(&held, &with(instances));
+        assert!(!left(&[(7, ip(7), 2), (8, ip(8), 2), (9, ip(9), 1)]));
+        assert!(!left(&[(7, ip(7), 1)]));
+        assert!(left(&[(7, ip(9), 1)]) && left(&[(7, none, 1)]) && left(&[(8, none, 1)]));
+        let mut without = held.clone();
+        without.gateways.clear();
+        assert!(may_be_left(&held, &without));
     }
 
     #[test]

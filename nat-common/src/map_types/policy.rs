@@ -59,7 +59,7 @@ pub const fn unsided(scope: u32) -> (u32, u32) {
 /// Key of most policy maps; in longest-prefix maps it comes after the prefix length, and the scope is
 /// matched whole.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct ScopedAddress {
     /// Route table, VPC, interface index or ruleset, with the side in its highest bit.
     pub scope: u32,

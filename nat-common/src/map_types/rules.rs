@@ -49,7 +49,7 @@ const _: () = assert!(size_of::<GroupKey>() == 8);
 
 /// Key of PORT_RULES, after the prefix length.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct PortKey {
     /// The class of the remote end, from RULESETS or GROUP_RULES.
     pub class: u32,

@@ -1,9 +1,9 @@
 //! Checks of addresses: blocks that overlap, addresses outside their subnet, reserved or taken.
 
-use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use rustc_hash::FxHashMap;
 
 use super::draft::{Draft, SubnetDraft, VpcDraft};
 use super::index::Index;
@@ -262,7 +262,8 @@ fn private_gateways(draft: &Draft, public: &[&Located<Ipv4Addr>], report: &mut R
         addresses.extend(private.map(|address| (Some(number), address)));
     }
     addresses.sort_by_key(|(_, address)| address.place.offset);
-    let mut seen = HashMap::new();
+    let mut seen = FxHashMap::default();
+    seen.reserve(addresses.len());
     for (vpc, address) in addresses {
         let (first_vpc, first) = *seen.entry(address.value).or_insert((vpc, address));
         if first_vpc != vpc {

@@ -1,8 +1,7 @@
 //! The named parts of a VPC while it is being checked, and what they say together.
 
-use std::collections::HashMap;
-
 use ipnet::Ipv4Net;
+use rustc_hash::FxHashMap;
 
 use super::draft::{InstanceDraft, RouteTableDraft, SubnetDraft, VpcDraft};
 use super::filtering::{NetworkAclDraft, PrefixListDraft, SecurityGroupDraft};
@@ -24,15 +23,16 @@ pub struct Index<'a> {
 
 /// The parts of one kind; of two with one name, the first.
 pub struct Parts<'a, T> {
-    by_name: HashMap<&'a str, &'a T>,
+    by_name: FxHashMap<&'a str, &'a T>,
     /// In the order of the file.
     pub names: Vec<&'a str>,
 }
 
 impl<'a, T> Parts<'a, T> {
     fn new(items: &'a [T], name: impl Fn(&'a T) -> &'a Read<String>) -> Self {
-        let mut by_name = HashMap::new();
-        let mut names = Vec::new();
+        let mut by_name = FxHashMap::default();
+        by_name.reserve(items.len());
+        let mut names = Vec::with_capacity(items.len());
         for item in items {
             if let Some(name) = name(item).value() {
                 by_name.entry(name.as_str()).or_insert(item);

@@ -1,7 +1,7 @@
 //! Checks of instances: where they are, how they are known, and how the internet reaches them. Their
 //! addresses are checked in `addresses`, their security groups in `filtering`.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::draft::{InstanceDraft, VpcDraft};
 use super::index::Index;
@@ -37,7 +37,7 @@ pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
 
 /// An interface belongs to one VPC, so it is enough to look into each alone.
 fn macs(instances: &[InstanceDraft], index: &Index<'_>, report: &mut Report<'_>) {
-    let mut seen: HashMap<(&str, [u8; 6]), &Place> = HashMap::new();
+    let mut seen: FxHashMap<(&str, [u8; 6]), &Place> = FxHashMap::default();
     for instance in instances {
         let interface = index
             .subnet(&instance.subnet)

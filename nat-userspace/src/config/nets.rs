@@ -1,14 +1,14 @@
 //! Many CIDRs, asked which of them holds an address or another CIDR. The time a question takes does not
 //! depend on how many there are, and they may overlap.
 
-use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use rustc_hash::FxHashMap;
 
 /// CIDRs, each with a value; of two equal ones, the first counts.
 pub struct Nets<T> {
-    by_net: HashMap<Ipv4Net, T>,
+    by_net: FxHashMap<Ipv4Net, T>,
     /// Bit n: there is one of prefix length n.
     lengths: u64,
 }
@@ -32,7 +32,7 @@ impl<T> Nets<T> {
 
 impl<T> FromIterator<(Ipv4Net, T)> for Nets<T> {
     fn from_iter<I: IntoIterator<Item = (Ipv4Net, T)>>(nets: I) -> Self {
-        let (mut by_net, mut lengths) = (HashMap::new(), 0);
+        let (mut by_net, mut lengths) = (FxHashMap::default(), 0);
         for (net, value) in nets {
             lengths |= 1 << net.prefix_len();
             by_net.entry(net).or_insert(value);

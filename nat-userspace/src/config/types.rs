@@ -1,10 +1,10 @@
 //! The configuration as plain data. [`super::parse`] is what makes a checked one.
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::Ipv4Addr;
 
 pub use ipnet::Ipv4Net;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use super::filtering::types::{
     AclRule, DEFAULT_ACL, GroupRule, NetworkAcl, Ports, PrefixList, Remote, RuleProtocol,
@@ -160,7 +160,7 @@ impl RouteTable {
     /// Its routes with prefix lists taken apart, each prefix once: a CIDR that is written comes before
     /// the same one in a prefix list, and an earlier list before a later one.
     pub fn entries<'a>(&'a self, vpc: &'a Vpc) -> impl Iterator<Item = (Ipv4Net, &'a Target)> {
-        let lists: HashMap<&str, &[Ipv4Net]> = vpc
+        let lists: FxHashMap<&str, &[Ipv4Net]> = vpc
             .prefix_lists
             .iter()
             .map(|list| (list.name.as_str(), list.entries.as_slice()))
@@ -180,10 +180,13 @@ impl RouteTable {
             };
             entries.iter().map(|prefix| (*prefix, &route.target))
         });
-        let mut seen = HashSet::new();
+        // CIDRs that are written are different ones anyway.
+        let is_list = |route: &Route| matches!(route.destination, Destination::PrefixList(_));
+        let has_lists = self.routes.iter().any(is_list);
+        let mut seen = FxHashSet::default();
         written
             .chain(listed)
-            .filter(move |(prefix, _)| seen.insert(*prefix))
+            .filter(move |(prefix, _)| !has_lists || seen.insert(*prefix))
     }
 }
 

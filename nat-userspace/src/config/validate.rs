@@ -2,8 +2,9 @@
 //! `addresses`, routes in `routes`, instances in `instances`, NAT gateways in `gateways`, security
 //! groups and network ACLs in `filtering`.
 
-use std::collections::HashMap;
 use std::hash::Hash;
+
+use rustc_hash::FxHashMap;
 
 use super::draft::{Draft, RouteTableDraft, VpcDraft};
 use super::index::{Index, Parts};
@@ -138,7 +139,13 @@ pub fn unique<'a, T: Eq + Hash + 'a>(
     remedy: &str,
     report: &mut Report<'_>,
 ) {
-    let mut seen: HashMap<&T, &Place> = HashMap::new();
+    // Of 10,000 instances most have a single group, and tables have hundreds of routes.
+    let most = values.size_hint().1;
+    if most.is_some_and(|most| most < 2) {
+        return;
+    }
+    let mut seen: FxHashMap<&T, &Place> = FxHashMap::default();
+    seen.reserve(most.unwrap_or(0));
     for Located { value, place } in values {
         if let Some(first) = seen.get(value) {
             let position = report.position(first);
@@ -155,7 +162,7 @@ pub fn unique<'a, T: Eq + Hash + 'a>(
 
 /// A packet's VPC is known by the interface it comes in on.
 fn interfaces(draft: &Draft, report: &mut Report<'_>) {
-    let mut owners: HashMap<&str, (usize, &VpcDraft, &Place)> = HashMap::new();
+    let mut owners: FxHashMap<&str, (usize, &VpcDraft, &Place)> = FxHashMap::default();
     for (number, vpc) in draft.vpcs.iter().enumerate() {
         for interface in vpc
             .subnets

@@ -1,7 +1,7 @@
 //! Security groups and network ACLs as rulesets, which `rules/` classifies; and the timers of the sessions
 //! that are there because of them.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use nat_common::{
     clock::ticks_in,
@@ -9,7 +9,7 @@ use nat_common::{
 };
 
 use super::{
-    Compiler,
+    Compiler, Map,
     rules::{RemoteRule, Rule},
     too_many,
 };
@@ -33,19 +33,35 @@ const UDP: Duration = Duration::from_secs(30);
 const UDP_STREAM: Duration = Duration::from_secs(180);
 const OTHERS: Duration = Duration::from_secs(30);
 
+/// The numbers of sets of groups, by the groups' names.
+pub(super) type GroupSets<'v> = Map<&'v [String], u32>;
+
 impl Compiler<'_, '_> {
-    /// The number of a set of groups, in the order in which their rules are asked.
-    pub(super) fn group_set(&mut self, vpc: &Vpc, names: &[String]) -> u32 {
-        self.number(NameKey::GROUP_SET, &group_set_name(vpc, names), 1)
+    /// The numbers of the sets of groups that instances have, each in the order in which their rules are
+    /// asked.
+    pub(super) fn group_sets<'v>(&mut self, vpc: &'v Vpc) -> GroupSets<'v> {
+        let mut sets = Map::default();
+        for instance in &vpc.instances {
+            let names = instance.security_groups.as_slice();
+            if !names.is_empty() {
+                sets.entry(names).or_insert_with(|| {
+                    let name = format!("{}/{}", vpc.name, names.join(","));
+                    self.number(NameKey::GROUP_SET, &name, 1)
+                });
+            }
+        }
+        sets
     }
 
     /// The rulesets of every set of groups that an instance has, and of every ACL that a subnet has.
-    pub(super) fn filtering(&mut self, config: &Config) -> Result<()> {
+    pub(super) fn filtering(&mut self, config: &Config, sets: &[GroupSets<'_>]) -> Result<()> {
         let mut rulesets = Vec::new();
-        for vpc in &config.vpcs {
-            self.groups_of(vpc, &mut rulesets)?;
+        for (vpc, sets) in config.vpcs.iter().zip(sets) {
+            self.groups_of(vpc, sets, &mut rulesets)?;
             self.acls_of(vpc, &mut rulesets);
         }
+        // In the order of the table.
+        rulesets.sort_unstable_by_key(|(number, _)| *number);
         let entries = self.numbering.interner.compile(rulesets);
         self.tables.rulesets = entries.rulesets;
         self.tables.group_rules = entries.group_rules;
@@ -53,19 +69,16 @@ impl Compiler<'_, '_> {
         Ok(())
     }
 
-    fn groups_of(&mut self, vpc: &Vpc, rulesets: &mut Vec<(u32, Vec<Rule>)>) -> Result<()> {
-        let mut sets: HashMap<&[String], u32> = HashMap::new();
-        for instance in &vpc.instances {
-            let names = instance.security_groups.as_slice();
-            if !names.is_empty() && !sets.contains_key(names) {
-                let set = self.group_set(vpc, names);
-                sets.insert(names, set);
-            }
-        }
+    fn groups_of(
+        &mut self,
+        vpc: &Vpc,
+        sets: &GroupSets<'_>,
+        rulesets: &mut Vec<(u32, Vec<Rule>)>,
+    ) -> Result<()> {
         if sets.is_empty() {
             return Ok(());
         }
-        let mut groups: HashMap<&str, (u32, &SecurityGroup)> = HashMap::new();
+        let mut groups: Map<&str, (u32, &SecurityGroup)> = Map::default();
         for group in &vpc.security_groups {
             let name = format!("{}/{}", vpc.name, group.name);
             let number = self.number(NameKey::GROUP, &name, 1);
@@ -75,8 +88,8 @@ impl Compiler<'_, '_> {
             }
             groups.insert(&group.name, (number, group));
         }
-        let mut members: HashMap<&str, Vec<u32>> = HashMap::new();
-        for (names, &set) in &sets {
+        let mut members: Map<&str, Vec<u32>> = Map::default();
+        for (names, &set) in sets {
             for name in *names {
                 members.entry(name).or_default().push(set);
             }
@@ -85,7 +98,7 @@ impl Compiler<'_, '_> {
             sets.sort_unstable();
         }
         let remotes = Remotes { vpc, members };
-        for (names, &set) in &sets {
+        for (names, &set) in sets {
             let (mut ingress, mut egress) = (Vec::new(), Vec::new());
             for (number, group) in names.iter().filter_map(|name| groups.get(name.as_str())) {
                 remotes.add(*number, &group.ingress, &mut ingress);
@@ -98,7 +111,7 @@ impl Compiler<'_, '_> {
     }
 
     fn acls_of(&mut self, vpc: &Vpc, rulesets: &mut Vec<(u32, Vec<Rule>)>) {
-        let mut seen: HashMap<&str, &NetworkAcl> = HashMap::new();
+        let mut seen: Map<&str, &NetworkAcl> = Map::default();
         for subnet in &vpc.subnets {
             if let Some(acl) = vpc.acl_of(subnet) {
                 seen.insert(&acl.name, acl);
@@ -130,15 +143,11 @@ impl Compiler<'_, '_> {
     }
 }
 
-fn group_set_name(vpc: &Vpc, names: &[String]) -> String {
-    format!("{}/{}", vpc.name, names.join(","))
-}
-
 /// What rules of groups name.
 struct Remotes<'a> {
     vpc: &'a Vpc,
     /// The sets that a group is in.
-    members: HashMap<&'a str, Vec<u32>>,
+    members: Map<&'a str, Vec<u32>>,
 }
 
 impl Remotes<'_> {

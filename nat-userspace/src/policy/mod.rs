@@ -3,12 +3,14 @@
 //!
 //! `network.rs` has subnets, routes and instances, `gateway.rs` NAT gateways, `filtering.rs` security groups
 //! and network ACLs, which `rules/` classifies, `drain.rs` public IPs that are given up. `view.rs` asks what was compiled.
+//! The largest tables are lists (`sorted.rs`).
 
 mod drain;
 mod filtering;
 mod gateway;
 mod network;
 pub mod rules;
+mod sorted;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -38,10 +40,11 @@ use crate::{
 pub use drain::{DRAIN, Drains, without_drains};
 pub use filtering::RULE_BITS;
 pub use gateway::port_pool;
+pub use sorted::Sorted;
 pub use view::judge;
 
-/// Prefix length and key of a longest-prefix map.
-pub type PrefixKey = (u32, ScopedAddress);
+/// Key and prefix length of a longest-prefix map.
+pub type PrefixKey = (ScopedAddress, u32);
 
 /// A hash table with a cheap hash: what is in it comes from the configuration alone.
 pub type Map<K, V> = rustc_hash::FxHashMap<K, V>;
@@ -54,7 +57,7 @@ pub struct Tables {
     /// By interface index and source prefix, and by VPC and prefix.
     pub subnets: Map<PrefixKey, Subnet>,
     /// By route table and destination prefix.
-    pub routes: Map<PrefixKey, Route>,
+    pub routes: Sorted<PrefixKey, Route>,
     /// By number.
     pub gateways: BTreeMap<u32, Gateway>,
     /// By public IP.
@@ -70,11 +73,11 @@ pub struct Tables {
     /// What is not translated, by gateway (or all of them) and remote prefix.
     pub exemptions: Map<PrefixKey, Exemptions>,
     /// Classes of remote addresses, by ruleset and prefix.
-    pub rulesets: Map<PrefixKey, u32>,
+    pub rulesets: Sorted<PrefixKey, u32>,
     /// Classes of remote instances, by ruleset and set of groups.
     pub group_rules: Map<GroupKey, u32>,
-    /// What each class says about protocols and ports, by prefix length and key.
-    pub port_rules: Map<(u32, PortKey), Judgement>,
+    /// What each class says about protocols and ports, by key and prefix length.
+    pub port_rules: Sorted<(PortKey, u32), Judgement>,
     /// What holds for the whole node.
     pub settings: Settings,
     /// Numbers to names.
@@ -170,16 +173,20 @@ pub fn compile(config: &Config, numbering: &mut Numbering, facts: Facts<'_>) -> 
     numbering.used.clear();
     let mut compiler = Compiler {
         tables: Tables::default(),
+        routes: Vec::new(),
         numbering,
         facts,
     };
     compiler.node(config)?;
     compiler.make_room(config);
-    for vpc in &config.vpcs {
-        compiler.vpc(vpc)?;
+    let sets = config.vpcs.iter().map(|vpc| compiler.group_sets(vpc));
+    let sets: Vec<_> = sets.collect();
+    for (vpc, sets) in config.vpcs.iter().zip(&sets) {
+        compiler.vpc(vpc, sets)?;
     }
+    compiler.tables.routes = std::mem::take(&mut compiler.routes).into();
     compiler.one_prefix();
-    compiler.filtering(config)?;
+    compiler.filtering(config, &sets)?;
     let gateways = config.vpcs.iter().flat_map(|vpc| &vpc.nat_gateways);
     let rules = gateways.flat_map(|gateway| &gateway.no_translate);
     compiler.exemptions(map_types::ALL_GATEWAYS, rules.copied())?;
@@ -190,6 +197,8 @@ pub fn compile(config: &Config, numbering: &mut Numbering, facts: Facts<'_>) -> 
 
 struct Compiler<'a, 'n> {
     tables: Tables,
+    /// What is to be [`Tables::routes`].
+    routes: Vec<(PrefixKey, Route)>,
     numbering: &'n mut Numbering,
     facts: Facts<'a>,
 }
@@ -199,8 +208,9 @@ impl Compiler<'_, '_> {
     fn make_room(&mut self, config: &Config) {
         for vpc in &config.vpcs {
             let routes = vpc.route_tables.iter().map(|table| table.routes.len());
-            self.tables.routes.reserve(routes.sum());
+            self.routes.reserve(routes.sum());
             self.tables.instances.reserve(vpc.instances.len());
+            self.tables.public_addresses.reserve(vpc.instances.len());
         }
     }
 
@@ -274,14 +284,12 @@ impl Compiler<'_, '_> {
 }
 
 fn prefix(scope: u32, network: Ipv4Net) -> PrefixKey {
+    let key = ScopedAddress {
+        scope,
+        address: Address::from(network.network()),
+    };
     let bits = ScopedAddress::SCOPE_BITS + u32::from(network.prefix_len());
-    (
-        bits,
-        ScopedAddress {
-            scope,
-            address: Address::from(network.network()),
-        },
-    )
+    (key, bits)
 }
 
 fn too_many(what: &'static str, count: usize, limit: usize) -> Error {

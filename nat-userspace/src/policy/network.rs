@@ -1,6 +1,6 @@
 //! VPCs as entries of the tables: subnets, routes, instances.
 
-use std::{collections::HashMap, net::Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use nat_common::{
@@ -11,7 +11,7 @@ use nat_common::{
     },
 };
 
-use super::{Compiler, PrefixKey, prefix, too_many};
+use super::{Compiler, Map, PrefixKey, filtering::GroupSets, prefix, too_many};
 use crate::{
     attach::Attached,
     config::{self, Target, Vpc},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Compiler<'_, '_> {
-    pub(super) fn vpc(&mut self, vpc: &Vpc) -> Result<()> {
+    pub(super) fn vpc(&mut self, vpc: &Vpc, sets: &GroupSets<'_>) -> Result<()> {
         let number = self.number(NameKey::VPC, &vpc.name, 1);
         if number >= MAX_VPCS {
             return Err(too_many("VPCs", number as usize, MAX_VPCS as usize - 1));
@@ -37,13 +37,13 @@ impl Compiler<'_, '_> {
         for gateway in &vpc.nat_gateways {
             self.gateway(vpc, number, gateway)?;
         }
-        let instances: HashMap<&str, &config::Instance> = vpc
+        let instances: Map<&str, &config::Instance> = vpc
             .instances
             .iter()
             .map(|instance| (instance.name.as_str(), instance))
             .collect();
-        let mut tables = HashMap::new();
-        let mut interfaces = HashMap::new();
+        let mut tables = Map::default();
+        let mut interfaces = Map::default();
         for subnet in &vpc.subnets {
             // Subnets of one table share it; a subnet without one has a table with `local` alone.
             let table = vpc.route_table_of(subnet);
@@ -64,7 +64,8 @@ impl Compiler<'_, '_> {
         }
         for instance in &vpc.instances {
             if let Some(&interface) = interfaces.get(instance.subnet.as_str()) {
-                self.instance(vpc, number, instance, interface);
+                let groups = sets.get(instance.security_groups.as_slice());
+                self.instance(number, instance, interface, groups.copied());
             }
         }
         let tracks = vpc
@@ -86,14 +87,14 @@ impl Compiler<'_, '_> {
         vpc: &Vpc,
         table: Option<&config::RouteTable>,
         name: &str,
-        instances: &HashMap<&str, &config::Instance>,
+        instances: &Map<&str, &config::Instance>,
     ) -> u32 {
         let number = self.number(NameKey::ROUTE_TABLE, &format!("{}/{name}", vpc.name), 1);
         for cidr in &vpc.cidrs {
             self.route(number, *cidr, map_types::Target::Local);
         }
         // Many routes have the same few targets.
-        let mut known: HashMap<&Target, map_types::Target> = HashMap::new();
+        let mut known: Map<&Target, map_types::Target> = Map::default();
         for (destination, target) in table.into_iter().flat_map(|table| table.entries(vpc)) {
             let compiled = match known.get(target) {
                 Some(compiled) => *compiled,
@@ -112,7 +113,7 @@ impl Compiler<'_, '_> {
         &mut self,
         vpc: &Vpc,
         target: &Target,
-        instances: &HashMap<&str, &config::Instance>,
+        instances: &Map<&str, &config::Instance>,
     ) -> map_types::Target {
         match target {
             Target::Local => map_types::Target::Local,
@@ -133,9 +134,8 @@ impl Compiler<'_, '_> {
     }
 
     fn route(&mut self, table: u32, destination: Ipv4Net, target: map_types::Target) {
-        self.tables
-            .routes
-            .insert(prefix(table, destination), Route::to(target));
+        self.routes
+            .push((prefix(table, destination), Route::to(target)));
     }
 
     /// A subnet, to be found from either side; the index of its interface.
@@ -183,14 +183,19 @@ impl Compiler<'_, '_> {
         Ok(index)
     }
 
-    fn instance(&mut self, vpc: &Vpc, number: u32, instance: &config::Instance, interface: u32) {
+    /// `groups` is the number of its set of groups.
+    fn instance(
+        &mut self,
+        number: u32,
+        instance: &config::Instance,
+        interface: u32,
+        groups: Option<u32>,
+    ) {
         let private = Address::from(instance.private_ip);
-        let groups = if instance.security_groups.is_empty() {
-            0
-        } else {
+        if groups.is_some() {
             self.tables.settings.flags |= Settings::TRACKS;
-            self.group_set(vpc, &instance.security_groups)
-        };
+        }
+        let groups = groups.unwrap_or(0);
         if let Some(public) = instance.public_ip {
             self.tables.public_addresses.insert(
                 public.into(),
@@ -243,12 +248,12 @@ impl Compiler<'_, '_> {
 
     /// An interface with one source prefix gets it into its own entry, which saves a look-up.
     pub(super) fn one_prefix(&mut self) {
-        let mut prefixes: HashMap<u32, Vec<PrefixKey>> = HashMap::new();
+        let mut prefixes: Map<u32, Vec<PrefixKey>> = Map::default();
         for key in self.tables.subnets.keys() {
-            prefixes.entry(key.1.scope).or_default().push(*key);
+            prefixes.entry(key.0.scope).or_default().push(*key);
         }
         for (index, keys) in prefixes {
-            let [(bits, key)] = keys.as_slice() else {
+            let [(key, bits)] = keys.as_slice() else {
                 continue;
             };
             let bits = bits - ScopedAddress::SCOPE_BITS;

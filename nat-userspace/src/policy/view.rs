@@ -19,7 +19,7 @@ use nat_common::{
     wire::{Fragment, Mac, TcpFlags},
 };
 
-use super::{Map, PrefixKey, Tables, prefix};
+use super::{PrefixKey, Tables, prefix};
 
 /// What would become of the packets of a session, in both directions.
 ///
@@ -118,19 +118,18 @@ impl View<'_> {
         };
         allowed(&policy::inward(self, &question, flow.destination, &inside))
     }
+}
 
-    /// The value of the longest prefix in a scope that holds an address.
-    fn longest<V: Copy>(
-        &self,
-        table: &Map<PrefixKey, V>,
-        scope: u32,
-        address: Address,
-    ) -> Option<V> {
-        (0..=32u8).rev().find_map(|length| {
-            let net = Ipv4Net::new(Ipv4Addr::from(address), length).ok()?;
-            table.get(&prefix(scope, net)).copied()
-        })
-    }
+/// The value of the longest prefix in a scope that holds an address; `get` looks one up.
+fn longest<'t, V: Copy + 't>(
+    get: impl Fn(&PrefixKey) -> Option<&'t V>,
+    scope: u32,
+    address: Address,
+) -> Option<V> {
+    (0..=32u8).rev().find_map(|length| {
+        let net = Ipv4Net::new(Ipv4Addr::from(address), length).ok()?;
+        get(&prefix(scope, net)).copied()
+    })
 }
 
 fn allowed(decision: &Decision) -> Result<(), DropReason> {
@@ -166,12 +165,12 @@ fn what(packet: &Ipv4Packet, icmp_type: u8) -> What {
 
 impl Policy for View<'_> {
     fn subnet_behind(&self, interface: u32, source: Address) -> Option<Subnet> {
-        self.longest(&self.tables.subnets, interface, source)
+        longest(|key| self.tables.subnets.get(key), interface, source)
     }
 
     fn subnet_of(&self, vpc: u16, address: Address) -> Option<Subnet> {
         let scope = ScopedAddress::subnets_of_vpc(vpc.into());
-        self.longest(&self.tables.subnets, scope, address)
+        longest(|key| self.tables.subnets.get(key), scope, address)
     }
 
     fn instance(&self, vpc: u16, address: Address) -> Option<Instance> {
@@ -190,8 +189,7 @@ impl Policy for View<'_> {
     }
 
     fn route(&self, table: u32, destination: Address) -> Route {
-        self.longest(&self.tables.routes, table, destination)
-            .unwrap_or(Route::NONE)
+        longest(|key| self.tables.routes.get(key), table, destination).unwrap_or(Route::NONE)
     }
 
     fn gateway(&self, number: u32) -> Option<&Gateway> {
@@ -204,7 +202,7 @@ impl Policy for View<'_> {
     }
 
     fn is_exempt(&self, gateway: u32, remote: Address, protocol: u8, port: Option<Port>) -> bool {
-        self.longest(&self.tables.exemptions, gateway, remote)
+        longest(|key| self.tables.exemptions.get(key), gateway, remote)
             .is_some_and(|exemptions| exemptions.cover(protocol, port))
     }
 
@@ -244,7 +242,7 @@ impl Policy for View<'_> {
 
 impl Rules for View<'_> {
     fn class_of_address(&self, ruleset: u32, remote: Address) -> Option<u32> {
-        self.longest(&self.tables.rulesets, ruleset, remote)
+        longest(|key| self.tables.rulesets.get(key), ruleset, remote)
     }
 
     fn class_of_groups(&self, ruleset: u32, set: u32) -> Option<u32> {
@@ -256,9 +254,9 @@ impl Rules for View<'_> {
         let of_port = (PortKey::PROTOCOL_BITS..=PortKey::FULL_BITS).rev();
         let of_port = of_port.map(|bits| {
             let port = u32::from(port) & !(u32::from(u16::MAX) >> (bits - PortKey::PROTOCOL_BITS));
-            (bits, PortKey::new(class, protocol, port as u16))
+            (PortKey::new(class, protocol, port as u16), bits)
         });
-        let of_class = (PortKey::CLASS_BITS, PortKey::new(class, 0, 0));
+        let of_class = (PortKey::new(class, 0, 0), PortKey::CLASS_BITS);
         of_port
             .chain([of_class])
             .find_map(|key| self.tables.port_rules.get(&key).copied())

@@ -1,4 +1,4 @@
-//! What one policy has to have changed to be another one: found out once, and written to both sides.
+//! What one policy has to have changed to be another one.
 
 use std::hash::Hash;
 
@@ -15,7 +15,7 @@ use super::writing;
 use crate::{
     bpf_batch,
     error::Result,
-    policy::{Map, PrefixKey, Tables},
+    policy::{Map, PrefixKey, Sorted, Tables},
 };
 
 /// What differs in one table.
@@ -48,29 +48,49 @@ pub fn differing<K: Copy + Eq + Hash, V: Copy + PartialEq>(
         .collect()
 }
 
-impl<K: Copy + Eq + Hash, V: Copy + PartialEq> Changes<K, V> {
-    fn between(there: &Map<K, V>, wanted: &Map<K, V>) -> Self {
-        let set = differing(there, wanted);
+/// A table that can be held against another one.
+trait Content<K, V> {
+    /// What has to be changed for it to be `wanted`.
+    fn changes(&self, wanted: &Self) -> Changes<K, V>;
+}
+
+impl<K: Copy + Eq + Hash, V: Copy + PartialEq> Content<K, V> for Map<K, V> {
+    fn changes(&self, wanted: &Self) -> Changes<K, V> {
+        let set = differing(self, wanted);
         // As many as are wanted, and all of them there: none is to go.
-        let added = set.iter().filter(|(key, _)| !there.contains_key(key));
-        let gone = if there.len() + added.count() == wanted.len() {
+        let added = set.iter().filter(|(key, _)| !self.contains_key(key));
+        let gone = if self.len() + added.count() == wanted.len() {
             Vec::new()
         } else {
-            let keys = there.keys().filter(|key| !wanted.contains_key(*key));
+            let keys = self.keys().filter(|key| !wanted.contains_key(*key));
             keys.copied().collect()
         };
-        Self { gone, set }
+        Changes { gone, set }
     }
+}
 
+impl<K: Copy + Ord, V: Copy + PartialEq> Content<K, V> for Sorted<K, V> {
+    fn changes(&self, wanted: &Self) -> Changes<K, V> {
+        let mut changes = Changes::default();
+        let mut there = self.entries().iter().peekable();
+        for entry in wanted.entries() {
+            while let Some((key, _)) = there.next_if(|other| other.0 < entry.0) {
+                changes.gone.push(*key);
+            }
+            match there.next_if(|other| other.0 == entry.0) {
+                Some(same) if same.1 == entry.1 => {}
+                _ => changes.set.push(*entry),
+            }
+        }
+        changes.gone.extend(there.map(|(key, _)| *key));
+        changes
+    }
+}
+
+impl<K, V> Changes<K, V> {
+    #[cfg(test)]
     fn is_nothing(&self) -> bool {
         self.gone.is_empty() && self.set.is_empty()
-    }
-
-    fn follow(&self, there: &mut Map<K, V>) {
-        for key in &self.gone {
-            there.remove(key);
-        }
-        there.extend(self.set.iter().copied());
     }
 }
 
@@ -109,31 +129,17 @@ macro_rules! difference {
             /// What has to be changed in `there`.
             pub fn between(there: &Tables, wanted: &Tables) -> Self {
                 Self {
-                    $($field: Changes::between(&there.$field, &wanted.$field),)*
+                    $($field: there.$field.changes(&wanted.$field),)*
                     gateways: gateways(there, wanted),
                     settings: (there.settings != wanted.settings).then_some(wanted.settings),
                 }
             }
 
             /// Nothing differs.
-            pub fn is_nothing(&self) -> bool {
+            #[cfg(test)]
+            fn is_nothing(&self) -> bool {
                 $(self.$field.is_nothing() &&)*
                 self.gateways.is_empty() && self.settings.is_none()
-            }
-
-            /// Changes `there`.
-            pub fn follow(&self, there: &mut Tables) {
-                $(self.$field.follow(&mut there.$field);)*
-                for (number, gateway) in &self.gateways {
-                    if *gateway == Gateway::default() {
-                        there.gateways.remove(number);
-                    } else {
-                        there.gateways.insert(*number, *gateway);
-                    }
-                }
-                if let Some(settings) = self.settings {
-                    there.settings = settings;
-                }
             }
         }
     };
@@ -149,7 +155,7 @@ difference! {
     exemptions: PrefixKey, Exemptions;
     rulesets: PrefixKey, u32;
     group_rules: GroupKey, u32;
-    port_rules: (u32, PortKey), Judgement;
+    port_rules: (PortKey, u32), Judgement;
 }
 
 fn gateways(there: &Tables, wanted: &Tables) -> Vec<(u32, Gateway)> {
@@ -168,17 +174,26 @@ fn gateways(there: &Tables, wanted: &Tables) -> Vec<(u32, Gateway)> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use nat_common::map_types::Target;
+
     use super::*;
 
-    fn tables(routes: &[(u32, u32)], gateways: &[u32], flags: u32) -> Tables {
-        let mut tables = Tables::default();
-        for (table, value) in routes {
-            let key = ScopedAddress {
-                scope: *table,
-                address: Address::UNSPECIFIED,
-            };
-            let target = nat_common::map_types::Target::NatGateway(*value);
-            tables.routes.insert((32, key), Route::to(target));
+    fn tables(routes: &[(u32, u32)], subnets: &[u32], gateways: &[u32], flags: u32) -> Tables {
+        let key = |scope| ScopedAddress {
+            scope,
+            address: Address::UNSPECIFIED,
+        };
+        let route = |(table, gateway): &(u32, u32)| {
+            ((key(*table), 32), Route::to(Target::NatGateway(*gateway)))
+        };
+        let mut tables = Tables {
+            routes: routes.iter().map(route).collect::<Vec<_>>().into(),
+            ..Tables::default()
+        };
+        for subnet in subnets {
+            tables.subnets.insert((key(*subnet), 32), Subnet::default());
         }
         for number in gateways {
             let gateway = Gateway {
@@ -191,21 +206,44 @@ mod tests {
         tables
     }
 
+    /// `entries` after the changes.
+    fn changed<K: Copy + Ord, V: Copy>(
+        entries: impl IntoIterator<Item = (K, V)>,
+        changes: &Changes<K, V>,
+    ) -> Vec<(K, V)> {
+        let mut entries: BTreeMap<K, V> = entries.into_iter().collect();
+        for key in &changes.gone {
+            assert!(entries.remove(key).is_some());
+        }
+        entries.extend(changes.set.iter().copied());
+        entries.into_iter().collect()
+    }
+
+    fn subnets(tables: &Tables) -> impl Iterator<Item = (PrefixKey, Subnet)> {
+        tables.subnets.iter().map(|(key, subnet)| (*key, *subnet))
+    }
+
     #[test]
-    fn a_policy_that_follows_the_difference_is_the_other_one() {
+    fn a_policy_with_what_differs_is_the_other_one() {
         let all = [
-            tables(&[], &[], 0),
-            tables(&[(1, 1), (2, 2)], &[1], 0),
-            tables(&[(1, 1), (2, 3)], &[1, 2], 1),
-            tables(&[(2, 3), (4, 4)], &[2], 1),
+            tables(&[], &[], &[], 0),
+            tables(&[(1, 1), (2, 2)], &[1, 2], &[1], 0),
+            tables(&[(1, 1), (2, 3)], &[2, 3], &[1, 2], 1),
+            tables(&[(2, 3), (4, 4)], &[3], &[2], 1),
         ];
         for from in &all {
             for to in &all {
                 let difference = Difference::between(from, to);
                 assert_eq!(difference.is_nothing(), from == to);
-                let mut there = from.clone();
-                difference.follow(&mut there);
-                assert_eq!(there, *to);
+                let routes = from.routes.entries().iter().copied();
+                assert_eq!(changed(routes, &difference.routes), to.routes.entries());
+                let expected: BTreeMap<_, _> = subnets(to).collect();
+                let expected: Vec<_> = expected.into_iter().collect();
+                assert_eq!(changed(subnets(from), &difference.subnets), expected);
+                for (number, gateway) in &difference.gateways {
+                    let wanted = to.gateways.get(number).copied().unwrap_or_default();
+                    assert_eq!(*gateway, wanted);
+                }
             }
         }
     }

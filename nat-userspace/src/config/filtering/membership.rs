@@ -1,6 +1,6 @@
 //! Checks of what instances and subnets name: their security groups and network ACLs.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::rules::{MAX_RULES, directions, weight};
 use crate::config::draft::{InstanceDraft, VpcDraft};
@@ -13,7 +13,7 @@ use crate::config::validate::{dangling, limit, unique};
 const MAX_GROUPS: usize = 16;
 
 /// How many rules a group has, by direction.
-type Weights<'a> = HashMap<&'a str, [(&'static str, usize); 2]>;
+type Weights<'a> = FxHashMap<&'a str, [(&'static str, usize); 2]>;
 
 pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
     for name in vpc

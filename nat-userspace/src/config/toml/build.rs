@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use toml_parser::decoder::{Encoding, ScalarKind};
+use toml_parser::lexer::{Lexer, Token, TokenKind};
 use toml_parser::parser::{EventReceiver, RecursionGuard, ValidateWhitespace, parse_document};
 use toml_parser::{ErrorSink, ParseError, Raw, Source, Span};
 
@@ -11,6 +12,10 @@ use super::{Entry, Kind, Table, Value};
 
 /// Tables, arrays and dotted keys may be this deep.
 const MAX_DEPTH: u32 = 80;
+
+/// A text is read in pieces of at least so many tokens: all those of a large one take several times its own
+/// memory.
+const PIECE: usize = if cfg!(test) { 8 } else { 4096 };
 
 /// Why a text is no TOML.
 #[derive(Debug)]
@@ -24,13 +29,16 @@ pub struct Malformed {
 /// Reads a document as its root table.
 pub fn parse(text: &str) -> Result<Table<'_>, Malformed> {
     let source = Source::new(text);
-    let tokens = source.lex().into_vec();
+    let mut lexer = source.lex();
+    let mut tokens = Vec::with_capacity(PIECE);
     let mut builder = Builder::new(text);
     let mut error: Option<ParseError> = None;
     {
         let mut receiver = ValidateWhitespace::new(&mut builder, source);
         let mut receiver = RecursionGuard::new(&mut receiver, MAX_DEPTH);
-        parse_document(&tokens, &mut receiver, &mut error);
+        while read_statements(&mut lexer, &mut tokens) {
+            parse_document(&tokens, &mut receiver, &mut error);
+        }
     }
     builder.finish_table();
     let wrong = error
@@ -51,6 +59,26 @@ pub fn parse(text: &str) -> Result<Table<'_>, Malformed> {
             }),
         },
     }
+}
+
+/// Puts the next statements into `tokens`; false at the end of the text. They end with a line outside all
+/// brackets, which no statement goes beyond.
+fn read_statements(lexer: &mut Lexer<'_>, tokens: &mut Vec<Token>) -> bool {
+    tokens.clear();
+    let mut depth = 0_usize;
+    for token in lexer {
+        tokens.push(token);
+        match token.kind() {
+            TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket => depth += 1,
+            // One too many is for the parser to find.
+            TokenKind::RightSquareBracket | TokenKind::RightCurlyBracket => {
+                depth = depth.saturating_sub(1);
+            }
+            TokenKind::Newline if depth == 0 && tokens.len() >= PIECE => break,
+            _ => {}
+        }
+    }
+    !tokens.is_empty()
 }
 
 struct Builder<'t> {

@@ -9,9 +9,9 @@ mod build;
 mod tests;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 pub use build::{Malformed, parse};
+use rustc_hash::FxHashMap;
 #[cfg(test)]
 pub use tests::read_alike;
 
@@ -99,9 +99,8 @@ impl<'t> Value<'t> {
 #[derive(Debug, Default)]
 pub struct Table<'t> {
     entries: Vec<Entry<'t>>,
-    /// Of the entries; only when there are [`MANY`].
-    #[expect(clippy::box_collection, reason = "most of 100,000 tables have none")]
-    index: Option<Box<HashMap<Cow<'t, str>, usize>>>,
+    /// Of the entries; only when there are [`MANY`], which most of 100,000 tables have not.
+    index: Option<Box<FxHashMap<Cow<'t, str>, usize>>>,
     /// It has no header of its own (yet), but was named on the way to another one.
     implicit: bool,
     /// It was made by a dotted key.
@@ -145,6 +144,10 @@ impl<'t> Table<'t> {
     /// Adds a key that is not there.
     pub fn push(&mut self, entry: Entry<'t>) {
         let position = self.entries.len();
+        if position == 0 {
+            // Most of the tables of a large file are routes, which have two keys.
+            self.entries.reserve_exact(2);
+        }
         if let Some(index) = &mut self.index {
             index.insert(entry.key.clone(), position);
         }

@@ -105,12 +105,12 @@ impl Content {
             differ(self.any, other.any, class)
         });
         if any != Judgement::DENIED {
-            entries.push(((PortKey::CLASS_BITS, PortKey::default()), any));
+            entries.push(((PortKey::default(), PortKey::CLASS_BITS), any));
         }
         let mut add = |protocol: u8, pieces: &[(u16, Judgement)]| {
             cover.cover(pieces, any, |bits, port, judgement| {
                 let key = PortKey::new(0, protocol, port);
-                entries.push(((PortKey::PROTOCOL_BITS + bits, key), judgement));
+                entries.push(((key, PortKey::PROTOCOL_BITS + bits), judgement));
             });
         };
         match around {
@@ -130,6 +130,7 @@ impl Content {
                 }
             }
         }
+        entries.sort_unstable_by_key(|(key, _)| *key);
         entries
     }
 }

@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, rc::Rc};
 use ipnet::Ipv4Net;
 use nat_common::map_types::{GroupKey, Judgement, PortKey};
 
-use super::{Map, PrefixKey, prefix};
+use super::{Map, PrefixKey, Sorted, prefix};
 use cover::Cover;
 use fold::{Content, Fold};
 pub use interner::Interner;
@@ -49,15 +49,15 @@ pub enum RemoteRule {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entries {
     /// Classes by ruleset and remote prefix.
-    pub rulesets: Map<PrefixKey, u32>,
+    pub rulesets: Sorted<PrefixKey, u32>,
     /// Classes by ruleset and remote set of groups.
     pub group_rules: Map<GroupKey, u32>,
-    /// Judgements by prefix length and key.
-    pub port_rules: Map<(u32, PortKey), Judgement>,
+    /// Judgements by key and prefix length.
+    pub port_rules: Sorted<(PortKey, u32), Judgement>,
 }
 
-/// The entries of a class, with 0 for its number.
-type ClassEntries = Vec<((u32, PortKey), Judgement)>;
+/// The entries of a class in order, with 0 for its number.
+type ClassEntries = Vec<((PortKey, u32), Judgement)>;
 
 /// A ruleset in classes.
 #[derive(Clone, Debug, Default)]

@@ -28,9 +28,9 @@ impl Rules for Entries {
         let by_port = (0..=16).rev().map(|bits| {
             let masked = port & u16::MAX.checked_shl(16 - bits).unwrap_or(0);
             let key = PortKey::new(class, protocol, masked);
-            (PortKey::PROTOCOL_BITS + bits, key)
+            (key, PortKey::PROTOCOL_BITS + bits)
         });
-        let of_class = (PortKey::CLASS_BITS, PortKey::new(class, 0, 0));
+        let of_class = (PortKey::new(class, 0, 0), PortKey::CLASS_BITS);
         by_port
             .chain([of_class])
             .find_map(|key| self.port_rules.get(&key).copied())
@@ -56,8 +56,9 @@ fn port_prefixes(rules: Vec<Rule>) -> Vec<(u32, u16)> {
     let entries = compiled(rules);
     let mut found: Vec<_> = entries
         .port_rules
-        .keys()
-        .map(|(bits, key)| (*bits, key.port()))
+        .entries()
+        .iter()
+        .map(|((key, bits), _)| (*bits, key.port()))
         .collect();
     found.sort_unstable();
     found
@@ -131,7 +132,7 @@ fn the_example_in_the_documentation() {
         },
     ]);
     let has = |class, judgement, bits, protocol, port| {
-        let key = (bits, PortKey::new(class, protocol, port));
+        let key = (PortKey::new(class, protocol, port), bits);
         assert_eq!(entries.port_rules.get(&key), Some(&judgement), "{key:?}");
     };
     let (denied, low, all) = (
@@ -168,7 +169,13 @@ fn equal_contents_share_a_class_within_and_between_rulesets() {
     let entries =
         Interner::default().compile([(ACL, rules.clone()), (GROUPS, rules[..2].to_vec())]);
     assert_eq!(entries.rulesets.len(), 5);
-    assert!(entries.rulesets.values().all(|&class| class == 1));
+    assert!(
+        entries
+            .rulesets
+            .entries()
+            .iter()
+            .all(|(_, class)| *class == 1)
+    );
     assert_eq!(entries.port_rules.len(), 1);
 }
 
@@ -242,7 +249,7 @@ fn classes_keep_their_numbers_and_give_them_up_late() {
 #[test]
 fn a_scope_of_a_ruleset_is_matched_whole() {
     let entries = compiled(vec![tcp(80, 80, "0.0.0.0/0")]);
-    let (bits, key) = *entries.rulesets.keys().next().unwrap();
+    let ((key, bits), _) = entries.rulesets.entries()[0];
     assert_eq!((bits, key.scope), (ScopedAddress::SCOPE_BITS, ACL));
 }
 
