@@ -51,6 +51,12 @@ impl Cidr {
         differing.leading_zeros() >= u32::from(self.length)
     }
 
+    /// The last address.
+    #[must_use]
+    pub fn broadcast(&self) -> Ipv4Addr {
+        self.nth((self.size() - 1) as u32)
+    }
+
     /// The address `offset` behind the first one, inside the range or not.
     #[must_use]
     pub fn nth(&self, offset: u32) -> Ipv4Addr {

@@ -124,11 +124,13 @@ impl ModelConfig {
         shared || self.is_own(address)
     }
 
-    /// Whether `address` is the host's alone: outside, or in a subnet as its router.
+    /// Whether `address` is the host's alone: outside, or in a subnet as its router, or among
+    /// others as its broadcast.
     pub(super) fn is_own(&self, address: Ipv4Addr) -> bool {
         let mut subnets = self.subnets.iter();
         self.host_addresses.contains(&address)
-            || subnets.any(|subnet| subnet.cidr.nth(1) == address)
+            || subnets
+                .any(|subnet| [subnet.cidr.nth(1), subnet.cidr.broadcast()].contains(&address))
     }
 
     /// Whether `address` is a public IP that only the NAT has.

@@ -182,7 +182,10 @@ impl Model {
                 other => other,
             };
         }
-        self.hairpin_gate(packet, translated)?;
+        // What has a session goes where that leads.
+        if self.session_from_inside(packet, sender).is_none() {
+            self.hairpin_gate(packet, translated)?;
+        }
         match self.by_route(packet, sender, choice) {
             // The binding went with a session that was over: now nobody has the port.
             Err(stop @ Stop::Drop(DropReason::NoSession, _)) => {

@@ -193,7 +193,7 @@ impl ModelConfig {
             let side = Side::Inside(subnet.interface);
             address == subnet.cidr.nth(1)
                 || address == self.router_address(side)
-                || address == subnet.cidr.nth((subnet.cidr.size() - 1) as u32)
+                || address == subnet.cidr.broadcast()
         })
     }
 

@@ -339,7 +339,9 @@ fn local<P: Policy>(
     }
     // Answers to what went to an instance are answers whichever way they take.
     let is_known = question.session.is_there
-        || (is_tracked && policy.is_answer(flow, vpc | SessionKey::VIA_INSTANCE));
+        || (is_tracked
+            && question.packet.shows_flow()
+            && policy.is_answer(flow, vpc | SessionKey::VIA_INSTANCE));
     if !is_known {
         ask_groups(policy, question, sender, &receiver, receiver.groups)?;
     }
@@ -546,11 +548,11 @@ fn instance<P: Policy>(
     // A session of the same flow is that of its second way, from the instance on. Answers are answers
     // whichever way they take.
     let (flow, scope) = (&question.packet.flow, vpc | SessionKey::VIA_INSTANCE);
-    let is_new = is_tracked
-        && !policy.is_open(flow, scope)
-        && !policy.is_answer(flow, scope)
-        && !policy.is_answer(flow, vpc);
-    if is_new {
+    let is_known = question.packet.shows_flow()
+        && (policy.is_open(flow, scope)
+            || policy.is_answer(flow, scope)
+            || policy.is_answer(flow, vpc));
+    if is_tracked && !is_known {
         let afresh = Question {
             session: Session::default(),
             ..*question
