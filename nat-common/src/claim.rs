@@ -283,6 +283,7 @@ impl Claim {
             self.vpc,
             self.now,
         )
+        .through(self.gateway)
     }
 }
 
@@ -299,8 +300,9 @@ fn insert_forward<T: Tables>(
     // SAFETY: the tables' own memory, lent for this claim; its search is over.
     let space = unsafe { &mut *space };
     space.key = SessionKey::forward(&claim.flow, claim.vpc);
-    space.half =
-        Session::new(&space.key, public.0, public.1, claim.gateway, claim.now).holding(holds);
+    space.half = Session::new(&space.key, public.0, public.1, claim.gateway, claim.now)
+        .through(claim.gateway)
+        .holding(holds);
     tables.insert_half(Side::Inside, &space.key, &space.half)
 }
 

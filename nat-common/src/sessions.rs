@@ -60,6 +60,16 @@ impl Found {
         unsafe { (*self.half).owner() }
     }
 
+    /// The NAT gateway's number; [`TRACKER`] is none.
+    #[inline(always)]
+    pub fn gateway(&self) -> u16 {
+        if self.half.is_null() {
+            return TRACKER as u16;
+        }
+        // SAFETY: as in `carry`; a wrong one gets a count that is another one's.
+        unsafe { (*self.half).gateway() }
+    }
+
     /// There is none.
     #[inline(always)]
     pub const fn is_none(&self) -> bool {
@@ -442,7 +452,7 @@ impl Pair {
         true
     }
 
-    /// Counts for its gateway what a session has carried whose halves are dead.
+    /// Counts for its gateway that a session has ended whose halves are dead.
     #[inline(always)]
     fn account<T: Tables>(&self, tables: &T, why: Why) {
         let gateway = self.forward_copy.owner();
@@ -453,19 +463,13 @@ impl Pair {
         let mut answered = TcpFlags::NONE;
         // SAFETY: as in `of`; nobody writes to the halves of a dead session.
         unsafe {
-            let forward = &*self.forward;
-            seen = forward.tcp_seen();
-            tables.count_for(gateway, GatewayCounter::PacketsOut, forward.packets());
-            tables.count_for(gateway, GatewayCounter::BytesOut, forward.bytes());
+            seen = (*self.forward).tcp_seen();
             if !self.reverse.is_null() {
-                let reverse = &*self.reverse;
-                tables.count_for(gateway, GatewayCounter::PacketsIn, reverse.packets());
-                tables.count_for(gateway, GatewayCounter::BytesIn, reverse.bytes());
-                answered = reverse.tcp_seen();
+                answered = (*self.reverse).tcp_seen();
             }
         }
         if seen.and(answered).any(TcpFlags::SYN) {
-            tables.count_for(gateway, GatewayCounter::Established, 1);
+            tables.count_for(gateway, GatewayCounter::Established);
         }
         let is_over = self.key.flow().protocol == protocol::TCP
             && !matches!(
@@ -473,7 +477,7 @@ impl Pair {
                 TcpState::Established | TcpState::HalfClosed
             );
         if why == Why::Idle && !is_over {
-            tables.count_for(gateway, GatewayCounter::IdleTimeouts, 1);
+            tables.count_for(gateway, GatewayCounter::IdleTimeouts);
         }
     }
 

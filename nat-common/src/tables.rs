@@ -107,6 +107,6 @@ pub trait Tables: Atomics {
     fn random(&self) -> u32;
     /// Counts one.
     fn count(&self, counter: Counter);
-    /// Counts for a NAT gateway.
-    fn count_for(&self, gateway: u16, counter: GatewayCounter, amount: u64);
+    /// Counts one for a NAT gateway.
+    fn count_for(&self, gateway: u16, counter: GatewayCounter);
 }

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use nat_common::{
     drop_reason::{self, DropReason},
-    map_types::{Counter, GatewayCounter, GatewayPeak, MAX_GATEWAYS, TRACKER},
+    map_types::{Counter, GatewayCounter, GatewayPeak, GatewayTraffic, MAX_GATEWAYS, TRACKER},
 };
 
 #[map]
@@ -17,6 +17,9 @@ static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.l
 static GATEWAY_COUNTERS: PerCpuArray<u64> =
     PerCpuArray::with_max_entries(GatewayCounter::PLACES, 0);
 #[map]
+static GATEWAY_TRAFFIC: PerCpuArray<GatewayTraffic> =
+    PerCpuArray::with_max_entries(MAX_GATEWAYS, 0);
+#[map]
 static GATEWAY_PEAKS: Array<GatewayPeak> = Array::with_max_entries(MAX_GATEWAYS, 0);
 
 /// Counts a dropped packet.
@@ -25,11 +28,22 @@ pub fn dropped(reason: DropReason) {
     add(&DROPS, reason as u32, 1);
 }
 
-/// Counts for a NAT gateway; [`TRACKER`] is none.
+/// Counts one for a NAT gateway; [`TRACKER`] is none.
 #[inline(always)]
-pub fn count_for(gateway: u32, counter: GatewayCounter, amount: u64) {
+pub fn count_for(gateway: u32, counter: GatewayCounter) {
     if gateway < TRACKER {
-        add(&GATEWAY_COUNTERS, counter.place(gateway), amount);
+        add(&GATEWAY_COUNTERS, counter.place(gateway), 1);
+    }
+}
+
+/// Counts for a NAT gateway what a half of a session has carried.
+#[inline(always)]
+pub fn carried(gateway: u16, is_forward: bool, packets: u64, bytes: u64) {
+    if u32::from(gateway) < TRACKER
+        && let Some(traffic) = GATEWAY_TRAFFIC.get_ptr_mut(u32::from(gateway))
+    {
+        // SAFETY: as in `add`.
+        unsafe { (*traffic).add(is_forward, packets, bytes) };
     }
 }
 

@@ -14,6 +14,7 @@ use nat_common::{
 };
 
 use crate::{
+    counters,
     forward::Hook,
     kernel_tables::KernelTables,
     leave::is_from_subnet,
@@ -207,8 +208,9 @@ fn by_session<H: Hook>(
         flow.with_destination(found.address, found.port)
     };
     let path = path(hook, sent_to, packet, now, &to, !is_outward)?;
-    let segments = hook.segments();
-    found.carry(now.now, segments, hook.bytes(packet), packet.flags);
+    let (segments, bytes) = (hook.segments(), hook.bytes(packet));
+    found.carry(now.now, segments, bytes, packet.flags);
+    counters::carried(found.gateway(), is_outward, segments, bytes);
     lines.count(segments);
     if matches!(direction, Direction::Inward) && !found.refreshes() {
         direction = Direction::InwardOnly;
@@ -235,5 +237,6 @@ fn confirm(line: &mut Line, now: &Moment) -> bool {
     }
     let (packets, bytes) = line.take_counts();
     found.carry(now.now, packets, bytes, TcpFlags::NONE);
+    counters::carried(found.gateway(), key.is_forward(), packets, bytes);
     true
 }

@@ -11,7 +11,7 @@ use nat_common::{
     wire::TcpFlags,
 };
 
-use crate::{kernel_tables::KernelTables, plan::Carrier, rehearsal, settings, trace};
+use crate::{counters, kernel_tables::KernelTables, plan::Carrier, rehearsal, settings, trace};
 
 /// As [`sessions::find`], at this moment: writes to `carrier` what it finds, and whether its packets went
 /// their way before in this generation of the policy, from this origin. 1 for true.
@@ -87,6 +87,7 @@ pub extern "C" fn carry_half(
         return 0;
     }
     half.carry(now, packets, bytes, flags);
+    counters::carried(half.gateway(), key.is_forward(), packets, bytes);
     let mut answer = CARRIED;
     if half.has_carried_one() {
         answer |= CARRIED_ONE;

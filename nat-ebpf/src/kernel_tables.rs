@@ -202,8 +202,8 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn count_for(&self, gateway: u16, counter: GatewayCounter, amount: u64) {
-        counters::count_for(u32::from(gateway), counter, amount);
+    fn count_for(&self, gateway: u16, counter: GatewayCounter) {
+        counters::count_for(u32::from(gateway), counter);
     }
 }
 

@@ -103,7 +103,7 @@ fn answered<H: Hook>(
         next.verdict = Verdict::Again;
         return Ok(());
     }
-    counters::count_for(u32::from(plan.gateway), GatewayCounter::Drops, 1);
+    counters::count_for(u32::from(plan.gateway), GatewayCounter::Drops);
     if matches!(outcome, Err(DropReason::TtlExpired)) {
         plan.answer = Answer::TIME_EXCEEDED;
     }

@@ -222,7 +222,7 @@ impl Tables for Rehearsal {
     fn count(&self, _counter: Counter) {}
 
     #[inline(always)]
-    fn count_for(&self, _gateway: u16, _counter: GatewayCounter, _amount: u64) {}
+    fn count_for(&self, _gateway: u16, _counter: GatewayCounter) {}
 }
 
 #[inline(never)]

@@ -82,7 +82,7 @@ pub fn serve(context: *mut c_void) {
     let ticket = unsafe { &mut *ticket };
     let gateway = u32::from(ticket.claim.gateway);
     if ticket.claim.flow.protocol == protocol::TCP {
-        counters::count_for(gateway, GatewayCounter::Attempts, 1);
+        counters::count_for(gateway, GatewayCounter::Attempts);
     }
     if ticket.outcome == REFUSED + DropReason::TableFull as u32 && room::make_room(ticket.claim.now)
     {
@@ -95,7 +95,7 @@ pub fn serve(context: *mut c_void) {
         ticket.outcome = REFUSED + DropReason::PortExhausted as u32;
     }
     if ticket.outcome == REFUSED + DropReason::PortExhausted as u32 {
-        counters::count_for(gateway, GatewayCounter::PortErrors, 1);
+        counters::count_for(gateway, GatewayCounter::PortErrors);
     }
 }
 

@@ -45,10 +45,11 @@ const TEST_MODE: u32 = 1;
 const EXPLAIN_MODE: u32 = 2;
 
 /// Maps that the running dataplane alone has, pinned like those that `nat explain` shares with it.
-const OF_THE_DATAPLANE: [&str; 9] = [
+const OF_THE_DATAPLANE: [&str; 10] = [
     names::COUNTERS,
     names::GATEWAY_COUNTERS,
     names::GATEWAY_PEAKS,
+    names::GATEWAY_TRAFFIC,
     names::DROPS,
     names::FLOW_CACHE,
     names::FLOW_CACHE_USE,

@@ -1,5 +1,5 @@
-//! What each NAT gateway does, under the names that AWS gives these figures. What live sessions carry is in
-//! their table, what others have carried in the gateway's counters.
+//! What each NAT gateway does, under the names that AWS gives these figures. The programs count it; what
+//! connections live the table of sessions says, and the controller watches for peaks.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -7,10 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::maps::{Array, Map, MapData, PerCpuArray, PerCpuValues};
+use aya::{
+    Pod,
+    maps::{Array, Map, MapData, PerCpuArray, PerCpuValues},
+};
 use nat_common::{
     flow::protocol,
-    map_types::{GatewayCounter, GatewayPeak, NameKey, TRACKER, names},
+    map_types::{Gateway, GatewayCounter, GatewayPeak, GatewayTraffic, NameKey, TRACKER, names},
     tcp_state::{self, TcpState},
     wire::TcpFlags,
 };
@@ -18,7 +21,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
+    bpf_batch,
     error::{Error, Result},
+    generation::Side,
     pins::Pins,
     sessions::{self, Names},
 };
@@ -75,125 +80,153 @@ pub struct Figures {
     pub peak_bytes_per_second: u64,
 }
 
-/// Reads them, by VPC and name. A session that ends while they are read counts next time.
+/// Reads them, by VPC and name. What the flow cache has counted comes with the next look at its session.
 ///
 /// # Errors
 ///
 /// When there is no dataplane or its maps can't be read.
 pub fn read(pins: &Pins) -> Result<Vec<GatewayMetrics>> {
     let names = Names::read(pins)?;
-    let numbers: Vec<u32> = numbers(&names).collect();
-    let mut figures = carried(pins, &numbers)?;
+    let counts = Counts::open(pins)?;
     let peaks = peaks(pins)?;
-    let mut all = Vec::new();
-    for (number, name) in names.of_kind(NameKey::GATEWAY) {
-        let (vpc, gateway) = name.split_once('/').unwrap_or(("", name));
-        let mut figures = figures.remove(&number).unwrap_or_default();
+    let mut all = BTreeMap::new();
+    for number in numbers(pins)? {
         let peak = peaks
             .get(&number, 0)
             .map_err(Error::map(names::GATEWAY_PEAKS))?;
-        figures.peak_packets_per_second = peak.packets_per_second;
-        figures.peak_bytes_per_second = peak.bytes_per_second;
-        all.push(GatewayMetrics {
+        let full = names.get(NameKey::GATEWAY, number);
+        let (vpc, gateway) = full.split_once('/').unwrap_or(("", &full));
+        let metrics = GatewayMetrics {
             vpc: vpc.to_owned(),
             gateway: gateway.to_owned(),
-            figures,
-        });
+            figures: counts.figures(number)?.with_peak(&peak),
+        };
+        all.insert(number, metrics);
     }
+    // Behind the counts: a connection that ends meanwhile is better missed than seen twice.
+    sessions::for_each(pins, |key, forward, reverse| {
+        if let Some(metrics) = all.get_mut(&u32::from(forward.gateway()))
+            && key.flow().protocol == protocol::TCP
+        {
+            metrics
+                .figures
+                .add_connection(forward.tcp_seen(), reverse.tcp_seen());
+        }
+    })?;
+    let mut all: Vec<_> = all.into_values().collect();
     all.sort_by(|a, b| (&a.vpc, &a.gateway).cmp(&(&b.vpc, &b.gateway)));
     Ok(all)
 }
 
-fn numbers(names: &Names) -> impl Iterator<Item = u32> {
-    let gateways = names.of_kind(NameKey::GATEWAY);
-    gateways
-        .map(|(number, _)| number)
-        .filter(|&number| number < TRACKER)
+/// Of the gateways of the policy that holds.
+fn numbers(pins: &Pins) -> Result<Vec<u32>> {
+    let here = Side::current(pins)?;
+    let mut numbers = Vec::new();
+    bpf_batch::for_each(
+        &pins.open(names::GATEWAYS)?,
+        |place: &u32, gateway: &Gateway| {
+            if let Some(number) = here.gateway_at(*place)
+                && number < TRACKER
+                && *gateway != Gateway::default()
+            {
+                numbers.push(number);
+            }
+        },
+    )
+    .map_err(Error::io("reading the gateways"))?;
+    Ok(numbers)
 }
 
-/// All figures but the peaks, by number of the gateway.
-fn carried(pins: &Pins, numbers: &[u32]) -> Result<BTreeMap<u32, Figures>> {
-    let counters = counters(pins)?;
-    let mut figures = BTreeMap::new();
-    // First: what ends afterwards is better missed than seen twice.
-    for &number in numbers {
-        let count = |counter: GatewayCounter| -> Result<u64> {
-            let values = counters
-                .get(&counter.place(number), 0)
-                .map_err(Error::map(names::GATEWAY_COUNTERS))?;
-            Ok(values.iter().sum())
-        };
-        let mut ended = Figures {
-            connection_attempt_count: count(GatewayCounter::Attempts)?,
-            connection_established_count: count(GatewayCounter::Established)?,
-            error_port_allocation: count(GatewayCounter::PortErrors)?,
-            idle_timeout_count: count(GatewayCounter::IdleTimeouts)?,
-            packets_drop_count: count(GatewayCounter::Drops)?,
-            ..Figures::default()
-        };
-        ended.add(
-            (
-                count(GatewayCounter::PacketsOut)?,
-                count(GatewayCounter::BytesOut)?,
-            ),
-            (
-                count(GatewayCounter::PacketsIn)?,
-                count(GatewayCounter::BytesIn)?,
-            ),
-        );
-        figures.insert(number, ended);
+/// What the programs count for gateways.
+struct Counts {
+    counters: PerCpuArray<MapData, u64>,
+    traffic: PerCpuArray<MapData, GatewayTraffic>,
+}
+
+impl Counts {
+    fn open(pins: &Pins) -> Result<Self> {
+        let map = |name| Ok::<_, Error>(Map::PerCpuArray(pins.open(name)?));
+        Ok(Self {
+            counters: PerCpuArray::try_from(map(names::GATEWAY_COUNTERS)?)
+                .map_err(Error::map(names::GATEWAY_COUNTERS))?,
+            traffic: PerCpuArray::try_from(map(names::GATEWAY_TRAFFIC)?)
+                .map_err(Error::map(names::GATEWAY_TRAFFIC))?,
+        })
     }
-    sessions::for_each(pins, |key, forward, reverse| {
-        let Some(figures) = figures.get_mut(&u32::from(forward.owner())) else {
-            return;
-        };
-        figures.add(
-            (forward.packets(), forward.bytes()),
-            (reverse.packets(), reverse.bytes()),
-        );
-        if key.flow().protocol != protocol::TCP {
-            return;
+
+    fn count(&self, number: u32, counter: GatewayCounter) -> Result<u64> {
+        let values = self.counters.get(&counter.place(number), 0);
+        let values = values.map_err(Error::map(names::GATEWAY_COUNTERS))?;
+        Ok(values.iter().sum())
+    }
+
+    fn traffic(&self, number: u32) -> Result<GatewayTraffic> {
+        let values = self.traffic.get(&number, 0);
+        let values = values.map_err(Error::map(names::GATEWAY_TRAFFIC))?;
+        Ok(GatewayTraffic::sum(values.iter()))
+    }
+
+    /// All but connections that live, and peaks.
+    fn figures(&self, number: u32) -> Result<Figures> {
+        let traffic = self.traffic(number)?;
+        Ok(Figures {
+            connection_attempt_count: self.count(number, GatewayCounter::Attempts)?,
+            connection_established_count: self.count(number, GatewayCounter::Established)?,
+            error_port_allocation: self.count(number, GatewayCounter::PortErrors)?,
+            idle_timeout_count: self.count(number, GatewayCounter::IdleTimeouts)?,
+            packets_drop_count: self.count(number, GatewayCounter::Drops)?,
+            packets_in_from_source: traffic.packets_out,
+            packets_out_to_destination: traffic.packets_out,
+            packets_in_from_destination: traffic.packets_in,
+            packets_out_to_source: traffic.packets_in,
+            bytes_in_from_source: traffic.bytes_out,
+            bytes_out_to_destination: traffic.bytes_out,
+            bytes_in_from_destination: traffic.bytes_in,
+            bytes_out_to_source: traffic.bytes_in,
+            ..Figures::default()
+        })
+    }
+
+    /// Begins anew.
+    fn reset(&mut self, number: u32, cpus: usize) -> Result<()> {
+        for counter in GatewayCounter::ALL {
+            let nothing = per_cpu(cpus, 0)?;
+            self.counters
+                .set(counter.place(number), nothing, 0)
+                .map_err(Error::map(names::GATEWAY_COUNTERS))?;
         }
-        let (seen, answered) = (forward.tcp_seen(), reverse.tcp_seen());
-        if seen.and(answered).any(TcpFlags::SYN) {
-            figures.connection_established_count += 1;
-        }
-        let state = tcp_state::state(seen, answered);
-        if matches!(state, TcpState::Established | TcpState::HalfClosed) {
-            figures.active_connection_count += 1;
-        }
-    })?;
-    Ok(figures)
+        let nothing = per_cpu(cpus, GatewayTraffic::default())?;
+        self.traffic
+            .set(number, nothing, 0)
+            .map_err(Error::map(names::GATEWAY_TRAFFIC))
+    }
+}
+
+fn per_cpu<T: Pod>(cpus: usize, value: T) -> Result<PerCpuValues<T>> {
+    PerCpuValues::try_from(vec![value; cpus]).map_err(Error::io("counting for no CPU"))
 }
 
 impl Figures {
-    /// Adds packets and bytes from source to destination, and back.
-    const fn add(
-        &mut self,
-        (packets_out, bytes_out): (u64, u64),
-        (packets_in, bytes_in): (u64, u64),
-    ) {
-        self.packets_in_from_source += packets_out;
-        self.packets_out_to_destination += packets_out;
-        self.packets_in_from_destination += packets_in;
-        self.packets_out_to_source += packets_in;
-        self.bytes_in_from_source += bytes_out;
-        self.bytes_out_to_destination += bytes_out;
-        self.bytes_in_from_destination += bytes_in;
-        self.bytes_out_to_source += bytes_in;
-    }
-
-    const fn traffic(&self) -> Traffic {
-        Traffic {
-            packets: self.packets_in_from_source + self.packets_in_from_destination,
-            bytes: self.bytes_in_from_source + self.bytes_in_from_destination,
+    const fn with_peak(self, peak: &GatewayPeak) -> Self {
+        Self {
+            peak_packets_per_second: peak.packets_per_second,
+            peak_bytes_per_second: peak.bytes_per_second,
+            ..self
         }
     }
-}
 
-fn counters(pins: &Pins) -> Result<PerCpuArray<MapData, u64>> {
-    let map = Map::PerCpuArray(pins.open(names::GATEWAY_COUNTERS)?);
-    PerCpuArray::try_from(map).map_err(Error::map(names::GATEWAY_COUNTERS))
+    /// Adds a live connection whose ends have sent these flags.
+    const fn add_connection(&mut self, seen: TcpFlags, answered: TcpFlags) {
+        if seen.and(answered).any(TcpFlags::SYN) {
+            self.connection_established_count += 1;
+        }
+        if matches!(
+            tcp_state::state(seen, answered),
+            TcpState::Established | TcpState::HalfClosed
+        ) {
+            self.active_connection_count += 1;
+        }
+    }
 }
 
 fn peaks(pins: &Pins) -> Result<Array<MapData, GatewayPeak>> {
@@ -210,17 +243,10 @@ pub fn reset(pins: &Pins, numbers: &[u32]) -> Result<()> {
     if numbers.is_empty() {
         return Ok(());
     }
-    let (mut counters, mut peaks) = (counters(pins)?, peaks(pins)?);
+    let (mut counts, mut peaks) = (Counts::open(pins)?, peaks(pins)?);
     let cpus = aya::util::nr_cpus().map_err(|(what, error)| Error::io(what)(error))?;
     for &number in numbers.iter().filter(|number| **number < TRACKER) {
-        let first = number * GatewayCounter::COUNT;
-        for place in first..first + GatewayCounter::COUNT {
-            let nothing =
-                PerCpuValues::try_from(vec![0; cpus]).map_err(Error::io("counting for no CPU"))?;
-            counters
-                .set(place, nothing, 0)
-                .map_err(Error::map(names::GATEWAY_COUNTERS))?;
-        }
+        counts.reset(number, cpus)?;
         peaks
             .set(number, GatewayPeak::default(), 0)
             .map_err(Error::map(names::GATEWAY_PEAKS))?;
@@ -228,17 +254,10 @@ pub fn reset(pins: &Pins, numbers: &[u32]) -> Result<()> {
     Ok(())
 }
 
-/// What has gone through a gateway in both directions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Traffic {
-    packets: u64,
-    bytes: u64,
-}
-
 /// The averages of a minute, of ten seconds each.
 #[derive(Debug, Default)]
 struct Minute {
-    last: Option<Traffic>,
+    last: Option<GatewayTraffic>,
     averages: VecDeque<GatewayPeak>,
 }
 
@@ -246,12 +265,15 @@ impl Minute {
     const AVERAGES: usize = 6;
 
     /// So much has gone through by now, `elapsed` after the last time; answers the highest average.
-    fn observe(&mut self, now: Traffic, elapsed: Duration) -> GatewayPeak {
+    fn observe(&mut self, now: GatewayTraffic, elapsed: Duration) -> GatewayPeak {
         let last = self.last.replace(now).unwrap_or(now);
-        let per_second = |more: u64| (more as f64 / elapsed.as_secs_f64()).round() as u64;
+        let per_second = |figure: fn(&GatewayTraffic) -> u64| {
+            let more = figure(&now).saturating_sub(figure(&last));
+            (more as f64 / elapsed.as_secs_f64()).round() as u64
+        };
         self.averages.push_back(GatewayPeak {
-            packets_per_second: per_second(now.packets.saturating_sub(last.packets)),
-            bytes_per_second: per_second(now.bytes.saturating_sub(last.bytes)),
+            packets_per_second: per_second(|traffic| traffic.packets_out + traffic.packets_in),
+            bytes_per_second: per_second(|traffic| traffic.bytes_out + traffic.bytes_in),
         });
         if self.averages.len() > Self::AVERAGES {
             self.averages.pop_front();
@@ -296,15 +318,12 @@ impl Watch {
             return Ok(());
         }
         self.looked = now;
-        let names = Names::read(pins)?;
-        let numbers: Vec<u32> = numbers(&names).collect();
-        let figures = carried(pins, &numbers)?;
-        self.gateways
-            .retain(|number, _| figures.contains_key(number));
-        let mut peaks = peaks(pins)?;
-        for (number, figures) in figures {
+        let numbers = numbers(pins)?;
+        self.gateways.retain(|number, _| numbers.contains(number));
+        let (counts, mut peaks) = (Counts::open(pins)?, peaks(pins)?);
+        for number in numbers {
             let minute = self.gateways.entry(number).or_default();
-            let peak = minute.observe(figures.traffic(), elapsed);
+            let peak = minute.observe(counts.traffic(number)?, elapsed);
             peaks
                 .set(number, peak, 0)
                 .map_err(Error::map(names::GATEWAY_PEAKS))?;
@@ -361,10 +380,12 @@ fn snake(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn traffic(packets: u64) -> Traffic {
-        Traffic {
-            packets,
-            bytes: packets * 100,
+    fn traffic(packets: u64) -> GatewayTraffic {
+        GatewayTraffic {
+            packets_out: packets / 2,
+            packets_in: packets / 2,
+            bytes_out: packets * 100,
+            bytes_in: 0,
         }
     }
 

@@ -80,8 +80,7 @@ impl Counter {
     }
 }
 
-/// What the dataplane counts for each NAT gateway. What sessions carry is counted when they end: of those
-/// that live, the session table says it.
+/// What the dataplane counts for each NAT gateway besides its [`GatewayTraffic`].
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GatewayCounter {
@@ -95,14 +94,6 @@ pub enum GatewayCounter {
     IdleTimeouts = 3,
     /// Packets dropped on their way through it.
     Drops = 4,
-    /// Packets from inside, of sessions that have ended.
-    PacketsOut = 5,
-    /// Bytes of these, from the IP header on.
-    BytesOut = 6,
-    /// Packets from outside, of sessions that have ended.
-    PacketsIn = 7,
-    /// Bytes of these.
-    BytesIn = 8,
 }
 
 impl GatewayCounter {
@@ -113,10 +104,6 @@ impl GatewayCounter {
         Self::PortErrors,
         Self::IdleTimeouts,
         Self::Drops,
-        Self::PacketsOut,
-        Self::BytesOut,
-        Self::PacketsIn,
-        Self::BytesIn,
     ];
     /// How many there are.
     pub const COUNT: u32 = Self::ALL.len() as u32;
@@ -131,10 +118,6 @@ impl GatewayCounter {
             Self::PortErrors => "port_errors",
             Self::IdleTimeouts => "idle_timeouts",
             Self::Drops => "drops",
-            Self::PacketsOut => "packets_out",
-            Self::BytesOut => "bytes_out",
-            Self::PacketsIn => "packets_in",
-            Self::BytesIn => "bytes_in",
         }
     }
 
@@ -142,6 +125,46 @@ impl GatewayCounter {
     #[inline(always)]
     pub const fn place(self, gateway: u32) -> u32 {
         gateway * Self::COUNT + self as u32
+    }
+}
+
+/// What sessions of a NAT gateway have carried. What lines of the flow cache have counted comes here when it
+/// comes to the session.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct GatewayTraffic {
+    /// Packets from inside.
+    pub packets_out: u64,
+    /// Bytes of these, from the IP header on.
+    pub bytes_out: u64,
+    /// Packets from outside.
+    pub packets_in: u64,
+    /// Bytes of these.
+    pub bytes_in: u64,
+}
+const _: () = assert!(size_of::<GatewayTraffic>() == 32);
+
+impl GatewayTraffic {
+    /// All of them together.
+    #[must_use]
+    pub fn sum<'a>(all: impl Iterator<Item = &'a Self>) -> Self {
+        all.fold(Self::default(), |mut sum, each| {
+            sum.add(true, each.packets_out, each.bytes_out);
+            sum.add(false, each.packets_in, each.bytes_in);
+            sum
+        })
+    }
+
+    /// Adds what a half has carried: a forward one what comes from inside.
+    #[inline(always)]
+    pub const fn add(&mut self, is_forward: bool, packets: u64, bytes: u64) {
+        if is_forward {
+            self.packets_out += packets;
+            self.bytes_out += bytes;
+        } else {
+            self.packets_in += packets;
+            self.bytes_in += bytes;
+        }
     }
 }
 

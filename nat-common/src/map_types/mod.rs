@@ -19,7 +19,7 @@ mod trace;
 pub use binding::{
     Binding, Client, ClientKey, Lease, Paired, binding_key, bound_key, permission_key,
 };
-pub use counter::{Counter, GatewayCounter, GatewayPeak};
+pub use counter::{Counter, GatewayCounter, GatewayPeak, GatewayTraffic};
 pub use fragment::{
     DatagramKey, Fate, FateKind, FateWord, HELD_BYTES, HELD_FRAMES, HELD_PER_DATAGRAM, HeldFrame,
 };
@@ -35,7 +35,7 @@ pub use session::{Holds, Mark, Passed, Session, SessionKey};
 pub use trace::{TRACED_STEPS, Trace, TracedStep};
 
 /// Names the folder the maps are pinned in.
-pub const LAYOUT_VERSION: u32 = 6;
+pub const LAYOUT_VERSION: u32 = 7;
 
 /// Names of the maps, as in the object file and as pin names.
 pub mod names {
@@ -83,6 +83,8 @@ pub mod names {
     pub const COUNTERS: &str = "COUNTERS";
     /// [`super::GatewayCounter`]s, those of one gateway behind those of the other, per CPU.
     pub const GATEWAY_COUNTERS: &str = "GATEWAY_COUNTERS";
+    /// [`super::GatewayTraffic`] by number of the gateway, per CPU.
+    pub const GATEWAY_TRAFFIC: &str = "GATEWAY_TRAFFIC";
     /// [`super::GatewayPeak`]s by number of the gateway, for readers.
     pub const GATEWAY_PEAKS: &str = "GATEWAY_PEAKS";
     /// [`crate::flow_cache::Line`]s, those of one CPU after those of the other.
@@ -106,6 +108,7 @@ pub mod names {
         CLIENTS,
         COUNTERS,
         GATEWAY_COUNTERS,
+        GATEWAY_TRAFFIC,
         GATEWAY_PEAKS,
         DROPS,
         EXEMPTIONS,
@@ -173,6 +176,7 @@ mod pod {
 
     plain_data!(
         GatewayPeak,
+        GatewayTraffic,
         SessionKey,
         Session,
         Half,

@@ -6,6 +6,7 @@ use crate::{
     flow::Flow,
     flow_cache::Origin,
     lifecycle::State,
+    map_types::TRACKER,
     tcp_state,
     wire::{TcpFlags, Wire},
 };
@@ -156,7 +157,7 @@ pub struct Session {
     last_seen: Tick,
     tcp_seen: u8,
     holds: u8,
-    reserved: u16,
+    gateway: u16,
     packets: u64,
     bytes: u64,
     passed: Passed,
@@ -208,7 +209,7 @@ impl Session {
             last_seen: now,
             tcp_seen: 0,
             holds: 0,
-            reserved: 0,
+            gateway: TRACKER as u16,
             packets: 0,
             bytes: 0,
             passed: Passed(0),
@@ -245,6 +246,19 @@ impl Session {
     pub fn pass(&mut self, passed: Passed) {
         // SAFETY: a field of its own; one store, which nobody sees half of.
         unsafe { (&raw mut self.passed).write_volatile(passed) };
+    }
+
+    /// This half, of a session through this NAT gateway.
+    #[inline(always)]
+    #[must_use]
+    pub const fn through(self, gateway: u16) -> Self {
+        Self { gateway, ..self }
+    }
+
+    /// The NAT gateway's number; [`TRACKER`] is none.
+    #[inline(always)]
+    pub const fn gateway(&self) -> u16 {
+        self.gateway
     }
 
     /// This half, of a session that holds these shared entries.

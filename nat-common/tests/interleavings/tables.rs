@@ -393,7 +393,7 @@ impl Tables for SharedTables {
 
     fn count(&self, _counter: Counter) {}
 
-    fn count_for(&self, _gateway: u16, _counter: GatewayCounter, _amount: u64) {}
+    fn count_for(&self, _gateway: u16, _counter: GatewayCounter) {}
 }
 
 impl Atomics for SharedTables {

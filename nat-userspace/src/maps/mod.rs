@@ -9,14 +9,14 @@ use std::{
 
 use aya::{
     Pod,
-    maps::{MapData, lpm_trie::Key},
+    maps::{Map, MapData, PerCpuArray, lpm_trie::Key},
 };
 use nat_common::{
     drop_reason::DropReason,
     flow_cache::{Line, Path},
     map_types::{
-        ApplianceKey, Counter, Gateway, GatewayCounter, GatewayPeak, GroupKey, Judgement, Name,
-        PortKey, ScopedAddress, Settings, names,
+        ApplianceKey, Counter, Gateway, GatewayCounter, GatewayPeak, GatewayTraffic, GroupKey,
+        Judgement, Name, PortKey, ScopedAddress, Settings, names,
     },
 };
 use serde::Serialize;
@@ -128,12 +128,31 @@ pub fn dump(pins: &Pins, name: &str) -> Result<Vec<Value>> {
             Counter::ALL.iter().map(|counter| counter.name()),
         ),
         names::GATEWAY_COUNTERS => gateway_counters(pins),
+        names::GATEWAY_TRAFFIC => gateway_traffic(pins),
         names::GATEWAY_PEAKS => array(pins, name, |number, peak: &GatewayPeak| {
             let is_one = *peak != GatewayPeak::default();
             is_one.then(|| entry(json!(number), gateway_peak(peak)))
         }),
         _ => policy(pins, name),
     }
+}
+
+/// Of gateways that have carried something.
+fn gateway_traffic(pins: &Pins) -> Result<Vec<Value>> {
+    let map = Map::PerCpuArray(pins.open(names::GATEWAY_TRAFFIC)?);
+    let map = PerCpuArray::<_, GatewayTraffic>::try_from(map)
+        .map_err(Error::map(names::GATEWAY_TRAFFIC))?;
+    let mut entries = Vec::new();
+    for number in 0..map.len() {
+        let values = map
+            .get(&number, 0)
+            .map_err(Error::map(names::GATEWAY_TRAFFIC))?;
+        let sum = GatewayTraffic::sum(values.iter());
+        if sum != GatewayTraffic::default() {
+            entries.push(entry(json!(number), values::gateway_traffic(&sum)));
+        }
+    }
+    Ok(entries)
 }
 
 /// Of gateways that something was counted for.

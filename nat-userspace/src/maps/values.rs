@@ -9,9 +9,9 @@ use nat_common::{
     lifecycle::State,
     map_types::{
         ALL_GATEWAYS, ApplianceKey, Binding, Client, ClientKey, Exemptions, Gateway, GatewayPeak,
-        Generation, GroupKey, Holds, Instance, Interface, Judgement, Lease, NameKey, Paired,
-        PortKey, PublicAddress, PublicUse, Route, ScopedAddress, Session, SessionKey, Settings,
-        Subnet, Target,
+        GatewayTraffic, Generation, GroupKey, Holds, Instance, Interface, Judgement, Lease,
+        NameKey, Paired, PortKey, PublicAddress, PublicUse, Route, ScopedAddress, Session,
+        SessionKey, Settings, Subnet, Target,
     },
     port_pool::PortPool,
 };
@@ -203,6 +203,15 @@ pub fn judgement(judgement: &Judgement) -> Value {
 pub fn generation(word: &u64) -> Value {
     let generation = Generation(*word);
     json!({ "epoch": generation.epoch(), "writing": generation.0 >> 32 })
+}
+
+pub fn gateway_traffic(traffic: &GatewayTraffic) -> Value {
+    json!({
+        "packets_out": traffic.packets_out,
+        "bytes_out": traffic.bytes_out,
+        "packets_in": traffic.packets_in,
+        "bytes_in": traffic.bytes_in,
+    })
 }
 
 pub fn gateway_peak(peak: &GatewayPeak) -> Value {
