@@ -130,13 +130,38 @@ impl Policy {
         self.write(ebpf, Side::of(next), tables)?;
         // Names that are gone are taken away when nothing refers to them any more.
         self.set_names(ebpf, &tables.names)?;
-        if !self.has_forwards(tables) {
-            self.forwards = None;
-            forwards::write(ebpf, tables)?;
+        if self.has_forwards(tables) {
+            self.root.store(Generation::new(next, next));
+        } else {
+            self.switch_with_forwards(ebpf, tables, next)?;
         }
         self.forwards = Some(Arc::clone(tables));
-        self.root.store(Generation::new(next, next));
         Ok(())
+    }
+
+    /// Forwards have no sides: those that are other ones now are gone before the switch and added behind it, so
+    /// that none holds together with a policy that does not know it.
+    fn switch_with_forwards(
+        &mut self,
+        ebpf: &mut Ebpf,
+        tables: &Arc<Tables>,
+        next: u32,
+    ) -> Result<()> {
+        let before = self.forwards.take();
+        forwards::withdraw(ebpf, tables)?;
+        self.root.store(Generation::new(next, next));
+        let added = forwards::add(ebpf, tables);
+        if added.is_err() {
+            // The other side still has what held before.
+            let again = next.wrapping_add(1);
+            self.root.store(Generation::new(again, again));
+            if let Some(before) = before {
+                forwards::withdraw(ebpf, &before)?;
+                forwards::add(ebpf, &before)?;
+                self.forwards = Some(before);
+            }
+        }
+        added
     }
 
     /// Begins another generation of the same policy: whatever was remembered of the last one is void.

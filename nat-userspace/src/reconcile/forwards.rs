@@ -10,35 +10,45 @@ use super::missing;
 use crate::{
     bpf_batch,
     error::{Error, Result},
-    policy::Tables,
+    policy::{Map as Content, Tables},
 };
 
-/// Brings the static bindings to what is wanted. A dynamic one in a forward's place is replaced, and
-/// its other side goes with it: whoever ended it from there would take the forward away.
+/// Takes away the static bindings that are not wanted, or are wanted otherwise.
 ///
 /// # Errors
 ///
-/// What the kernel says; some may be written by then.
-pub fn write(ebpf: &mut Ebpf, tables: &Tables) -> Result<()> {
-    for (name, other_name, wanted) in [
-        (names::BINDINGS, names::BOUND, &tables.bindings),
-        (names::BOUND, names::BINDINGS, &tables.bound),
-    ] {
-        let mut orphans = Vec::new();
+/// What the kernel says; some may be gone by then.
+pub fn withdraw(ebpf: &mut Ebpf, tables: &Tables) -> Result<()> {
+    for (name, _, wanted) in both(tables) {
         let mut gone = Vec::new();
-        let Some(Map::HashMap(data)) = ebpf.map(name) else {
-            return Err(missing(name));
-        };
-        bpf_batch::for_each::<SessionKey, Binding>(data, |key, there| match wanted.get(key) {
-            Some(_) if !there.is_static() => orphans.push(other_side(name, key, there)),
-            None if there.is_static() => gone.push(*key),
-            _ => {}
-        })
-        .map_err(Error::io(format!("reading the map {name}")))?;
+        for_each(ebpf, name, |key, there| {
+            if there.is_static() && wanted.get(key) != Some(there) {
+                gone.push(*key);
+            }
+        })?;
         let mut map = bindings(ebpf, name)?;
         for key in &gone {
             gone_is_fine(map.remove(key)).map_err(Error::map(name))?;
         }
+    }
+    Ok(())
+}
+
+/// Adds the static bindings that are wanted. A dynamic one in a forward's place is replaced, and its other
+/// side goes with it: whoever ended it from there would take the forward away.
+///
+/// # Errors
+///
+/// What the kernel says; some may be there by then.
+pub fn add(ebpf: &mut Ebpf, tables: &Tables) -> Result<()> {
+    for (name, other_name, wanted) in both(tables) {
+        let mut orphans = Vec::new();
+        for_each(ebpf, name, |key, there| {
+            if wanted.contains_key(key) && !there.is_static() {
+                orphans.push(other_side(name, key, there));
+            }
+        })?;
+        let mut map = bindings(ebpf, name)?;
         for (key, value) in wanted {
             if !map.get(key, 0).is_ok_and(|there| there == *value) {
                 map.insert(key, value, 0).map_err(Error::map(name))?;
@@ -52,6 +62,22 @@ pub fn write(ebpf: &mut Ebpf, tables: &Tables) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Either side with the name of its map and the other's.
+fn both(tables: &Tables) -> [(&'static str, &'static str, &Content<SessionKey, Binding>); 2] {
+    [
+        (names::BINDINGS, names::BOUND, &tables.bindings),
+        (names::BOUND, names::BINDINGS, &tables.bound),
+    ]
+}
+
+fn for_each(ebpf: &Ebpf, name: &str, visit: impl FnMut(&SessionKey, &Binding)) -> Result<()> {
+    let Some(Map::HashMap(data)) = ebpf.map(name) else {
+        return Err(missing(name));
+    };
+    bpf_batch::for_each::<SessionKey, Binding>(data, visit)
+        .map_err(Error::io(format!("reading the map {name}")))
 }
 
 fn bindings<'a>(
