@@ -209,7 +209,9 @@ impl Bench {
         };
         let (controller, counts) = edge
             .run(|| {
-                let controller = controller::start(&parsed, &pins, options)?;
+                let mut controller = controller::start(&parsed, &pins, options)?;
+                // On both sides, for `fix_secrets`.
+                controller.renew()?;
                 Ok((controller, Counts::new(&pins)?))
             })
             .unwrap();
