@@ -1,5 +1,8 @@
 //! `nat placement`: where instances run, and where another one of a placement group could.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     io::{self, BufWriter, Write as _},
     path::{Path, PathBuf},
@@ -14,7 +17,7 @@ use crate::{
         self, MAX_PARTITIONS, Strategy, Vpc,
         objects::{self, Kind, ObjectKey, Objects},
     },
-    placement::{Picture, Request, Site, partitions, plan, zone_title},
+    placement::{Picture, Request, Site, partitions, plan},
 };
 
 /// See `nat placement --help`.
@@ -72,17 +75,15 @@ struct Source {
 /// Plans or shows.
 pub fn run(socket: &Path, arguments: &Arguments) -> Outcome {
     let mut out = BufWriter::new(io::stdout().lock());
-    match &arguments.command {
-        Command::Plan(arguments) => {
-            let vpcs = arguments.source.vpcs(socket)?;
-            propose(&vpcs, arguments, &mut out)?;
-        }
-        Command::Show(arguments) => {
-            let vpcs = arguments.source.vpcs(socket)?;
-            show(&vpcs, arguments, &mut out)?;
-        }
-    }
+    say(socket, arguments, &mut out)?;
     Ok(out.flush()?)
+}
+
+fn say(socket: &Path, arguments: &Arguments, out: &mut impl io::Write) -> Outcome {
+    match &arguments.command {
+        Command::Plan(arguments) => propose(&arguments.source.vpcs(socket)?, arguments, out),
+        Command::Show(arguments) => show(&arguments.source.vpcs(socket)?, arguments, out),
+    }
 }
 
 impl Source {
@@ -155,7 +156,9 @@ fn propose(vpcs: &[Vpc], arguments: &PlanArguments, out: &mut impl io::Write) ->
     let partition = proposal.partition;
     let shown = partition.map_or_else(String::new, |number| format!(", partition {number}"));
     let written = partition.map_or_else(String::new, |number| format!(", partition = {number}"));
-    let title = zone_title(rack.zone);
+    let title = rack
+        .zone
+        .map_or_else(|| "no zone".to_owned(), |zone| format!("zone {zone}"));
     writeln!(
         out,
         "host {}, rack {}, {title}{shown}",

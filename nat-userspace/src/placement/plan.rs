@@ -207,8 +207,7 @@ impl<'s, 'a> Taken<'s, 'a> {
                     SpreadLevel::Rack => format!("no member is in rack {name:?}"),
                     SpreadLevel::Host => "no member is on this host".to_owned(),
                 };
-                let why =
-                    format!("{what}, and {title} has {members} of {MAX_SPREAD} running members");
+                let why = format!("{what}, and {title} has {members} of {MAX_SPREAD} running");
                 vec![option(
                     vec![Figure::Least(members), Figure::Name(zone), load],
                     None,
@@ -232,7 +231,7 @@ impl<'s, 'a> Taken<'s, 'a> {
                         None => "is no partition's yet",
                     };
                     let why = format!(
-                        "partition {number} has {members} running members, and rack {name:?} {whose}"
+                        "partition {number} has {members} running, and rack {name:?} {whose}"
                     );
                     let figures = vec![
                         Figure::Least(members),
