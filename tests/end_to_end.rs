@@ -245,4 +245,5 @@ on_tc! {
     api::a_file_is_compared_and_applied,
     api::an_object_of_the_api_outlives_its_controller,
     api::routes_to_a_deleted_gateway_are_blackholes,
+    api::placement_is_planned_and_enforced_by_the_controller,
 }

@@ -7,6 +7,7 @@
 //! [`desired`] is what is wanted of a running controller, which [`api`] changes; [`foresight`] says what
 //! a change would do to the sessions.
 //! [`held`] is the policy as the dataplane has it, for [`routes`], [`instances`] and [`explain`].
+//! [`placement`] says which instances may be where; no packet depends on it.
 //! Reading commands go through [`pins`] and work without a controller.
 
 pub mod api;
@@ -36,6 +37,7 @@ pub mod nat_instance;
 pub mod overlap;
 mod pace;
 pub mod pins;
+pub mod placement;
 pub mod policy;
 pub mod ports;
 pub mod qdisc;

@@ -218,6 +218,9 @@ impl NatInstance {
                 prefix_lists: Vec::new(),
                 security_groups: Vec::new(),
                 network_acls: Vec::new(),
+                racks: Vec::new(),
+                hosts: Vec::new(),
+                placement_groups: Vec::new(),
             }],
         }
     }

@@ -196,3 +196,53 @@ pub fn routes_to_a_deleted_gateway_are_blackholes(hook: Hook) {
     open(&standing, "10.40.2.101:40003").expect("a connection");
     standing.assert_running();
 }
+
+/// A host is proposed from what the controller holds, an instance that breaks a rule is refused with the
+/// host that would do, and none of it touches a connection.
+pub fn placement_is_planned_and_enforced_by_the_controller(hook: Hook) {
+    let mut standing = Standing::new(hook);
+    let server = standing.lab.internet.listen(SERVER).expect("a server");
+    let held = Connection::open(&standing.lab.private_a, HELD, SERVER, &server);
+    let held = held.expect("a connection");
+    for (object, spec) in [
+        ("main/rack/r1", r#"{"zone": "a"}"#),
+        ("main/rack/r2", r#"{"zone": "a"}"#),
+        ("main/host/h1", r#"{"rack": "r1"}"#),
+        ("main/host/h2", r#"{"rack": "r2"}"#),
+        ("main/placement_group/web", r#"{"strategy": "spread"}"#),
+    ] {
+        standing.says(&["put", object, spec]);
+    }
+    let member = |ip: &str, host: &str| {
+        format!(
+            r#"{{"subnet": "private-a", "private_ip": "{ip}", "placement_group": "web", "host": "{host}"}}"#
+        )
+    };
+    let plan = ["placement", "plan", "web", "--json"];
+    let planned = |standing: &Standing| {
+        let plan: Json = serde_json::from_str(&standing.says(&plan)).expect("JSON");
+        plan["host"].as_str().expect("a host").to_owned()
+    };
+    assert_eq!(planned(&standing), "h1");
+    standing.says(&["put", "main/instance/one", &member("10.40.2.31", "h1")]);
+    assert_eq!(planned(&standing), "h2");
+    let put = ["put", "main/instance/two", &member("10.40.2.32", "h1")];
+    let (code, message) = standing.fails(&put);
+    assert_eq!(code, Some(2), "{message}");
+    assert!(
+        message.contains("rack \"r1\" has \"one\" (API) already")
+            && message.contains("host \"h2\" in rack \"r2\", zone \"a\" has room"),
+        "{message}"
+    );
+    standing.says(&["put", "main/instance/two", &member("10.40.2.32", "h2")]);
+    let (code, message) = standing.fails(&plan);
+    assert_eq!(code, Some(1), "{message}");
+    assert!(
+        message.contains("nothing fits in spread group web"),
+        "{message}"
+    );
+    let shown = standing.says(&["placement", "show"]);
+    assert!(shown.contains("host h2  1  two (web)"), "{shown}");
+    held.exchange().expect("it goes on");
+    standing.assert_running();
+}

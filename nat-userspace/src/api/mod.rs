@@ -5,7 +5,7 @@
 mod http;
 mod openapi;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     fs, io,

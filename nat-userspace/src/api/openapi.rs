@@ -308,6 +308,16 @@ fn schema(kind: Kind) -> Json {
         Kind::SecurityGroup | Kind::NetworkAcl => {
             (&[("ingress", "array"), ("egress", "array")], &[])
         }
+        Kind::Rack => (&[("zone", "string")], &[]),
+        Kind::Host => (&[("rack", "string"), ("capacity", "integer")], &["rack"]),
+        Kind::PlacementGroup => (
+            &[
+                ("strategy", "string"),
+                ("partitions", "integer"),
+                ("spread_level", "string"),
+            ],
+            &["strategy"],
+        ),
         Kind::Instance => (
             &[
                 ("subnet", "string"),
@@ -316,6 +326,11 @@ fn schema(kind: Kind) -> Json {
                 ("security_groups", "array"),
                 ("source_dest_check", "boolean"),
                 ("mac", "string"),
+                ("placement_group", "string"),
+                ("partition", "integer"),
+                ("rack", "string"),
+                ("host", "string"),
+                ("running", "boolean"),
             ],
             &["subnet", "private_ip"],
         ),

@@ -13,6 +13,7 @@ mod maps;
 mod metrics;
 mod objects;
 mod output;
+mod placement;
 mod ports;
 mod routes;
 mod run;
@@ -74,6 +75,8 @@ enum Command {
     Routes(routes::Arguments),
     /// Show the listed instances as the dataplane holds them
     Instances(instances::Arguments),
+    /// Say where instances run, and where another one of a placement group could
+    Placement(placement::Arguments),
     /// Show what each NAT gateway does, by the names that AWS gives these figures
     Metrics(metrics::Arguments),
     /// Show the BPF maps: entries, capacity, memory
@@ -149,6 +152,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&pins, &arguments),
         Command::Routes(arguments) => routes::run(&pins, &arguments),
         Command::Instances(arguments) => instances::run(&pins, &arguments),
+        Command::Placement(arguments) => placement::run(&cli.socket, &arguments),
         Command::Metrics(arguments) => metrics::run(&pins, &arguments),
         Command::Maps(arguments) => maps::run(&pins, &arguments),
         Command::Doctor(arguments) => doctor::run(&pins, &arguments),

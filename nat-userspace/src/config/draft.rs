@@ -7,12 +7,13 @@ use ipnet::Ipv4Net;
 use super::filtering::{NetworkAclDraft, PrefixListDraft, SecurityGroupDraft};
 use super::gateways::NatGatewayDraft;
 use super::place::{List, Place, Read};
+use super::placement::{HostDraft, PlacementDraft, PlacementGroupDraft, RackDraft};
 use super::types::{
     Attach, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME,
-    Destination, Instance, Node, Route, RouteTable, Subnet, Target, Vpc,
+    Destination, Instance, InstancePlacement, Node, Route, RouteTable, Subnet, Target, Vpc,
 };
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Draft {
     pub node: NodeDraft,
     pub vpcs: Vec<VpcDraft>,
@@ -41,6 +42,9 @@ pub struct VpcDraft {
     pub prefix_lists: Vec<PrefixListDraft>,
     pub security_groups: Vec<SecurityGroupDraft>,
     pub network_acls: Vec<NetworkAclDraft>,
+    pub racks: Vec<RackDraft>,
+    pub hosts: Vec<HostDraft>,
+    pub placement_groups: Vec<PlacementGroupDraft>,
     /// Route targets that the API has deleted: their routes are blackholes until they are there again.
     pub gone: Vec<Target>,
 }
@@ -85,6 +89,8 @@ pub struct InstanceDraft {
     pub security_groups: List<String>,
     pub source_dest_check: Read<bool>,
     pub mac: Read<[u8; 6]>,
+    /// `None` when it says nothing about it.
+    pub placement: Option<Box<PlacementDraft>>,
 }
 
 impl VpcDraft {
@@ -168,6 +174,21 @@ impl VpcDraft {
                 .into_iter()
                 .map(NetworkAclDraft::build)
                 .collect::<Option<_>>()?,
+            racks: self
+                .racks
+                .into_iter()
+                .map(RackDraft::build)
+                .collect::<Option<_>>()?,
+            hosts: self
+                .hosts
+                .into_iter()
+                .map(HostDraft::build)
+                .collect::<Option<_>>()?,
+            placement_groups: self
+                .placement_groups
+                .into_iter()
+                .map(PlacementGroupDraft::build)
+                .collect::<Option<_>>()?,
         })
     }
 }
@@ -218,6 +239,10 @@ impl InstanceDraft {
             security_groups: self.security_groups.all()?,
             source_dest_check: self.source_dest_check.or(true)?,
             mac: self.mac.optional()?,
+            placement: match self.placement {
+                Some(placement) => placement.build()?,
+                None => InstancePlacement::default(),
+            },
         })
     }
 }

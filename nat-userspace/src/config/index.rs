@@ -7,6 +7,7 @@ use super::draft::{InstanceDraft, RouteTableDraft, SubnetDraft, VpcDraft};
 use super::filtering::{NetworkAclDraft, PrefixListDraft, SecurityGroupDraft};
 use super::gateways::NatGatewayDraft;
 use super::place::Read;
+use super::placement::{HostDraft, PlacementGroupDraft, RackDraft};
 use super::types::Destination;
 
 /// The named parts of a VPC.
@@ -18,6 +19,9 @@ pub struct Index<'a> {
     pub prefix_lists: Parts<'a, PrefixListDraft>,
     pub security_groups: Parts<'a, SecurityGroupDraft>,
     pub network_acls: Parts<'a, NetworkAclDraft>,
+    pub racks: Parts<'a, RackDraft>,
+    pub hosts: Parts<'a, HostDraft>,
+    pub placement_groups: Parts<'a, PlacementGroupDraft>,
     main: Routing<'a>,
 }
 
@@ -72,6 +76,9 @@ impl<'a> Index<'a> {
             prefix_lists: Parts::new(&vpc.prefix_lists, |list| &list.name),
             security_groups: Parts::new(&vpc.security_groups, |group| &group.name),
             network_acls: Parts::new(&vpc.network_acls, |acl| &acl.name),
+            racks: Parts::new(&vpc.racks, |rack| &rack.name),
+            hosts: Parts::new(&vpc.hosts, |host| &host.name),
+            placement_groups: Parts::new(&vpc.placement_groups, |group| &group.name),
             main: match vpc.route_tables.iter().find(main) {
                 Some(table) => Routing::Table(table),
                 None if vpc.route_tables.iter().any(|table| table.main.is_broken()) => {

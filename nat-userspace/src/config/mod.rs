@@ -8,7 +8,8 @@
 //! `toml` reads the text, `reader` walks its tables (`place` keeps lines and mistakes), `values` converts single values,
 //! `parse` makes a draft in which every value knows its place; `validate` and its neighbours check the
 //! draft as a whole, with an `index` of its names. What is about NAT gateways alone is in `gateways`,
-//! about security groups, network ACLs and prefix lists in `filtering`.
+//! about security groups, network ACLs and prefix lists in `filtering`, about racks, hosts and placement
+//! groups in `placement`.
 
 mod addresses;
 mod draft;
@@ -21,6 +22,7 @@ mod nets;
 pub mod objects;
 mod parse;
 mod place;
+mod placement;
 mod reader;
 mod routes;
 mod suggest;
@@ -41,9 +43,10 @@ pub use gateways::types::DEFAULT_PORT_REST;
 pub use gateways::{Clash, clashes, client_count, most_forwarded_ports, rules_by_prefix};
 pub use types::{
     AclRule, AddressPorts, Attach, Config, DEFAULT_ACL, DEFAULT_ICMP_ERRORS_PER_SECOND,
-    DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME, Destination, Filtering, Forward, GroupRule, Instance,
-    Ipv4Net, NatGateway, NetworkAcl, NoTranslate, Node, OnExhaustion, PassRule, PortRange, Ports,
-    PrefixList, Profile, Protocol, Remote, Route, RouteTable, RuleProtocol, SecurityGroup, Subnet,
+    DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME, Destination, Filtering, Forward, GroupRule, Host,
+    Instance, InstancePlacement, Ipv4Net, MAX_PARTITIONS, NatGateway, NetworkAcl, NoTranslate,
+    Node, OnExhaustion, PassRule, PlacementGroup, PortRange, Ports, PrefixList, Profile, Protocol,
+    Rack, Remote, Route, RouteTable, RuleProtocol, SecurityGroup, SpreadLevel, Strategy, Subnet,
     Target, Timeouts, Vpc,
 };
 

@@ -1,5 +1,5 @@
 //! The keys of the configuration: TOML to draft. Nothing here looks past one table. Those of a NAT
-//! gateway are in `gateways/parse.rs`.
+//! gateway are in `gateways/parse.rs`, those of what filters and of placement likewise.
 
 use super::draft::{
     Draft, InstanceDraft, NodeDraft, RouteDraft, RouteTableDraft, SubnetDraft, VpcDraft,
@@ -9,7 +9,7 @@ use super::gateways::nat_gateway;
 use super::place::{Place, Read, Report};
 use super::reader::{Field, Section, field};
 use super::toml::Table;
-use super::values;
+use super::{placement, values};
 
 const NAME: Field = field("name", "a string", "name = \"main\"");
 pub const SUBNET_NAME: Field = field("subnet", "a string", "subnet = \"public-a\"");
@@ -98,6 +98,13 @@ pub fn vpc(section: &mut Section<'_>, report: &mut Report<'_>) -> VpcDraft {
         "[[vpc.security_group]]",
     );
     const NETWORK_ACL: Field = field("network_acl", "an array of tables", "[[vpc.network_acl]]");
+    const RACK: Field = field("rack", "an array of tables", "[[vpc.rack]]");
+    const HOST: Field = field("host", "an array of tables", "[[vpc.host]]");
+    const PLACEMENT_GROUP: Field = field(
+        "placement_group",
+        "an array of tables",
+        "[[vpc.placement_group]]",
+    );
 
     VpcDraft {
         name: required_name(section, report),
@@ -111,6 +118,9 @@ pub fn vpc(section: &mut Section<'_>, report: &mut Report<'_>) -> VpcDraft {
         prefix_lists: section.each(report, &PREFIX_LIST, prefix_list),
         security_groups: section.each(report, &SECURITY_GROUP, security_group),
         network_acls: section.each(report, &NETWORK_ACL, network_acl),
+        racks: section.each(report, &RACK, placement::rack),
+        hosts: section.each(report, &HOST, placement::host),
+        placement_groups: section.each(report, &PLACEMENT_GROUP, placement::placement_group),
         gone: Vec::new(),
     }
 }
@@ -192,6 +202,7 @@ pub fn instance(section: &mut Section<'_>, report: &mut Report<'_>) -> InstanceD
         security_groups: section.list(report, &SECURITY_GROUPS, values::owned_text),
         source_dest_check: section.optional(report, &SOURCE_DEST_CHECK, values::boolean),
         mac: section.optional(report, &MAC, values::mac),
+        placement: placement::of_instance(section, report),
     }
 }
 

@@ -14,6 +14,9 @@ pub use super::gateways::types::{
     AddressPorts, Filtering, Forward, NatGateway, NoTranslate, OnExhaustion, PassRule, PortRange,
     Profile, Protocol, Timeouts,
 };
+pub use super::placement::types::{
+    Host, InstancePlacement, MAX_PARTITIONS, PlacementGroup, Rack, SpreadLevel, Strategy,
+};
 
 /// `node.name` when the file gives none.
 pub const DEFAULT_NODE_NAME: &str = "nat";
@@ -109,6 +112,12 @@ pub struct Vpc {
     pub security_groups: Vec<SecurityGroup>,
     /// Its network ACLs.
     pub network_acls: Vec<NetworkAcl>,
+    /// The racks that its hosts are in.
+    pub racks: Vec<Rack>,
+    /// The machines that its instances run on, as far as they are declared.
+    pub hosts: Vec<Host>,
+    /// Its placement groups.
+    pub placement_groups: Vec<PlacementGroup>,
 }
 
 impl Vpc {
@@ -250,4 +259,6 @@ pub struct Instance {
     pub source_dest_check: bool,
     /// How it is known on its interface; always there when `source_dest_check` is false.
     pub mac: Option<[u8; 6]>,
+    /// Where it runs, and with regard to which others. Packets do not depend on it.
+    pub placement: InstancePlacement,
 }

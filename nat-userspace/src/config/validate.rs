@@ -1,6 +1,6 @@
 //! Checks the draft as a whole: names, references, interfaces, limits. Addresses are checked in
 //! `addresses`, routes in `routes`, instances in `instances`, NAT gateways in `gateways`, security
-//! groups and network ACLs in `filtering`.
+//! groups and network ACLs in `filtering`, where instances run in `placement`.
 
 use std::hash::Hash;
 
@@ -10,7 +10,7 @@ use super::draft::{Draft, RouteTableDraft, VpcDraft};
 use super::index::{Index, Parts};
 use super::place::{Located, Place, Read, Report};
 use super::suggest::{listed, quoted};
-use super::{addresses, filtering, gateways, instances, routes};
+use super::{addresses, filtering, gateways, instances, placement, routes};
 
 const MAX_SUBNETS: usize = 65_535;
 const MAX_NAT_GATEWAYS: usize = 4_096;
@@ -30,6 +30,8 @@ pub struct Scope<'a> {
     pub ways: bool,
     /// The tables whose routes are looked at.
     pub tables: &'a dyn Fn(&RouteTableDraft) -> bool,
+    /// The instance that is new: of two that do not go together, it is the wrong one.
+    pub newest: Option<&'a str>,
 }
 
 impl Scope<'_> {
@@ -37,6 +39,7 @@ impl Scope<'_> {
         vpc: None,
         ways: true,
         tables: &|_| true,
+        newest: None,
     };
 }
 
@@ -63,6 +66,7 @@ pub fn check_again(draft: &Draft, report: &mut Report<'_>, scope: &Scope<'_>) {
         routes::check(vpc, &index, report, scope.tables);
         instances::check(vpc, &index, report);
         filtering::check(vpc, &index, report);
+        placement::check(vpc, &index, report, scope.newest);
         gateways::check(vpc, &index, report, scope.ways);
     }
     addresses::check(draft, report);

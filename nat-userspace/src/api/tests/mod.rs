@@ -1,7 +1,7 @@
 //! What the API answers, asked at its socket; `documented` holds it against its description.
 
 mod documented;
-mod server;
+pub mod server;
 
 use std::os::unix::{fs::PermissionsExt as _, net::UnixListener};
 

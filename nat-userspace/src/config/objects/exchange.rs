@@ -13,6 +13,7 @@ use crate::config::{
     filtering::{NetworkAclDraft, PrefixListDraft, SecurityGroupDraft},
     gateways::NatGatewayDraft,
     place::{Read, Report},
+    placement::{HostDraft, PlacementGroupDraft, RackDraft},
     suggest::quoted,
     types::{Destination, Target},
 };
@@ -64,6 +65,9 @@ pub fn exchange(
         Kind::PrefixList => exchange_listed::<PrefixListDraft>(vpc, key, new),
         Kind::SecurityGroup => exchange_listed::<SecurityGroupDraft>(vpc, key, new),
         Kind::NetworkAcl => exchange_listed::<NetworkAclDraft>(vpc, key, new),
+        Kind::Rack => exchange_listed::<RackDraft>(vpc, key, new),
+        Kind::Host => exchange_listed::<HostDraft>(vpc, key, new),
+        Kind::PlacementGroup => exchange_listed::<PlacementGroupDraft>(vpc, key, new),
     };
     let step = |edit| Step {
         vpc: number,
@@ -160,6 +164,9 @@ fn exchange_vpc(
             prefix_lists: _,
             security_groups: _,
             network_acls: _,
+            racks: _,
+            hosts: _,
+            placement_groups: _,
             gone: _,
         } = there;
         mem::swap(name, &mut old.name);

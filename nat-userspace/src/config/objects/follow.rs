@@ -9,6 +9,7 @@ use crate::config::{
     draft::{Draft, InstanceDraft, RouteTableDraft, SubnetDraft, VpcDraft},
     filtering::{NetworkAclDraft, PrefixListDraft, SecurityGroupDraft},
     gateways::NatGatewayDraft,
+    placement::{HostDraft, PlacementGroupDraft, RackDraft},
     types::{Config, RouteTable, Target, Vpc},
 };
 
@@ -33,6 +34,9 @@ pub fn follow(config: &mut Config, draft: &Draft, steps: &[Step]) -> Option<()> 
             Kind::PrefixList => follow_listed::<PrefixListDraft>(to, from, step.edit)?,
             Kind::SecurityGroup => follow_listed::<SecurityGroupDraft>(to, from, step.edit)?,
             Kind::NetworkAcl => follow_listed::<NetworkAclDraft>(to, from, step.edit)?,
+            Kind::Rack => follow_listed::<RackDraft>(to, from, step.edit)?,
+            Kind::Host => follow_listed::<HostDraft>(to, from, step.edit)?,
+            Kind::PlacementGroup => follow_listed::<PlacementGroupDraft>(to, from, step.edit)?,
             Kind::Vpc | Kind::Route => return None,
         }
     }

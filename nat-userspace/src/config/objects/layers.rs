@@ -12,7 +12,7 @@ use super::{
     parts::{self, Part},
 };
 use crate::config::{
-    self, Config, ConfigErrors,
+    self, Config, ConfigErrors, Vpc,
     draft::{Draft, RouteTableDraft, VpcDraft},
     place::Report,
     validate::{self, Scope},
@@ -331,11 +331,19 @@ impl Layers {
             }
         };
         // Who is filtered how, and where instances are, makes no way for others.
-        let no_ways = [Kind::Instance, Kind::SecurityGroup, Kind::NetworkAcl];
+        let no_ways = [
+            Kind::Instance,
+            Kind::SecurityGroup,
+            Kind::NetworkAcl,
+            Kind::Rack,
+            Kind::Host,
+            Kind::PlacementGroup,
+        ];
         let scope = Scope {
             vpc: Some(&key.vpc),
             ways: !no_ways.contains(&key.kind),
             tables: &tables,
+            newest: (key.kind == Kind::Instance).then_some(key.name.as_str()),
         };
         let mut report = Report::new(&self.source.name, "");
         validate::check_again(&self.draft, &mut report, &scope);
@@ -371,6 +379,28 @@ impl Layers {
         }
         Ok((old, steps))
     }
+}
+
+/// The VPCs that objects make up, whoever owns them, as a controller lists them. It has checked them.
+///
+/// # Errors
+///
+/// What can't be read.
+pub fn vpcs(objects: &Objects) -> Result<Vec<Vpc>, ConfigErrors> {
+    let mut report = Report::new("", "");
+    let mut draft = Draft::default();
+    for (key, spec) in objects {
+        if let Some(part) = read(key, &parsed(spec), &mut report) {
+            exchange::exchange(&mut draft, key, Some(part), &mut report);
+        }
+    }
+    if report.has_errors() {
+        return Err(report.finish());
+    }
+    let built = draft.vpcs.into_iter().map(VpcDraft::build);
+    built
+        .collect::<Option<_>>()
+        .ok_or_else(|| config::incomplete(report))
 }
 
 fn gone_of(vpc: &VpcDraft, gone: &BTreeSet<ObjectKey>) -> Vec<config::Target> {

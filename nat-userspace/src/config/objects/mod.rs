@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 pub use difference::{FieldChange, ObjectChange, What, difference};
 pub use file::{File, Written};
-pub use layers::{Change, Layers};
+pub use layers::{Change, Layers, vpcs};
 
 use super::ConfigErrors;
 use super::place::Place;
@@ -38,6 +38,12 @@ pub enum Kind {
     SecurityGroup,
     /// Rules for subnets.
     NetworkAcl,
+    /// What hosts share power and a switch in.
+    Rack,
+    /// A machine that instances run on.
+    Host,
+    /// Instances that are placed with regard to each other.
+    PlacementGroup,
     /// Written in the file or put on its own.
     RouteTable,
     /// A route of the API, in a table of the file or the API.
@@ -52,11 +58,14 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Vpc,
         Self::PrefixList,
         Self::SecurityGroup,
         Self::NetworkAcl,
+        Self::Rack,
+        Self::Host,
+        Self::PlacementGroup,
         Self::RouteTable,
         Self::Route,
         Self::Subnet,
@@ -71,6 +80,9 @@ impl Kind {
             Self::PrefixList => "prefix_list",
             Self::SecurityGroup => "security_group",
             Self::NetworkAcl => "network_acl",
+            Self::Rack => "rack",
+            Self::Host => "host",
+            Self::PlacementGroup => "placement_group",
             Self::RouteTable => "route_table",
             Self::Route => "route",
             Self::Subnet => "subnet",

@@ -10,9 +10,13 @@ use crate::config::{
     gateways::{NatGatewayDraft, nat_gateway},
     parse,
     place::{Read, Report},
+    placement::{self, HostDraft, PlacementGroupDraft, RackDraft},
     reader::{Field, Section, field},
     toml::Table,
-    types::{Instance, NatGateway, NetworkAcl, PrefixList, RouteTable, SecurityGroup, Subnet, Vpc},
+    types::{
+        Host, Instance, NatGateway, NetworkAcl, PlacementGroup, PrefixList, Rack, RouteTable,
+        SecurityGroup, Subnet, Vpc,
+    },
     values,
 };
 
@@ -28,6 +32,9 @@ pub enum Part {
     PrefixList(PrefixListDraft),
     SecurityGroup(SecurityGroupDraft),
     NetworkAcl(NetworkAclDraft),
+    Rack(RackDraft),
+    Host(HostDraft),
+    PlacementGroup(PlacementGroupDraft),
 }
 
 /// Reads an object of the API; mistakes go to `report`.
@@ -43,6 +50,11 @@ pub fn read(key: &ObjectKey, table: &Table<'_>, report: &mut Report<'_>) -> Opti
         Kind::PrefixList => Part::PrefixList(section.whole(report, prefix_list)),
         Kind::SecurityGroup => Part::SecurityGroup(section.whole(report, security_group)),
         Kind::NetworkAcl => Part::NetworkAcl(section.whole(report, network_acl)),
+        Kind::Rack => Part::Rack(section.whole(report, placement::rack)),
+        Kind::Host => Part::Host(section.whole(report, placement::host)),
+        Kind::PlacementGroup => {
+            Part::PlacementGroup(section.whole(report, placement::placement_group))
+        }
     };
     (!report.has_errors()).then_some(part)
 }
@@ -121,6 +133,14 @@ listed!(
     SecurityGroup
 );
 listed!(NetworkAclDraft, NetworkAcl, network_acls, NetworkAcl);
+listed!(RackDraft, Rack, racks, Rack);
+listed!(HostDraft, Host, hosts, Host);
+listed!(
+    PlacementGroupDraft,
+    PlacementGroup,
+    placement_groups,
+    PlacementGroup
+);
 listed!(
     NatGatewayDraft,
     NatGateway,

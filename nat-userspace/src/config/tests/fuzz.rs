@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::promises::check_promises;
-use super::{EVERYTHING, SAMPLE, filtered, with};
+use super::{EVERYTHING, SAMPLE, filtered, placed, with};
 use crate::config::toml::read_alike;
 use crate::config::{ConfigErrors, parse};
 
@@ -20,7 +20,7 @@ enum Mutation {
     Truncate(Index),
 }
 
-const WORDS: [&str; 51] = [
+const WORDS: [&str; 57] = [
     "0",
     "-1",
     "99999999999",
@@ -72,6 +72,12 @@ const WORDS: [&str; 51] = [
     "[[vpc]]",
     "[[vpc.security_group]]",
     "false",
+    "\"a1-1\"",
+    "\"a2-1\"",
+    "\"spread\"",
+    "\"private-b\"",
+    "[[vpc.instance]]",
+    "2",
 ];
 
 fn mutation() -> impl Strategy<Value = Mutation> {
@@ -198,6 +204,14 @@ proptest! {
         mutations in proptest::collection::vec(mutation(), 1..6),
     ) {
         let text = mutations.iter().fold(filtered(&[]), |text, mutation| apply(&text, mutation));
+        check(&text)?;
+    }
+
+    #[test]
+    fn mutated_placement_is_read_or_refused_with_reasons(
+        mutations in proptest::collection::vec(mutation(), 1..6),
+    ) {
+        let text = mutations.iter().fold(placed(&[]), |text, mutation| apply(&text, mutation));
         check(&text)?;
     }
 

@@ -4,6 +4,7 @@ mod fuzz;
 mod mistakes;
 mod mistakes_in_filtering;
 mod mistakes_in_gateways;
+mod mistakes_in_placement;
 mod mistakes_in_routes;
 mod mistakes_in_settings;
 mod promises;
@@ -136,6 +137,91 @@ pub const FILTERING: &str = r#"  security_groups = ["web", "admin"]
   ]
 "#;
 
+/// What comes behind the sample, and goes on with its instance: racks and hosts, and a placement group of
+/// each strategy. Its first line is 44.
+pub const PLACEMENT: &str = r#"  placement_group = "front"
+  host = "a1-1"
+
+  [[vpc.subnet]]
+  name = "private-b"
+  cidr = "10.40.3.0/24"
+  zone = "b"
+  interface = "br-b"
+
+  [[vpc.rack]]
+  name = "a1"
+  zone = "a"
+
+  [[vpc.rack]]
+  name = "a2"
+  zone = "a"
+
+  [[vpc.rack]]
+  name = "b1"
+  zone = "b"
+
+  [[vpc.host]]
+  name = "a1-1"
+  rack = "a1"
+  capacity = 2
+
+  [[vpc.host]]
+  name = "a1-2"
+  rack = "a1"
+
+  [[vpc.host]]
+  name = "a2-1"
+  rack = "a2"
+  capacity = 4
+
+  [[vpc.host]]
+  name = "b1-1"
+  rack = "b1"
+
+  [[vpc.placement_group]]
+  name = "front"
+  strategy = "spread"
+  spread_level = "rack"
+
+  [[vpc.placement_group]]
+  name = "db"
+  strategy = "partition"
+  partitions = 2
+
+  [[vpc.placement_group]]
+  name = "mpi"
+  strategy = "cluster"
+
+  [[vpc.instance]]
+  name = "db-1"
+  subnet = "private-a"
+  private_ip = "10.40.2.11"
+  placement_group = "db"
+  partition = 1
+  host = "a1-1"
+
+  [[vpc.instance]]
+  name = "db-2"
+  subnet = "private-a"
+  private_ip = "10.40.2.12"
+  placement_group = "db"
+  partition = 2
+  rack = "a2"
+
+  [[vpc.instance]]
+  name = "mpi-1"
+  subnet = "private-a"
+  private_ip = "10.40.2.13"
+  placement_group = "mpi"
+
+  [[vpc.instance]]
+  name = "mpi-2"
+  subnet = "private-a"
+  private_ip = "10.40.2.14"
+  placement_group = "mpi"
+  running = false
+"#;
+
 /// The sample with other settings of its gateway, `public_ips` among them.
 pub fn with(settings: &str) -> String {
     edited(&[(PUBLIC_IPS, settings)])
@@ -149,6 +235,11 @@ pub fn edited(edits: &[(&str, &str)]) -> String {
 /// The sample and [`FILTERING`], edited likewise.
 pub fn filtered(edits: &[(&str, &str)]) -> String {
     edit(&format!("{SAMPLE}{FILTERING}"), edits)
+}
+
+/// The sample and [`PLACEMENT`], edited likewise.
+pub fn placed(edits: &[(&str, &str)]) -> String {
+    edit(&format!("{SAMPLE}{PLACEMENT}"), edits)
 }
 
 fn edit(text: &str, edits: &[(&str, &str)]) -> String {

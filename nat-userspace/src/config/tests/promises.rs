@@ -8,6 +8,7 @@ use super::promises_of_filtering::{check_entries, check_filtering};
 use crate::config::{
     Config, Filtering, Ipv4Net, NatGateway, PassRule, PortRange, Profile, Protocol, Target, Vpc,
 };
+use crate::placement::{Site, tests::holds};
 
 pub fn check_promises(config: &Config) -> Result<(), TestCaseError> {
     prop_assert!(!config.node.uplinks.is_empty() && !config.vpcs.is_empty());
@@ -59,6 +60,7 @@ pub fn check_promises(config: &Config) -> Result<(), TestCaseError> {
         }
         private.sort_by_key(|(_, address)| *address);
         prop_assert!(private.windows(2).all(|pair| pair[0].1 != pair[1].1));
+        prop_assert!(holds(&Site::of(vpc)));
         public.extend(
             vpc.nat_gateways
                 .iter()

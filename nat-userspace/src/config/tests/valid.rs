@@ -97,10 +97,14 @@ fn sample() -> Config {
                 security_groups: Vec::new(),
                 source_dest_check: true,
                 mac: None,
+                placement: InstancePlacement::default(),
             }],
             prefix_lists: Vec::new(),
             security_groups: Vec::new(),
             network_acls: Vec::new(),
+            racks: Vec::new(),
+            hosts: Vec::new(),
+            placement_groups: Vec::new(),
         }],
     }
 }

@@ -6,8 +6,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Layers, ObjectKey, Objects, Refusal, Source, What, difference};
-use crate::config::{Config, Target, tests::SAMPLE};
+use super::{Layers, ObjectKey, Objects, Refusal, Source, What, difference, vpcs};
+use crate::config::{
+    Config, Target,
+    tests::{SAMPLE, placed},
+};
 
 fn key(text: &str) -> ObjectKey {
     text.parse().expect("a key")
@@ -353,6 +356,82 @@ fn what_is_named_by_others_is_needed() {
     assert!(matches!(reserved, Err(Refusal::Invalid(_))));
     layers.put(&list, entries("192.0.2.0/24")).expect("valid");
     assert_eq!(layers.config(), &again(&layers));
+}
+
+#[test]
+fn placement_is_judged_by_what_was_there_first() {
+    let mut layers = sample();
+    let put = |layers: &mut Layers, name: &str, object| layers.put(&key(name), spec(object));
+    for (name, object) in [
+        ("main/rack/r1", json!({"zone": "a"})),
+        ("main/rack/r2", json!({"zone": "a"})),
+        ("main/host/h1", json!({"rack": "r1"})),
+        ("main/host/h2", json!({"rack": "r2", "capacity": 1})),
+        ("main/placement_group/web", json!({"strategy": "spread"})),
+    ] {
+        put(&mut layers, name, object).expect("valid");
+    }
+    let member = |ip: &str, host: &str| json!({"subnet": "private-a", "private_ip": ip, "placement_group": "web", "host": host});
+    put(
+        &mut layers,
+        "main/instance/second",
+        member("10.40.2.5", "h1"),
+    )
+    .expect("valid");
+    // By its name it comes before the other.
+    let Err(Refusal::Invalid(errors)) = put(
+        &mut layers,
+        "main/instance/first",
+        member("10.40.2.6", "h1"),
+    ) else {
+        panic!("two members share a rack");
+    };
+    assert_eq!(
+        errors.to_string(),
+        "API: vpc \"main\" / instance \"first\" / host: rack \"r1\" has \"second\" (API) already, and the members of spread group \"web\" share no rack; \
+         host \"h2\" in rack \"r2\", zone \"a\" has room"
+    );
+    put(
+        &mut layers,
+        "main/instance/first",
+        member("10.40.2.6", "h2"),
+    )
+    .expect("valid");
+    assert_eq!(layers.config(), &again(&layers));
+    assert!(vpcs(layers.objects()).is_err(), "the VPC is the file's");
+    let less = put(
+        &mut layers,
+        "main/host/h2",
+        json!({"rack": "r2", "capacity": 0}),
+    );
+    assert!(matches!(less, Err(Refusal::Invalid(_))));
+    for needed in ["host/h2", "rack/r1", "placement_group/web"] {
+        let deleted = layers.delete(&key(&format!("main/{needed}")));
+        assert!(matches!(deleted, Err(Refusal::Needed(_))), "{needed}");
+    }
+    assert_eq!(layers.config(), &again(&layers));
+}
+
+/// What a controller lists is enough to make its VPCs again.
+#[test]
+fn vpcs_are_made_of_what_is_listed() {
+    let mut layers =
+        Layers::load(source(&placed(&[])), Objects::new(), BTreeSet::new()).expect("valid");
+    layers.put(&key("main/instance/zz"), db()).expect("valid");
+    let listed: Vec<_> = layers.keys().cloned().collect();
+    let objects = listed.into_iter().map(|key| {
+        let spec = layers.find(&key).expect("it is listed").spec.to_owned();
+        (key, spec)
+    });
+    let mut made = vpcs(&objects.collect()).expect("valid");
+    let mut expected = layers.config().vpcs.clone();
+    for vpc in made.iter_mut().chain(&mut expected) {
+        vpc.subnets.sort_by(|a, b| a.name.cmp(&b.name));
+        vpc.route_tables.sort_by(|a, b| a.name.cmp(&b.name));
+        vpc.instances.sort_by(|a, b| a.name.cmp(&b.name));
+        vpc.placement_groups.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    assert_eq!(made, expected);
 }
 
 #[test]

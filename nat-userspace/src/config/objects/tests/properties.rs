@@ -11,7 +11,7 @@ use crate::config::objects::{File, Kind, Layers, ObjectKey, Objects};
 use crate::config::{
     Config, parse,
     place::Report,
-    tests::{EVERYTHING, PUBLIC_IPS, SAMPLE, filtered},
+    tests::{EVERYTHING, PLACEMENT, PUBLIC_IPS, SAMPLE, filtered},
     toml,
 };
 
@@ -55,13 +55,15 @@ fn whole() -> String {
             "route_table = \"public\"\n  network_acl = \"closed\"",
         ),
     ]);
+    let (_, placed) = PLACEMENT.split_once("\n\n").expect("a second object");
     text + r#"
   [[vpc.nat_gateway]]
   name = "other"
   subnet = "public-a"
   private_ip = "10.20.1.101"
   public_ips = ["198.51.100.12"]
-"#
+
+"# + placed
 }
 
 /// With every list by name: the API's come behind the file's.
@@ -75,13 +77,16 @@ fn sorted(config: &Config) -> Config {
         vpc.prefix_lists.sort_by(|a, b| a.name.cmp(&b.name));
         vpc.security_groups.sort_by(|a, b| a.name.cmp(&b.name));
         vpc.network_acls.sort_by(|a, b| a.name.cmp(&b.name));
+        vpc.racks.sort_by(|a, b| a.name.cmp(&b.name));
+        vpc.hosts.sort_by(|a, b| a.name.cmp(&b.name));
+        vpc.placement_groups.sort_by(|a, b| a.name.cmp(&b.name));
     }
     config
 }
 
 proptest! {
     #[test]
-    fn who_owns_an_object_makes_no_difference(of_file in prop::collection::vec(any::<bool>(), 14)) {
+    fn who_owns_an_object_makes_no_difference(of_file in prop::collection::vec(any::<bool>(), 29)) {
         let text = whole();
         let whole = parse("whole.toml", &text).expect("valid");
         let (text, objects) = split(&text, |number| of_file[number]);
@@ -168,6 +173,8 @@ fn any_object() -> impl Strategy<Value = Map<String, Json>> {
         "destination",
         "route_table",
         "entries",
+        "strategy",
+        "host",
         "interface",
         "a b",
     ];
@@ -201,7 +208,7 @@ proptest! {
 }
 
 /// Of [`choice`].
-const CHOICES: usize = 21;
+const CHOICES: usize = 31;
 
 fn choice(which: usize) -> (ObjectKey, Map<String, Json>) {
     let route = |table: &str, to: &str, target: &str| json!({"route_table": table, "destination": to, "target": target});
@@ -267,6 +274,25 @@ fn choice(which: usize) -> (ObjectKey, Map<String, Json>) {
         ),
         18 => ("main/security_group/web", json!({})),
         19 => ("main/network_acl/default", json!({"ingress": []})),
+        20 => ("main/rack/a1", json!({"zone": "a"})),
+        21 => ("main/rack/a1", json!({})),
+        22 => ("main/host/x", json!({"rack": "a1"})),
+        23 => ("main/host/x", json!({"rack": "a1", "capacity": 1})),
+        24 => ("main/host/y", json!({"rack": "a1"})),
+        25 => ("main/placement_group/g", json!({"strategy": "spread"})),
+        26 => (
+            "main/placement_group/g",
+            json!({"strategy": "spread", "spread_level": "host"}),
+        ),
+        27 => ("main/placement_group/g", json!({"strategy": "cluster"})),
+        28 => (
+            "main/instance/app",
+            json!({"subnet": "private-a", "private_ip": "10.40.2.7", "placement_group": "g", "host": "x"}),
+        ),
+        29 => (
+            "main/instance/db",
+            json!({"subnet": "private-a", "private_ip": "10.40.2.5", "placement_group": "g", "host": "y"}),
+        ),
         _ => (
             "dev/subnet/x",
             json!({"cidr": "10.60.7.0/24", "interface": "dev0"}),
