@@ -59,7 +59,7 @@ struct Held {
 pub(super) struct Fragments {
     /// First fragments, and when they came.
     seen: HashMap<Datagram, (u64, Fate)>,
-    /// Those that came before the configuration was last changed.
+    /// Datagrams of which something came before the configuration was last changed.
     earlier: HashSet<Datagram>,
     /// One whose later fragments go where the first one went, whatever was changed.
     followed: Option<Datagram>,
@@ -100,6 +100,8 @@ impl Fragments {
     /// What is decided from now on is decided under another configuration.
     pub(super) fn change(&mut self) {
         self.earlier.extend(self.seen.keys());
+        self.earlier
+            .extend(self.held.iter().map(|held| held.datagram));
     }
 }
 
@@ -261,7 +263,11 @@ impl Model {
         let entry = (tick(packet.now), fate);
         let datagram = Datagram::of(packet);
         self.fragments.seen.insert(datagram, entry);
-        self.fragments.earlier.remove(&datagram);
+        // What waited since before a change is let go by it whatever counts now.
+        let mut held = self.fragments.held.iter();
+        if !held.any(|held| held.datagram == datagram) {
+            self.fragments.earlier.remove(&datagram);
+        }
         self.fragments
             .followed
             .take_if(|followed| *followed == datagram);
