@@ -59,10 +59,11 @@ impl Address {
         matches!(self.first_octet(), 0 | 127 | 224..)
     }
 
-    /// Multicast (224/4), reserved (240/4) or limited broadcast: never routed through a NAT.
+    /// Multicast (224/4) or limited broadcast: never routed through a NAT. What is reserved (240/4) is routed
+    /// like other destinations, as Linux does.
     #[inline(always)]
-    pub const fn is_multicast_or_reserved(self) -> bool {
-        self.first_octet() >= 224
+    pub const fn is_multicast_or_broadcast(self) -> bool {
+        self.first_octet() & 0xf0 == 224 || self.raw() == u32::MAX
     }
 }
 

@@ -371,6 +371,21 @@ enum Why {
     Told,
 }
 
+/// The session of this forward key carried a connection that is over: a SYN opens a new one.
+#[inline(always)]
+pub fn is_over<T: Tables>(tables: &T, key: &SessionKey) -> bool {
+    let Some(forward) = tables.half(Side::Inside, key) else {
+        return false;
+    };
+    // SAFETY: as in `find`; whoever is wrong about it asks the policy once more.
+    let forward = unsafe { *forward };
+    let Some(reverse) = tables.half(Side::Outside, &reverse_key(key, &forward)) else {
+        return false;
+    };
+    // SAFETY: as above.
+    reopens(state(forward.tcp_seen(), unsafe { (*reverse).tcp_seen() }))
+}
+
 /// Both halves of one session, as the ways out of the tables see them.
 struct Pair {
     key: SessionKey,

@@ -15,7 +15,7 @@ use nat_common::{
 use crate::{
     decisions, flow_cache,
     forward::Hook,
-    halves::{find_half, is_bound},
+    halves::{self, find_half, is_bound},
     kernel_tables::KernelTables,
     leave::without_flow,
     plan::{Plan, Step},
@@ -47,17 +47,30 @@ pub fn translate_destination<H: Hook>(
                 PublicUse::Elastic(_) => packet.shows_flow() && view.has_setting(Settings::TRACKS),
             };
             let is_found = may_be_found && find(hook, plan);
-            if is_found && !from_inside && plan.reverse.has_passed != 0 {
+            let is_over = is_found && packet.flags.opens() && is_over(plan) != 0;
+            if is_found && !is_over && !from_inside && plan.reverse.has_passed != 0 {
                 return Ok(take_session(plan));
             }
             match purpose {
-                PublicUse::Elastic(private) => {
-                    to_instance(view, packet, public.owner() as u16, private, is_found, plan)
-                }
+                PublicUse::Elastic(private) => to_instance(
+                    view,
+                    packet,
+                    public.owner() as u16,
+                    private,
+                    (is_found, is_over),
+                    plan,
+                ),
                 PublicUse::NatGateway => {
                     plan.gateway = public.owner() as u16;
                     plan.is_stateless = false;
-                    match to_gateway(view, packet, public.owner(), is_found, may_open, plan) {
+                    match to_gateway(
+                        view,
+                        packet,
+                        public.owner(),
+                        (is_found, is_over),
+                        may_open,
+                        plan,
+                    ) {
                         // The host's own; from inside, if nobody there has the port either.
                         Err(DropReason::NoSession)
                             if public.is_shared() && !(from_inside && is_somebodys(&plan.to)) =>
@@ -79,10 +92,14 @@ fn is_somebodys(flow: &Flow) -> bool {
     is_bound(&raw const key) != 0
 }
 
-/// A sender that claims to be inside, or that nobody can be, is not let in to an instance.
+/// A sender that claims to be inside or to have a public IP of ours, or that nobody can be, is not let in to
+/// an instance.
 #[inline(always)]
 pub fn may_come_from_outside(view: View, interface: &Interface, flow: &Flow) -> bool {
-    interface.is(Interface::INSIDE) || !(flow.source.is_martian() || view.is_private(flow.source))
+    interface.is(Interface::INSIDE)
+        || !(flow.source.is_martian()
+            || view.is_private(flow.source)
+            || view.public_address(flow.source).is_some())
 }
 
 /// The session of a packet to a public IP.
@@ -91,6 +108,15 @@ fn find<H: Hook>(hook: &H, plan: &mut Plan) -> bool {
     let key = SessionKey::reverse(&plan.to);
     let (epoch, origin) = (plan.epoch, flow_cache::origin(hook).raw());
     find_half(&raw const key, &raw mut plan.reverse, epoch, origin) != 0
+}
+
+/// The session of [`find`] was closed; 1 for true.
+#[inline(never)]
+fn is_over(plan: &Plan) -> u32 {
+    let reverse = &plan.reverse;
+    let inside = plan.to.with_destination(reverse.address, reverse.port);
+    let key = SessionKey::forward(&inside.reversed(), reverse.owner);
+    halves::is_over(&raw const key)
 }
 
 /// The packet becomes what its session says.
@@ -108,13 +134,13 @@ fn take_session(plan: &mut Plan) -> Step {
 #[inline(always)]
 fn ask(
     view: View,
-    is_found: bool,
+    (is_found, is_over): (bool, bool),
     inside: Inside,
     plan: &mut Plan,
 ) -> Result<Option<&'static Decision>, DropReason> {
     let session = Session {
         is_there: is_found,
-        is_answer: false,
+        flags: if is_over { Session::OVER } else { 0 },
         gateway: 0,
         address: inside.address,
     };
@@ -136,7 +162,7 @@ fn to_instance(
     packet: &Ipv4Packet,
     vpc: u16,
     private: Address,
-    is_found: bool,
+    (is_found, is_over): (bool, bool),
     plan: &mut Plan,
 ) -> Result<Step, DropReason> {
     let inside = Inside {
@@ -145,7 +171,7 @@ fn to_instance(
         port: plan.to.destination_port,
         gateway: Address::UNSPECIFIED,
     };
-    let Some(decision) = ask(view, is_found, inside, plan)? else {
+    let Some(decision) = ask(view, (is_found, is_over), inside, plan)? else {
         return Ok(Step::Decide);
     };
     if matches!(decision.way, Way::Wait) {
@@ -196,7 +222,7 @@ fn to_gateway(
     view: View,
     packet: &Ipv4Packet,
     number: u32,
-    is_found: bool,
+    (is_found, is_over): (bool, bool),
     may_open: bool,
     plan: &mut Plan,
 ) -> Result<Step, DropReason> {
@@ -226,7 +252,7 @@ fn to_gateway(
         inside.address = admitted.address;
         inside.port = admitted.port;
     }
-    let Some(decision) = ask(view, is_found, inside, plan)? else {
+    let Some(decision) = ask(view, (is_found, is_over), inside, plan)? else {
         return Ok(Step::Decide);
     };
     if is_found {

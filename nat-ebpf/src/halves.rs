@@ -157,6 +157,18 @@ pub extern "C" fn is_bound(key: *const SessionKey) -> u32 {
     u32::from(shared::live(&KernelTables, &key).is_some())
 }
 
+/// As [`sessions::is_over`]; 1 for true.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn is_over(key: *const SessionKey) -> u32 {
+    if key.is_null() {
+        return 0;
+    }
+    // SAFETY: checked, and the verifier knows its size.
+    let key = unsafe { *key };
+    u32::from(sessions::is_over(&KernelTables, &key))
+}
+
 /// As [`sessions::reopen_if_closing`]; 1 for true.
 #[unsafe(no_mangle)]
 #[inline(never)]

@@ -17,7 +17,7 @@ use nat_common::{
 use crate::{
     decisions, flow_cache,
     forward::Hook,
-    halves::find_half,
+    halves::{find_half, is_over},
     plan::{Plan, Step},
     policy_maps::{View, is_its_station},
     settings, ticket,
@@ -68,7 +68,7 @@ pub fn translate_source<H: Hook>(
     plan.vpc = interface.vpc;
     let mut session = Session::default();
     if packet.shows_flow() {
-        session = find(hook, interface, flow, interface.vpc, plan);
+        session = find(hook, interface, packet, interface.vpc, plan);
         plan.gateway = if session.is_there {
             session.gateway
         } else {
@@ -79,7 +79,11 @@ pub fn translate_source<H: Hook>(
             session = Session::default();
             plan.forget_sessions();
         }
-        if plan.has_passed() && packet.is_whole() && is_its_station(hook, view, flow) {
+        if !session.is_over()
+            && plan.has_passed()
+            && packet.is_whole()
+            && is_its_station(hook, view, flow)
+        {
             return Ok(take_session(flow, plan));
         }
     }
@@ -94,7 +98,7 @@ pub fn translate_source<H: Hook>(
             plan.is_stateless = false;
             Ok(Step::Wait)
         }
-        Way::NatGateway if session.is_there && !session.is_answer => Ok(take_session(flow, plan)),
+        Way::NatGateway if session.is_there && !session.is_answer() => Ok(take_session(flow, plan)),
         Way::NatGateway => {
             plan.is_stateless = false;
             plan.forget_sessions();
@@ -135,29 +139,46 @@ pub const fn without_flow(packet: &Ipv4Packet) -> Result<Step, DropReason> {
 fn find<H: Hook>(
     hook: &H,
     interface: &Interface,
-    flow: &Flow,
+    packet: &Ipv4Packet,
     scope: u16,
     plan: &mut Plan,
 ) -> Session {
+    let (flow, opens) = (&packet.flow, packet.flags.opens());
     let (epoch, origin) = (plan.epoch, flow_cache::origin(hook).raw());
     let key = SessionKey::forward(flow, scope);
     if find_half(&raw const key, &raw mut plan.forward, epoch, origin) != 0 {
         return Session {
             is_there: true,
-            is_answer: false,
+            flags: if opens && is_over(&raw const plan.forward.key) != 0 {
+                Session::OVER
+            } else {
+                0
+            },
             gateway: plan.forward.owner,
             address: plan.forward.address,
         };
     }
     if interface.is(Interface::TRACKS) && is_answer(hook, flow, scope, plan) {
+        let over = if opens && is_answer_over(flow, plan) != 0 {
+            Session::OVER
+        } else {
+            0
+        };
         return Session {
             is_there: true,
-            is_answer: true,
+            flags: Session::ANSWER | over,
             gateway: TRACKER as u16,
             address: flow.source,
         };
     }
     Session::default()
+}
+
+/// The session that [`is_answer`] found was closed; 1 for true.
+#[inline(never)]
+fn is_answer_over(flow: &Flow, plan: &Plan) -> u32 {
+    let key = SessionKey::forward(&flow.reversed(), plan.reverse.owner);
+    is_over(&raw const key)
 }
 
 /// A flow within this scope has this one for its answers.
@@ -202,7 +223,7 @@ fn untranslated<H: Hook>(
         _ => {}
     }
     let is_via = matches!(decision.way, Way::Instance);
-    let is_its = !session.is_answer || matches!(decision.way, Way::Local);
+    let is_its = !session.is_answer() || matches!(decision.way, Way::Local);
     if session.is_there && is_its && !is_via && decision.is(Decision::TRACKED) {
         return Ok(take_session(flow, plan));
     }
@@ -221,7 +242,7 @@ fn untranslated<H: Hook>(
     } else {
         (interface.vpc, interface.vpc | SessionKey::VIA_INSTANCE)
     };
-    let is_known = (is_via && find(hook, interface, flow, here, plan).is_there)
+    let is_known = (is_via && find(hook, interface, packet, here, plan).is_there)
         || (!matches!(decision.way, Way::OneToOne) && is_answer(hook, flow, there, plan));
     if is_known {
         plan.has_session = true;

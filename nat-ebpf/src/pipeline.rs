@@ -248,7 +248,7 @@ fn decide<H: Hook>(
 ) -> Result<Step, DropReason> {
     let from_inside = leave::is_from_inside(hook, view, interface, &packet.flow);
     if from_inside {
-        if packet.flow.destination.is_multicast_or_reserved() {
+        if packet.flow.destination.is_multicast_or_broadcast() {
             return Ok(Step::Pass);
         }
         match leave::translate_source(hook, view, interface, packet, plan)? {
@@ -288,7 +288,7 @@ fn error<H: Hook>(
     let is_shared = public.is_some_and(|public| public.is_shared());
     let mut out = Way::NONE;
     if from_inside {
-        if packet.flow.destination.is_multicast_or_reserved() {
+        if packet.flow.destination.is_multicast_or_broadcast() {
             return Ok(());
         }
         let Some(decision) = decisions::outward(view, ERROR_STAGE, Session::default()) else {

@@ -20,7 +20,7 @@ pub fn to_others<H: Hook>(
     packet: &Ipv4Packet,
 ) -> Result<(), DropReason> {
     let flow = &packet.flow;
-    if flow.destination.is_multicast_or_reserved() {
+    if flow.destination.is_multicast_or_broadcast() {
         return Ok(());
     }
     if interface.is(Interface::INSIDE) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::check::Choice;
 use super::icmp_error::{error_in, one_to_one};
 use super::made::Answer;
+use super::rules::Asked;
 use super::sender::{Origin, Sender};
 use super::through_gateway::is_echo_reply;
 use super::tracking::{Candidate, ends};
@@ -223,7 +224,12 @@ impl Model {
             Via::Local | Via::Instance(_) => self.unchanged(packet, sender, via),
             Via::InternetGateway => self.one_to_one_outward(packet, sender, session),
             Via::NatGateway(gateway) => match session {
-                Some(session) => self.onward(packet, Leg::outward(&session)),
+                Some(session) => {
+                    if !self.speaks_for(&session.flow, packet.ip) {
+                        self.sender_groups(packet.ip, sender)?;
+                    }
+                    self.onward(packet, Leg::outward(&session))
+                }
                 None => self.through_gateway(packet, sender, gateway, choice),
             },
         }
@@ -252,7 +258,13 @@ impl Model {
             public: None,
         };
         let carried = match self.tracked_as(packet.now, &new, to_instance) {
-            Some(carried) => Some(carried),
+            Some(carried) => {
+                let is_own = !to_instance && !carried.0.to_instance;
+                if is_own && !self.speaks_for(&carried.0, ip) {
+                    self.groups(ip, &Asked::of(ip), sender.instance, receiver)?;
+                }
+                Some(carried)
+            }
             None => {
                 let opened = self.admit(packet.now, &new)?;
                 opened.map(|flow| (flow, Direction::Forward))
@@ -292,7 +304,12 @@ impl Model {
             public: Some(public),
         };
         let flow = match session.filter(|_| self.is_tracked(&new)) {
-            Some(session) => Some(session.flow),
+            Some(session) => {
+                if !self.speaks_for(&session.flow, ip) {
+                    self.groups(ip, &Asked::of(ip), sender.instance, None)?;
+                }
+                Some(session.flow)
+            }
             None => self.admit(packet.now, &new)?,
         };
         leg.carried = flow.map(|flow| (flow, Direction::Forward));
@@ -315,7 +332,7 @@ impl Model {
         let Some(seen) = outward.after(packet) else {
             return Err(Stop::drop(DropReason::Malformed));
         };
-        let (inward, exit) = self.inbound(packet.now, &seen)?;
+        let (inward, exit) = self.inbound(packet.now, &seen, true)?;
         Ok(Way {
             legs: vec![outward, inward],
             exit,

@@ -23,7 +23,9 @@ use crate::packets::{Ipv4, Transport, protocol};
 impl Model {
     pub(super) fn packet_from_uplink(&mut self, packet: &Arrival<'_>) -> Result<Way, Stop> {
         let ip = packet.ip;
-        if self.config.instance_of_public(ip.dst).is_some() && !self.may_be_outside(ip.src) {
+        let is_ours = self.is_ours(ip.src);
+        let is_spoofed = is_ours || !self.may_be_outside(ip.src);
+        if self.config.instance_of_public(ip.dst).is_some() && is_spoofed {
             return Err(Stop::drop(DropReason::SpoofedSource));
         }
         if let Some((_, gateway)) = self.config.gateway_of_public(ip.dst) {
@@ -31,14 +33,14 @@ impl Model {
             if is_later_fragment(ip) && is_translated_protocol(ip) {
                 return self.later_fragment(packet);
             }
-            return match self.inbound(packet.now, ip) {
+            return match self.inbound(packet.now, ip, !is_ours) {
                 // Nothing inside asked for it: the host may have.
                 Err(Stop::Drop(DropReason::NoSession, _)) if is_shared => Err(Stop::Pass),
                 other => other.map(Way::inward),
             };
         }
         if self.config.instance_of_public(ip.dst).is_some() {
-            return self.inbound(packet.now, ip).map(Way::inward);
+            return self.inbound(packet.now, ip, true).map(Way::inward);
         }
         if is_later_fragment(ip) && is_translated_protocol(ip) {
             match self.later_fragment(packet) {
@@ -62,6 +64,12 @@ impl Model {
         gateways.any(|gateway| gateway.leaves_untranslated(ip.src, ip.protocol, port))
     }
 
+    /// Whether an address is a public one of ours, which nobody outside has.
+    fn is_ours(&self, address: Ipv4Addr) -> bool {
+        self.config.instance_of_public(address).is_some()
+            || self.config.gateway_of_public(address).is_some()
+    }
+
     /// Nobody outside has a sender address of the inside, or one that is none.
     fn may_be_outside(&self, sender: Ipv4Addr) -> bool {
         let first = sender.octets()[0];
@@ -69,8 +77,13 @@ impl Model {
     }
 
     /// What a packet to one of our public IPs becomes, and where it leaves. Later
-    /// fragments to NAT gateways have been dealt with.
-    pub(super) fn inbound(&mut self, now: Duration, ip: &Ipv4) -> Result<(Leg, Exit), Stop> {
+    /// fragments to NAT gateways have been dealt with. Who has no session opens one only where it may.
+    pub(super) fn inbound(
+        &mut self,
+        now: Duration,
+        ip: &Ipv4,
+        may_open: bool,
+    ) -> Result<(Leg, Exit), Stop> {
         if let Some(instance) = self.config.instance_of_public(ip.dst) {
             return self.one_to_one_inward(now, ip, instance);
         }
@@ -89,10 +102,17 @@ impl Model {
         if let Some(session) = self.live_outside(now, &outside) {
             let flow = session.flow;
             let exit = self.enter_session(ip, &session)?;
+            if !self.speaks_for(&flow, ip) {
+                self.client_groups(ip, flow.vpc, flow.inside)?;
+            }
             let leg = inward_leg(flow.inside, Some((flow, Direction::Reverse)));
             return Ok((leg, exit));
         }
-        self.let_in(now, ip, &outside)
+        if may_open {
+            self.let_in(now, ip, &outside)
+        } else {
+            Err(Stop::drop(DropReason::NoSession))
+        }
     }
 
     /// To the client of a NAT gateway's session, if the ACLs on the way let it.
@@ -144,7 +164,12 @@ impl Model {
                 self.live_outside(now, &outside)
             });
         let flow = match known {
-            Some(session) => Some(session.flow),
+            Some(session) => {
+                if !self.speaks_for(&session.flow, ip) {
+                    self.groups(ip, &Asked::of(ip), None, Some(number))?;
+                }
+                Some(session.flow)
+            }
             None => {
                 let flow = ends(ip).map(|(remote, public)| Flow {
                     vpc,
@@ -196,16 +221,8 @@ impl Model {
         }
         let exit = self.enter_client(ip, gateway, inside)?;
         let vpc = self.config.vpc_of_gateway(gateway);
-        let instance = self.config.instance_of(vpc, *inside.ip());
-        let instance = instance.filter(|&number| {
-            let instance = &self.config.instances[number];
-            instance.is_filtered() && !is_of_metadata(ip)
-        });
-        if instance.is_some() {
-            let asked = Asked::of(ip).at_port(inside.port());
-            self.groups(ip, &asked, None, instance)?;
-        }
-        let is_tracked = outside.protocol == protocol::UDP && instance.is_some();
+        let is_filtered = self.client_groups(ip, vpc, inside)?;
+        let is_tracked = outside.protocol == protocol::UDP && is_filtered;
         if outside.protocol != protocol::TCP && !is_tracked {
             return Ok((inward_leg(inside, None), exit));
         }
@@ -238,6 +255,20 @@ impl Model {
         let via = Via::NatGateway(gateway);
         self.open(now, via, flow, outside.public, mapping);
         Ok((inward_leg(inside, Some((flow, Direction::Reverse))), exit))
+    }
+
+    /// Asks the groups of a gateway's client about a packet to it; whether it has any.
+    fn client_groups(&self, ip: &Ipv4, vpc: usize, inside: SocketAddrV4) -> Result<bool, Stop> {
+        let instance = self.config.instance_of(vpc, *inside.ip());
+        let instance = instance.filter(|&number| {
+            let instance = &self.config.instances[number];
+            instance.is_filtered() && !is_of_metadata(ip)
+        });
+        if instance.is_some() {
+            let asked = Asked::of(ip).at_port(inside.port());
+            self.groups(ip, &asked, None, instance)?;
+        }
+        Ok(instance.is_some())
     }
 
     /// The inside end bound to a public one, when its filter lets the remote end in.

@@ -89,7 +89,7 @@ impl Model {
         let settings = &self.config.gateways[gateway];
         self.enter_subnet(ip, sender, settings.subnet)?;
         let target = self.lead(settings.subnet, ip.dst)?;
-        if !settings.is_private && target != Target::InternetGateway {
+        if target != Target::InternetGateway {
             return Err(Stop::drop(DropReason::NoRoute));
         }
         self.acl(settings.subnet, Egress, ip, &Asked::of(ip), ip.dst)

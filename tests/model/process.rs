@@ -97,7 +97,7 @@ impl Model {
             _ if self.is_followed(packet) => Err(Stop::Follow),
             Origin::Outside => self.packet_from_uplink(packet),
             // Multicast and broadcast, and what nobody may send but to the host.
-            _ if dst.octets()[0] >= 224 => Err(Stop::Pass),
+            _ if dst.is_multicast() || dst.is_broadcast() => Err(Stop::Pass),
             Origin::Forger => Err(Stop::drop(DropReason::SpoofedSource)),
             Origin::Nobody(_) if self.config.is_host(dst) => Err(Stop::Pass),
             Origin::Nobody(reason) => Err(Stop::drop(reason)),

@@ -88,7 +88,7 @@ impl Model {
     }
 
     /// Asks the groups of a sender about a new flow; errors are none.
-    fn sender_groups(&self, ip: &Ipv4, sender: &Sender) -> Result<(), Stop> {
+    pub(super) fn sender_groups(&self, ip: &Ipv4, sender: &Sender) -> Result<(), Stop> {
         let is_filtered = |sender: usize| self.config.instances[sender].is_filtered();
         let sender = sender.instance.filter(|&sender| is_filtered(sender));
         let is_error = matches!(&ip.transport, Transport::Icmp(icmp) if is_error(icmp.icmp_type));

@@ -9,7 +9,8 @@ use super::icmp_error::{error_in, is_error, readable_quote};
 use super::policy::is_of_metadata;
 use super::rules::Asked;
 use super::sessions::{Outside, Scope};
-use super::{Direction, DropReason, Flow, Mapping, Model, Session, Via};
+use super::tcp_state::opens_connection;
+use super::{Direction, DropReason, Flow, Mapping, Model, Session, TcpState, Via};
 use crate::packets::{Ipv4, Quote, Transport, icmp_type, protocol};
 
 /// A flow that may need a session.
@@ -59,6 +60,14 @@ impl Model {
         };
         let session = answered(to_instance).or_else(|| answered(!to_instance))?;
         Some((session.flow, Direction::Reverse))
+    }
+
+    /// Whether a session lets a packet through without groups being asked: not a SYN behind the
+    /// end of its connection.
+    pub(super) fn speaks_for(&self, flow: &Flow, ip: &Ipv4) -> bool {
+        let opens = matches!(&ip.transport, Transport::Tcp(tcp) if opens_connection(tcp.flags));
+        let state = self.sessions.find(flow).map(Session::tcp_state);
+        !(opens && matches!(state, Some(TcpState::Closing | TcpState::Reset)))
     }
 
     /// Whether an end of a flow is filtered.

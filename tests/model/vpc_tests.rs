@@ -323,8 +323,10 @@ fn the_routes_of_a_nat_gateway_s_subnet_decide_too() {
             None => assert!(matches!(output, Output::Forward { .. })),
         }
     }
-    // A private one needs a route, and no internet gateway.
+    // A private one has no other way out.
     config.gateways[0].is_private = true;
+    sent(&mut Model::new(config.clone()), PRIVATE_SUBNET, &frame);
     config.subnets[2].routes = vec![route("0.0.0.0/0", Target::Instance(1))];
-    sent(&mut Model::new(config), PRIVATE_SUBNET, &frame);
+    let reason = dropped(&mut Model::new(config), PRIVATE_SUBNET, &frame);
+    assert_eq!(reason, DropReason::NoRoute);
 }

@@ -83,7 +83,7 @@ fn decide<P: Policy>(
     if !is_in_gateways_subnet && !may_enter(policy, &subnet, remote, what.to_port(inside.port)) {
         return Err(DropReason::NetworkAcl);
     }
-    if !question.session.is_there
+    if !question.session.speaks()
         && !matches!(packet.transport, Transport::IcmpError)
         && receiver.groups != 0
     {

@@ -177,8 +177,8 @@ pub struct Question<'a> {
 pub struct Session {
     /// There is one.
     pub is_there: bool,
-    /// It was opened from the other end, within the VPC.
-    pub is_answer: bool,
+    /// Bits of [`Session::ANSWER`] and [`Session::OVER`].
+    pub flags: u8,
     /// The NAT gateway's number.
     pub gateway: u16,
     /// The address that the inside host has outside.
@@ -186,6 +186,29 @@ pub struct Session {
 }
 
 impl Session {
+    /// It was opened from the other end, within the VPC.
+    pub const ANSWER: u8 = 1;
+    /// It was closed, and the packet opens it anew: groups are asked as about a new one.
+    pub const OVER: u8 = 1 << 1;
+
+    /// See [`Session::ANSWER`].
+    #[inline(always)]
+    pub const fn is_answer(&self) -> bool {
+        self.flags & Self::ANSWER != 0
+    }
+
+    /// See [`Session::OVER`].
+    #[inline(always)]
+    pub const fn is_over(&self) -> bool {
+        self.flags & Self::OVER != 0
+    }
+
+    /// There is one, and it lets the packet through without groups being asked.
+    #[inline(always)]
+    pub const fn speaks(&self) -> bool {
+        self.is_there && !self.is_over()
+    }
+
     /// There is one, of this gateway.
     #[inline(always)]
     pub const fn is_of(&self, gateway: u32) -> bool {

@@ -118,7 +118,7 @@ fn decide<P: Policy>(
     }
     // What answers somebody within the VPC and now leaves it is a flow of its own.
     let mut afresh = *question;
-    if question.session.is_answer {
+    if question.session.is_answer() {
         afresh.session = Session::default();
     }
     let question = &afresh;
@@ -251,7 +251,7 @@ fn ask_groups<P: Policy>(
     remote_set: u32,
 ) -> Result<(), DropReason> {
     let (flow, what) = (&question.packet.flow, question.what);
-    if question.session.is_there || matches!(question.packet.transport, Transport::IcmpError) {
+    if question.session.speaks() || matches!(question.packet.transport, Transport::IcmpError) {
         return Ok(());
     }
     let set = sender.instance.groups;
@@ -338,7 +338,7 @@ fn local<P: Policy>(
         goes_on(question, TRACKER, question.session.address)?;
     }
     // Answers to what went to an instance are answers whichever way they take.
-    let is_known = question.session.is_there
+    let is_known = question.session.speaks()
         || (is_tracked
             && question.packet.shows_flow()
             && policy.is_answer(flow, vpc | SessionKey::VIA_INSTANCE));
@@ -457,11 +457,11 @@ fn gateway<P: Policy>(
     if question.session.is_there {
         let is_its = gateway.serves(question.session.address);
         goes_on(question, number, question.session.address)?;
-        return if is_its {
-            Ok(decision)
-        } else {
-            Err(DropReason::PolicyChanged)
-        };
+        if !is_its {
+            return Err(DropReason::PolicyChanged);
+        }
+        ask_groups(policy, question, sender, &Instance::default(), 0)?;
+        return Ok(decision);
     }
     translatable(packet)?;
     if packet.is_error() {
@@ -509,7 +509,6 @@ fn through_subnet_of<P: Policy>(
         Route::LOCAL if !policy.public_address(flow.destination).is_none() => {}
         // Or it is in the subnet that it serves: a host with one arm.
         Route::NAT_GATEWAY if route.value() == number => {}
-        Route::LOCAL | Route::NAT_GATEWAY | Route::INSTANCE if !gateway.is(Gateway::IS_PUBLIC) => {}
         other => return Err(nowhere(other)),
     }
     if may_leave(policy, &subnet, flow.destination, question.what) {

@@ -33,7 +33,7 @@ pub fn judge(tables: &Tables, key: &SessionKey, session: &Session) -> Result<(),
     };
     let carried = policy::Session {
         is_there: true,
-        is_answer: false,
+        flags: 0,
         gateway: session.owner(),
         address: session.mapped_address(),
     };
@@ -46,7 +46,7 @@ pub fn judge(tables: &Tables, key: &SessionKey, session: &Session) -> Result<(),
         Ok(())
     } else {
         let answers = policy::Session {
-            is_answer: true,
+            flags: policy::Session::ANSWER,
             ..carried
         };
         view.outward(key.vpc(), &flow.reversed(), answers)
