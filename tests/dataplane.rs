@@ -90,6 +90,12 @@ on_both_hooks! {
         super::vpc::an_answer_by_another_gateway_is_no_answer;
     what_an_appliance_sends_for_others_opens_the_way_to_nobody_else =>
         super::vpc::what_an_appliance_sends_for_others_opens_the_way_to_nobody_else;
+    a_closed_connection_does_not_speak_for_the_next_one =>
+        super::vpc::a_closed_connection_does_not_speak_for_the_next_one;
+    reserved_destinations_are_routed_like_others =>
+        super::vpc::reserved_destinations_are_routed_like_others;
+    nobody_outside_has_a_public_ip_of_ours =>
+        super::vpc::nobody_outside_has_a_public_ip_of_ours;
     counts_are_exact_whoever_counts => super::flow_cache::counts_are_exact_whoever_counts;
     a_line_is_void_when_the_number_of_its_generation_comes_back =>
         super::flow_cache::a_line_is_void_when_the_number_of_its_generation_comes_back;

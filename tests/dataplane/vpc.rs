@@ -4,10 +4,10 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use nat_tests::{
     model::{
-        GroupRule, Instance, ModelConfig, NatGateway, Packets, Peer, SecurityGroup, Side, Subnet,
-        Vpc,
+        Destination, GroupRule, Instance, ModelConfig, NatGateway, Packets, Peer, Route,
+        SecurityGroup, Side, Step, Subnet, Target, Vpc,
     },
-    packets::{Mac, PacketBuilder, addresses, fragments_of, icmp_type},
+    packets::{Mac, PacketBuilder, addresses, fragments_of, icmp_type, tcp_flags},
 };
 
 use crate::{
@@ -165,4 +165,88 @@ pub fn what_an_appliance_sends_for_others_opens_the_way_to_nobody_else(hook: Hoo
         judged(&mut bench, &mut judge, PRIVATE, &sent_for_it).expect("goes out");
         assert!(judged(&mut bench, &mut judge, PRIVATE, &packet.clone().build()).is_none());
     }
+}
+
+pub fn a_closed_connection_does_not_speak_for_the_next_one(hook: Hook) {
+    let mut config = filtered();
+    config.instances[0].mac = None;
+    let mut bench = Bench::of(hook, config.clone());
+    let mut judge = Judge::new(&bench);
+    let (web, client) = (
+        at(addresses::WEB_PRIVATE, 80),
+        at(addresses::SERVER, 40_001),
+    );
+    let from_outside = |flags| {
+        PacketBuilder::tcp(client, at(addresses::WEB_PUBLIC, 80))
+            .flags(flags)
+            .build()
+    };
+    let answer = |flags| PacketBuilder::tcp(web, client).flags(flags).build();
+    let (syn, ack, fin) = (
+        tcp_flags::SYN,
+        tcp_flags::ACK,
+        tcp_flags::FIN | tcp_flags::ACK,
+    );
+    for (ingress, frame) in [
+        (Side::Uplink, from_outside(syn)),
+        (PUBLIC, answer(syn | ack)),
+        (Side::Uplink, from_outside(ack)),
+        (Side::Uplink, from_outside(fin)),
+        (PUBLIC, answer(fin)),
+    ] {
+        judged(&mut bench, &mut judge, ingress, &frame).expect("goes on");
+    }
+    // Open again as long as the groups say so.
+    judged(&mut bench, &mut judge, Side::Uplink, &from_outside(syn)).expect("goes in");
+    judged(&mut bench, &mut judge, PUBLIC, &answer(syn | ack)).expect("goes out");
+    config.vpcs[0].security_groups[0].ingress.clear();
+    let apply = Step::Apply(Box::new(config));
+    bench
+        .inside(|bench| judge.step(bench, &apply))
+        .expect("another policy");
+    // A connection that lives does go on, and ends.
+    for (ingress, frame) in [
+        (Side::Uplink, from_outside(ack)),
+        (Side::Uplink, from_outside(fin)),
+        (PUBLIC, answer(fin)),
+    ] {
+        judged(&mut bench, &mut judge, ingress, &frame).expect("goes on");
+    }
+    for _ in 0..2 {
+        assert!(judged(&mut bench, &mut judge, Side::Uplink, &from_outside(syn)).is_none());
+    }
+    assert_eq!(bench.drops("security_group"), 2);
+}
+
+pub fn reserved_destinations_are_routed_like_others(hook: Hook) {
+    let mut config = ModelConfig::classic();
+    let reserved = Route {
+        destination: Destination::Cidr("240.0.0.0/8".parse().unwrap()),
+        target: Target::Blackhole,
+    };
+    config.subnets[1].routes.push(reserved);
+    let mut bench = Bench::of(hook, config);
+    let mut judge = Judge::new(&bench);
+    let to = |address: [u8; 4]| {
+        PacketBuilder::udp(at(addresses::PRIVATE_A, 5000), at(address.into(), 53)).build()
+    };
+    assert!(judged(&mut bench, &mut judge, PRIVATE, &to([240, 0, 0, 1])).is_none());
+    assert_eq!(bench.drops("blackhole"), 1);
+    // Those that nobody forwards are still the host's.
+    assert!(judged(&mut bench, &mut judge, PRIVATE, &to([224, 0, 0, 251])).is_none());
+    assert!(judged(&mut bench, &mut judge, PRIVATE, &to([255; 4])).is_none());
+    assert_eq!(
+        bench.counter("passed"),
+        if hook == Hook::Tc { 2 } else { 0 }
+    );
+}
+
+pub fn nobody_outside_has_a_public_ip_of_ours(hook: Hook) {
+    let mut bench = Bench::new(hook);
+    let mut judge = Judge::new(&bench);
+    for ours in [addresses::NAT_PUBLIC, addresses::WEB_PUBLIC] {
+        let packet = PacketBuilder::udp(at(ours, 53), at(addresses::WEB_PUBLIC, 5000)).build();
+        assert!(judged(&mut bench, &mut judge, Side::Uplink, &packet).is_none());
+    }
+    assert_eq!(bench.drops("spoofed_source"), 2);
 }
