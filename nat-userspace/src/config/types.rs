@@ -234,9 +234,10 @@ pub enum Target {
     Local,
     /// 1:1 by the host's public address.
     InternetGateway,
-    /// The NAT gateway of this name, in the same VPC.
+    /// The NAT gateway of this name, in the same VPC, or one that the API has deleted.
     NatGateway(String),
-    /// The instance of this name, in the same VPC, which does not check source and destination.
+    /// The instance of this name, in the same VPC, which does not check source and destination, or one
+    /// that the API has deleted.
     Instance(String),
     /// Dropped.
     Blackhole,

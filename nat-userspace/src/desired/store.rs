@@ -2,16 +2,22 @@
 //! embedded database; a change is on the disk before it is acknowledged.
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
-    fs::{self, File, OpenOptions},
-    io,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read as _},
+    mem::ManuallyDrop,
     os::unix::fs::OpenOptionsExt as _,
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
+    process,
+    sync::Once,
 };
 
 use redb::{
-    Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition,
-    TableError, backends::FileBackend,
+    Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageBackend as _,
+    TableDefinition,
+    backends::{FileBackend, InMemoryBackend},
 };
 
 use crate::{
@@ -70,41 +76,69 @@ impl Store {
     ///
     /// [`Error::Store`]: it is damaged, of another version, or in use. It is left as it is.
     pub fn open(path: &Path) -> Result<Self> {
-        let is_new = !path.exists();
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        let unusable = |error: io::Error| Error::Store {
-            path: path.to_owned(),
-            what: format!("cannot be opened: {error}"),
-            remedy: "name another one with --store, or do without the API with --no-api",
-        };
-        if is_new {
-            fs::create_dir_all(folder).map_err(unusable)?;
+        if !path.exists() {
+            return Self::make(path);
         }
+        let unusable = |error: io::Error| unusable(path, &error);
         let file = OpenOptions::new()
             .read(true)
             .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
             .open(path)
             .map_err(unusable)?;
-        let database = FileBackend::new(file)
-            .and_then(|file| Database::builder().create_with_backend(file))
-            .map_err(|error| of_database(path, error))?;
-        let store = Self {
-            path: path.to_owned(),
-            database,
-        };
-        if is_new {
-            store.write(&Delta::default())?;
-            // The file's name is on the disk, too.
-            File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(unusable)?;
+        // The database does so, too, but what another one writes meanwhile looks damaged.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(of_database(path, DatabaseError::DatabaseAlreadyOpen));
         }
+        let mut bytes = Vec::new();
+        (&file).read_to_end(&mut bytes).map_err(unusable)?;
+        verify(path, bytes)?;
+        let backend = FileBackend::new(file).map_err(|error| of_database(path, error))?;
+        let opened = quietly(|| Database::builder().create_with_backend(backend));
+        let database = opened.map_err(|panic| damaged(path, &panic))?;
+        Ok(Self {
+            path: path.to_owned(),
+            database: database.map_err(|error| of_database(path, error))?,
+        })
+    }
+
+    /// Under another name until it is whole, so that a start that is killed leaves no half of one.
+    fn make(path: &Path) -> Result<Self> {
+        let unusable = |error: io::Error| unusable(path, &error);
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        fs::create_dir_all(folder).map_err(unusable)?;
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(format!(".{}.new", process::id()));
+        let unfinished = PathBuf::from(unfinished);
+        let made = || -> Result<Self> {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&unfinished)
+                .map_err(unusable)?;
+            let store = Self {
+                path: path.to_owned(),
+                database: FileBackend::new(file)
+                    .and_then(|file| Database::builder().create_with_backend(file))
+                    .map_err(|error| of_database(path, error))?,
+            };
+            store.write(&Delta::default())?;
+            // Fails when another controller was faster.
+            fs::hard_link(&unfinished, path).map_err(unusable)?;
+            Ok(store)
+        };
+        let store = made();
+        let removed = fs::remove_file(&unfinished);
+        let store = store?;
+        // The file's name is on the disk, too.
+        removed
+            .and_then(|()| File::open(folder)?.sync_all())
+            .map_err(unusable)?;
         Ok(store)
     }
 
@@ -114,17 +148,15 @@ impl Store {
     ///
     /// [`Error::Store`], also when something in it is of no meaning to this version.
     pub fn read(&self) -> Result<Saved> {
-        self.try_read().map_err(|error| self.broken(&error))?
+        quietly(|| self.try_read())
+            .map_err(|panic| damaged(&self.path, &panic))?
+            .map_err(|error| self.broken(&error))?
     }
 
     fn try_read(&self) -> Result<Result<Saved>, redb::Error> {
         let transaction = self.database.begin_read()?;
         let mut saved = Saved::default();
-        let numbers = match transaction.open_table(NUMBERS) {
-            // A start that was killed has made the file and nothing in it.
-            Err(TableError::TableDoesNotExist(_)) => return Ok(Ok(saved)),
-            other => other?,
-        };
+        let numbers = transaction.open_table(NUMBERS)?;
         let format = numbers.get("format")?.map_or(0, |format| format.value());
         if format != FORMAT {
             return Ok(Err(self.error(
@@ -169,7 +201,15 @@ impl Store {
     ///
     /// [`Error::Store`]; all of the change or none of it is there then.
     pub fn write(&self, delta: &Delta<'_>) -> Result<()> {
-        self.try_write(delta).map_err(|error| self.broken(&error))
+        // The database falls back to the commit before the last when that is damaged, or when the one bit
+        // is that says which is the last. So the one before has to have the change, too.
+        let again = Delta {
+            revision: delta.revision,
+            ..Delta::default()
+        };
+        self.try_write(delta)
+            .and_then(|()| self.try_write(&again))
+            .map_err(|error| self.broken(&error))
     }
 
     fn try_write(&self, delta: &Delta<'_>) -> Result<(), redb::Error> {
@@ -217,6 +257,82 @@ impl Store {
     }
 }
 
+/// Checks every checksum and reads all, or refuses. It is done with a copy, because the database mends
+/// what it opens.
+fn verify(path: &Path, bytes: Vec<u8>) -> Result<Saved> {
+    if bytes.is_empty() {
+        return Err(Error::Store {
+            path: path.to_owned(),
+            what: "is damaged: it is empty".to_owned(),
+            remedy: "restore a copy of it, or remove it to begin anew without the API's objects",
+        });
+    }
+    let opened = quietly(|| {
+        let copy = InMemoryBackend::new();
+        copy.set_len(bytes.len() as u64)?;
+        copy.write(0, &bytes)?;
+        drop(bytes);
+        // What panics is not closed: that would be one panic too many.
+        let mut builder = Database::builder();
+        let copy = builder
+            .set_check_integrity_on_open(true)
+            .create_with_backend(copy)?;
+        let copy = ManuallyDrop::new(Store {
+            path: path.to_owned(),
+            database: copy,
+        });
+        let saved = copy.try_read();
+        drop(ManuallyDrop::into_inner(copy));
+        Ok::<_, DatabaseError>(saved)
+    });
+    match opened {
+        Err(panic) => Err(damaged(path, &panic)),
+        Ok(Err(error)) => Err(of_database(path, error)),
+        Ok(Ok(Err(error))) => Err(damaged(path, &error.to_string())),
+        Ok(Ok(Ok(saved))) => saved,
+    }
+}
+
+/// The database panics at some of what is damaged: its message, and nothing on the standard error.
+fn quietly<T>(action: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    thread_local! {
+        static IS_QUIET: Cell<bool> = const { Cell::new(false) };
+    }
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let loud = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            if !IS_QUIET.get() {
+                loud(panic);
+            }
+        }));
+    });
+    IS_QUIET.set(true);
+    let done = panic::catch_unwind(AssertUnwindSafe(action));
+    IS_QUIET.set(false);
+    done.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        text.unwrap_or("it can't be read").to_owned()
+    })
+}
+
+fn unusable(path: &Path, error: &io::Error) -> Error {
+    Error::Store {
+        path: path.to_owned(),
+        what: format!("cannot be opened: {error}"),
+        remedy: "name another one with --store, or do without the API with --no-api",
+    }
+}
+
+fn damaged(path: &Path, why: &str) -> Error {
+    Error::Store {
+        path: path.to_owned(),
+        what: format!("is damaged, or no store: {why}"),
+        remedy: "nothing of it was thrown away; restore a copy of it, or name another store with --store",
+    }
+}
+
 fn of_database(path: &Path, error: DatabaseError) -> Error {
     let (what, remedy) = match error {
         DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => (
@@ -227,10 +343,7 @@ fn of_database(path: &Path, error: DatabaseError) -> Error {
             format!("was made by another version: {error}"),
             "run the version that made it, or name another store with --store",
         ),
-        other => (
-            format!("is damaged, or no store: {other}"),
-            "nothing of it was thrown away; restore a copy of it, or name another store with --store",
-        ),
+        other => return damaged(path, &other.to_string()),
     };
     Error::Store {
         path: path.to_owned(),
@@ -324,6 +437,80 @@ mod tests {
         transaction.commit().expect("committed");
         let text = newer.read().expect_err("refused").to_string();
         assert!(text.contains("is of format 2"), "{text}");
+    }
+
+    /// Closed, and as a kill leaves it.
+    fn closed_and_killed() -> [Vec<u8>; 2] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state.redb");
+        let store = Store::open(&path).expect("a store");
+        for number in 1..=4 {
+            let spec = format!("{{\"number\":{number}}}");
+            let gone = BTreeSet::from([key(100 + number)]);
+            let key = key(number);
+            let change = Delta {
+                gone: Some(&gone),
+                ..delta(number, &key, Some(&spec))
+            };
+            store.write(&change).expect("written");
+        }
+        let killed = fs::read(&path).expect("its bytes");
+        drop(store);
+        [fs::read(&path).expect("its bytes"), killed]
+    }
+
+    #[test]
+    fn a_flipped_bit_is_harmless_or_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state.redb");
+        for whole in closed_and_killed() {
+            let expected = verify(&path, whole.clone()).expect("whole");
+            assert_eq!((expected.revision, expected.objects.len()), (4, 4));
+            // Of the head's first bytes every bit; of the rest what is not empty: all of it takes minutes.
+            let written = |at: &usize| whole.get(*at).is_some_and(|byte| *byte != 0);
+            let rest = (64..whole.len()).filter(written).step_by(31);
+            let rest = rest.enumerate().map(|(number, at)| (at, number % 8));
+            let head = (0..12).flat_map(|at| (0..8).map(move |bit| (at, bit)));
+            let slots = (64..320).step_by(3).map(|at| (at, at % 8));
+            let mut refused = 0;
+            for (at, bit) in head.chain(slots).chain(rest) {
+                let mut bytes = whole.clone();
+                bytes[at] ^= 1 << bit;
+                match verify(&path, bytes.clone()) {
+                    Ok(saved) => assert_eq!(saved, expected, "bit {bit} of byte {at}"),
+                    Err(error) => {
+                        refused += 1;
+                        let text = error.to_string();
+                        // Of the number of its format, one bit makes another one.
+                        let whys = ["is damaged, or no store", "was made by another version"];
+                        assert!(whys.iter().any(|why| text.contains(why)), "{text}");
+                        if refused % 16 == 1 {
+                            fs::write(&path, &bytes).expect("written");
+                            assert!(Store::open(&path).is_err(), "bit {bit} of byte {at}");
+                            assert_eq!(fs::read(&path).expect("its bytes"), bytes);
+                        }
+                    }
+                }
+            }
+            assert!(refused > 0);
+            fs::write(&path, &whole).expect("written");
+            let saved = Store::open(&path).and_then(|store| store.read());
+            assert_eq!(saved.expect("whole"), expected);
+        }
+    }
+
+    #[test]
+    fn an_empty_file_is_refused_with_what_to_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state.redb");
+        fs::write(&path, "").expect("written");
+        let text = Store::open(&path).err().expect("refused").to_string();
+        assert!(text.contains("remove it to begin anew"), "{text}");
+        assert_eq!(fs::read(&path).expect("its bytes"), b"");
+        fs::remove_file(&path).expect("removed");
+        drop(Store::open(&path).expect("a store"));
+        let files = fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(files, 1, "nothing unfinished is left");
     }
 
     const CHILD: &str = "NAT_TEST_STORE";

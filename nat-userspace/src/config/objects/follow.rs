@@ -10,7 +10,7 @@ use crate::config::{
     filtering::{NetworkAclDraft, PrefixListDraft, SecurityGroupDraft},
     gateways::NatGatewayDraft,
     placement::{HostDraft, PlacementGroupDraft, RackDraft},
-    types::{Config, RouteTable, Target, Vpc},
+    types::{Config, Vpc},
 };
 
 /// Does to the configuration what was done to the draft; `None` when the draft has a mistake.
@@ -22,12 +22,7 @@ pub fn follow(config: &mut Config, draft: &Draft, steps: &[Step]) -> Option<()> 
         }
         let (from, to) = (draft.vpcs.get(step.vpc)?, config.vpcs.get_mut(step.vpc)?);
         match step.kind {
-            Kind::RouteTable => {
-                follow_listed::<RouteTableDraft>(to, from, step.edit)?;
-                if let Edit::Insert(at) | Edit::Replace(at) = step.edit {
-                    blackhole(to.route_tables.get_mut(at)?, &from.gone);
-                }
-            }
+            Kind::RouteTable => follow_listed::<RouteTableDraft>(to, from, step.edit)?,
             Kind::Subnet => follow_listed::<SubnetDraft>(to, from, step.edit)?,
             Kind::NatGateway => follow_listed::<NatGatewayDraft>(to, from, step.edit)?,
             Kind::Instance => follow_listed::<InstanceDraft>(to, from, step.edit)?,
@@ -66,13 +61,4 @@ fn follow_vpc(config: &mut Config, draft: &Draft, edit: Edit) -> Option<()> {
         }
     }
     Some(())
-}
-
-/// Routes whose target is gone lead nowhere.
-pub fn blackhole(table: &mut RouteTable, gone: &[Target]) {
-    for route in &mut table.routes {
-        if gone.contains(&route.target) {
-            route.target = Target::Blackhole;
-        }
-    }
 }

@@ -73,6 +73,7 @@ impl Layers {
             report.append(&mut own);
         }
         gone.retain(|key| !objects.contains_key(key) && !file.objects.contains_key(key));
+        forget(&draft, &mut gone);
         for vpc in &mut draft.vpcs {
             vpc.gone = gone_of(vpc, &gone);
         }
@@ -80,14 +81,9 @@ impl Layers {
         if report.has_errors() {
             return Err(report.finish());
         }
-        let Some(mut config) = draft.clone().build() else {
+        let Some(config) = draft.clone().build() else {
             return Err(config::incomplete(report));
         };
-        for (vpc, draft) in config.vpcs.iter_mut().zip(&draft.vpcs) {
-            for table in &mut vpc.route_tables {
-                follow::blackhole(table, &draft.gone);
-            }
-        }
         Ok(Self {
             source,
             file,
@@ -174,7 +170,8 @@ impl Layers {
         change.map(Some).map_err(Refusal::Invalid)
     }
 
-    /// Takes an object of the API away. Routes to a gateway or an instance become blackholes.
+    /// Takes an object of the API away. Routes to a gateway or an instance keep their
+    /// target, and are compiled as routes to what is gone.
     ///
     /// # Errors
     ///
@@ -186,10 +183,7 @@ impl Layers {
         }
         self.refuse_filled(key)?;
         let mut gone = self.gone.clone();
-        if key.kind == Kind::Vpc {
-            gone.retain(|each| each.vpc != key.vpc);
-        }
-        if !self.routes_to(key).is_empty() {
+        if key.target().is_some() {
             gone.insert(key.clone());
         }
         self.change(key, None, gone).map_err(|mut errors| {
@@ -360,21 +354,18 @@ impl Layers {
         &mut self,
         key: &ObjectKey,
         part: Option<Part>,
-        gone: BTreeSet<ObjectKey>,
+        mut gone: BTreeSet<ObjectKey>,
     ) -> Result<(Option<Part>, Vec<Step>), ConfigErrors> {
         let mut report = Report::new(&self.source.name, "");
-        let (old, mut steps) = exchange::exchange(&mut self.draft, key, part, &mut report);
+        let (old, steps) = exchange::exchange(&mut self.draft, key, part, &mut report);
         if report.has_errors() {
             return Err(report.finish());
         }
+        forget(&self.draft, &mut gone);
         if gone != self.gone {
             self.gone = gone;
             for vpc in &mut self.draft.vpcs {
                 vpc.gone = gone_of(vpc, &self.gone);
-            }
-            if let Some(target) = key.target() {
-                let tables = exchange::tables_to(&self.draft, &key.vpc, &target);
-                steps.extend(tables.into_iter().map(|(step, _)| step));
             }
         }
         Ok((old, steps))
@@ -401,6 +392,15 @@ pub fn vpcs(objects: &Objects) -> Result<Vec<Vpc>, ConfigErrors> {
     built
         .collect::<Option<_>>()
         .ok_or_else(|| config::incomplete(report))
+}
+
+/// Of what is gone, only what a route still leads to is remembered: a route that is made later must not
+/// lead to what is not there.
+fn forget(draft: &Draft, gone: &mut BTreeSet<ObjectKey>) {
+    gone.retain(|key| {
+        let target = key.target();
+        target.is_some_and(|target| !exchange::tables_to(draft, &key.vpc, &target).is_empty())
+    });
 }
 
 fn gone_of(vpc: &VpcDraft, gone: &BTreeSet<ObjectKey>) -> Vec<config::Target> {

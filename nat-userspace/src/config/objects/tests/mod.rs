@@ -2,14 +2,20 @@
 
 mod properties;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use nat_common::map_types;
 use serde_json::{Map, Value as Json, json};
 
 use super::{Layers, ObjectKey, Objects, Refusal, Source, What, difference, vpcs};
-use crate::config::{
-    Config, Target,
-    tests::{SAMPLE, placed},
+use crate::{
+    attach::{Attached, Hook},
+    config::{
+        Config, Target,
+        tests::{SAMPLE, placed},
+    },
+    host::HostInterface,
+    policy::{Facts, Numbering, compile},
 };
 
 fn key(text: &str) -> ObjectKey {
@@ -220,7 +226,8 @@ fn routes_to_what_is_gone_are_blackholes_until_it_is_there_again() {
     let there = Target::NatGateway("second".to_owned());
     assert_eq!(target(&layers), there);
     let change = layers.delete(&second).expect("may go");
-    assert_eq!(target(&layers), Target::Blackhole);
+    // The policy says of a target that is not there that it is gone, not that it was configured so.
+    assert_eq!(target(&layers), there);
     assert_eq!(
         layers.routes_to(&second),
         [("private".to_owned(), "192.0.2.0/24".to_owned())]
@@ -239,13 +246,81 @@ fn routes_to_what_is_gone_are_blackholes_until_it_is_there_again() {
     let loaded = load(layers.gone()).expect("valid");
     assert_eq!(
         loaded.config().vpcs[0].route_tables[1].routes[1].target,
-        Target::Blackhole
+        there
     );
     assert!(load(&BTreeSet::new()).is_err());
     layers.put(&second, gateway()).expect("valid");
     assert_eq!(target(&layers), there);
     assert!(layers.gone().is_empty());
     assert_eq!(layers.config(), &again(&layers));
+}
+
+/// What the dataplane gets to know of routes.
+fn compiled_targets(layers: &Layers) -> Vec<map_types::Target> {
+    let named = |name: &str, index| Attached {
+        interface: HostInterface {
+            name: name.to_owned(),
+            index,
+            mac: [2, 0, 0, 0, 0, 1],
+            addresses: Vec::new(),
+            is_physical: false,
+        },
+        hook: Hook::Tc,
+        flags: 0,
+    };
+    let attached = [("eth0", 1), ("br-public", 2), ("br-private", 3)];
+    let facts = Facts {
+        attached: &attached.map(|(name, index)| named(name, index)),
+        forwarding_set: &BTreeSet::new(),
+        secrets: &BTreeMap::new(),
+        random: &mut || 4,
+        to_the_tick: false,
+        window_shift_before: 0,
+    };
+    let tables = compile(layers.config(), &mut Numbering::default(), facts).expect("compiles");
+    let routes = tables.routes.entries().iter();
+    routes.map(|(_, route)| route.target()).collect()
+}
+
+#[test]
+fn a_route_to_what_was_deleted_is_compiled_as_gone_not_as_a_configured_blackhole() {
+    let mut layers = sample();
+    let (second, office) = (key("main/nat_gateway/second"), key("main/route/office"));
+    let to_it = json!({"route_table": "private", "destination": "192.0.2.0/24", "target": "nat-gateway:second"});
+    layers.put(&second, gateway()).expect("valid");
+    layers.put(&office, spec(to_it)).expect("valid");
+    assert!(!compiled_targets(&layers).contains(&map_types::Target::Gone));
+    layers.delete(&second).expect("may go");
+    let targets = compiled_targets(&layers);
+    assert!(targets.contains(&map_types::Target::Gone), "{targets:?}");
+    assert!(
+        !targets.contains(&map_types::Target::Blackhole),
+        "{targets:?}"
+    );
+}
+
+#[test]
+fn what_no_route_leads_to_any_more_is_forgotten() {
+    let mut layers = sample();
+    let (second, office) = (key("main/nat_gateway/second"), key("main/route/office"));
+    let to_it = json!({"route_table": "private", "destination": "192.0.2.0/24", "target": "nat-gateway:second"});
+    layers.put(&second, gateway()).expect("valid");
+    layers.put(&office, spec(to_it.clone())).expect("valid");
+    layers.delete(&second).expect("may go");
+    assert_eq!(layers.gone(), &BTreeSet::from([second.clone()]));
+    let change = layers.delete(&office).expect("may go");
+    assert!(layers.gone().is_empty());
+    layers.undo(change);
+    assert_eq!(layers.gone(), &BTreeSet::from([second.clone()]));
+    let elsewhere =
+        json!({"route_table": "private", "destination": "192.0.2.0/24", "target": "blackhole"});
+    layers.put(&office, spec(elsewhere)).expect("valid");
+    assert!(layers.gone().is_empty());
+    let again = layers.put(&office, spec(to_it));
+    assert!(matches!(again, Err(Refusal::Invalid(_))), "it is not there");
+    // Nor does a file that was replaced by one without the route hold it.
+    let reloaded = Layers::load(source(SAMPLE), Objects::new(), BTreeSet::from([second]));
+    assert!(reloaded.expect("valid").gone().is_empty());
 }
 
 #[test]
@@ -465,12 +540,13 @@ fn an_instance_that_routes_lead_to_may_go_and_come_back() {
         "a route leads to it"
     );
     layers.delete(&first).expect("may go");
+    assert_eq!(layers.gone(), &BTreeSet::from([first.clone()]));
     let target = |layers: &Layers| {
         layers.config().vpcs[0].route_tables[1].routes[1]
             .target
             .clone()
     };
-    assert_eq!(target(&layers), Target::Blackhole);
+    assert_eq!(target(&layers), Target::Instance("first".to_owned()));
     assert_eq!(layers.config(), &again(&layers));
     layers
         .put(&first, appliance(mac, "10.40.2.7"))
