@@ -69,6 +69,14 @@ impl Course {
     }
 }
 
+/// A value that was just written to memory, as the verifier sees it when it is read from a map: as any. Kept
+/// in a register it would follow each of the ways on which it was found through all that comes behind.
+#[inline(always)]
+fn read_again<T: Copy>(place: &T) -> T {
+    // SAFETY: a reference is valid, aligned and initialised.
+    unsafe { (&raw const *place).read_volatile() }
+}
+
 #[inline(always)]
 fn decide<P: Policy>(
     policy: &P,
@@ -81,7 +89,7 @@ fn decide<P: Policy>(
     let has_session = question.session.is_there && !question.interface.is(Interface::STRICT);
     let node = of_node(policy, flow, question.interface.vpc, u32::from(has_session));
     course.node = Node(node);
-    let node = course.node;
+    let node = read_again(&course.node);
     course.sender = match sender(
         policy,
         question.interface,
@@ -96,13 +104,13 @@ fn decide<P: Policy>(
         }
         Err(reason) => return Err(reason),
     };
-    let sender = course.sender;
+    let sender = read_again(&course.sender);
     course.route = policy.route(sender.subnet.route_table, flow.destination);
-    let route = course.route;
+    let route = read_again(&course.route);
     policy.note(Step::Route, route.kind(), route.value());
     let (mut kind, mut value) = (route.kind(), route.value());
     course.public = policy.public_address(flow.destination);
-    let public = course.public;
+    let public = read_again(&course.public);
     if kind == Route::LOCAL {
         // NAT loopback: an address of the host within the VPC can be a gateway's too, and have forwards.
         if public.is_shared() {
@@ -328,7 +336,7 @@ fn local<P: Policy>(
     };
     policy.note(Step::ReceiverSubnet, subnet.number, subnet.interface);
     course.receiver = receiver(policy, question.interface, flow.destination);
-    let receiver = course.receiver;
+    let receiver = read_again(&course.receiver);
     if subnet.number != sender.subnet.number {
         leave(policy, question, course, sender)?;
         enter(policy, question, course, sender, &subnet)?;
@@ -454,20 +462,23 @@ fn gateway<P: Policy>(
     }
     course.takes_ports(packet)?;
     through_subnet_of(policy, question, course, sender, number, gateway)?;
-    if question.session.is_there {
-        let is_its = gateway.serves(question.session.address);
+    let has_session = question.session.is_there;
+    if has_session {
         goes_on(question, number, question.session.address)?;
-        if !is_its {
+        if !gateway.serves(question.session.address) {
             return Err(DropReason::PolicyChanged);
         }
-        ask_groups(policy, question, sender, &Instance::default(), 0)?;
-        return Ok(decision);
+    } else {
+        translatable(packet)?;
+        if packet.is_error() {
+            return Ok(decision);
+        }
     }
-    translatable(packet)?;
-    if packet.is_error() {
-        return Ok(decision);
-    }
+    // Once, for either: each place that asks them is another way for the verifier.
     ask_groups(policy, question, sender, &Instance::default(), 0)?;
+    if has_session {
+        return Ok(decision);
+    }
     // Before a port is taken for a packet that goes nowhere.
     if packet.ttl <= 1 {
         return Err(DropReason::TtlExpired);
