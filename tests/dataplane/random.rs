@@ -33,7 +33,7 @@ impl Scene {
     fn packets(self) -> usize {
         let usual = match self {
             Self::Gateways => 1_000_000,
-            Self::Vpcs => 100_000,
+            Self::Vpcs => 200_000,
         };
         number("NAT_TEST_PACKETS").map_or(usual, |packets| packets as usize)
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::check::Choice;
 use super::icmp_error::{error_in, one_to_one};
 use super::made::Answer;
-use super::rules::Asked;
 use super::sender::{Origin, Sender};
 use super::through_gateway::is_echo_reply;
 use super::tracking::{Candidate, ends};
@@ -260,8 +259,8 @@ impl Model {
         let carried = match self.tracked_as(packet.now, &new, to_instance) {
             Some(carried) => {
                 let is_own = !to_instance && !carried.0.to_instance;
-                if is_own && !self.speaks_for(&carried.0, ip) {
-                    self.groups(ip, &Asked::of(ip), sender.instance, receiver)?;
+                if is_own {
+                    self.groups_anew(&carried.0, ip, sender.instance, receiver)?;
                 }
                 Some(carried)
             }
@@ -305,9 +304,7 @@ impl Model {
         };
         let flow = match session.filter(|_| self.is_tracked(&new)) {
             Some(session) => {
-                if !self.speaks_for(&session.flow, ip) {
-                    self.groups(ip, &Asked::of(ip), sender.instance, None)?;
-                }
+                self.groups_anew(&session.flow, ip, sender.instance, None)?;
                 Some(session.flow)
             }
             None => self.admit(packet.now, &new)?,
@@ -320,9 +317,7 @@ impl Model {
     /// when its destination is one of our public IPs.
     pub(super) fn onward(&mut self, packet: &Arrival<'_>, outward: Leg) -> Result<Way, Stop> {
         let ip = packet.ip;
-        let is_ours = self.config.instance_of_public(ip.dst).is_some()
-            || self.config.gateway_of_public(ip.dst).is_some();
-        if !is_ours {
+        if !self.is_ours(ip.dst) {
             return Ok(Way {
                 legs: vec![outward],
                 exit: Exit::UPLINK,

@@ -9,7 +9,6 @@ use super::decide::{
     remote_port,
 };
 use super::icmp_error::{error_in, one_to_one};
-use super::policy::is_of_metadata;
 use super::rules::{Asked, Toward};
 use super::sessions::{Outside, Scope};
 use super::tcp_state::opens_connection;
@@ -65,7 +64,7 @@ impl Model {
     }
 
     /// Whether an address is a public one of ours, which nobody outside has.
-    fn is_ours(&self, address: Ipv4Addr) -> bool {
+    pub(super) fn is_ours(&self, address: Ipv4Addr) -> bool {
         self.config.instance_of_public(address).is_some()
             || self.config.gateway_of_public(address).is_some()
     }
@@ -151,7 +150,7 @@ impl Model {
         let mut leg = one_to_one(ip, change)?;
         self.acl(subnet, Toward::Ingress, ip, &Asked::of(ip), ip.src)?;
         // Who is filtered no more needs none of the sessions it had.
-        let is_tracked = instance.is_filtered() && !is_of_metadata(ip);
+        let is_tracked = self.is_one_filtered([None, Some(number)], ip);
         let known = ends(ip)
             .filter(|_| is_tracked)
             .and_then(|(remote, public)| {
@@ -165,9 +164,7 @@ impl Model {
             });
         let flow = match known {
             Some(session) => {
-                if !self.speaks_for(&session.flow, ip) {
-                    self.groups(ip, &Asked::of(ip), None, Some(number))?;
-                }
+                self.groups_anew(&session.flow, ip, None, Some(number))?;
                 Some(session.flow)
             }
             None => {
@@ -260,15 +257,12 @@ impl Model {
     /// Asks the groups of a gateway's client about a packet to it; whether it has any.
     fn client_groups(&self, ip: &Ipv4, vpc: usize, inside: SocketAddrV4) -> Result<bool, Stop> {
         let instance = self.config.instance_of(vpc, *inside.ip());
-        let instance = instance.filter(|&number| {
-            let instance = &self.config.instances[number];
-            instance.is_filtered() && !is_of_metadata(ip)
-        });
-        if instance.is_some() {
+        let is_filtered = self.is_one_filtered([None, instance], ip);
+        if is_filtered {
             let asked = Asked::of(ip).at_port(inside.port());
             self.groups(ip, &asked, None, instance)?;
         }
-        Ok(instance.is_some())
+        Ok(is_filtered)
     }
 
     /// The inside end bound to a public one, when its filter lets the remote end in.

@@ -70,6 +70,20 @@ impl Model {
         !(opens && matches!(state, Some(TcpState::Closing | TcpState::Reset)))
     }
 
+    /// Asks the groups about a packet that has a session, where that does not speak for it.
+    pub(super) fn groups_anew(
+        &self,
+        flow: &Flow,
+        ip: &Ipv4,
+        sender: Option<usize>,
+        receiver: Option<usize>,
+    ) -> Result<(), Stop> {
+        if self.speaks_for(flow, ip) {
+            return Ok(());
+        }
+        self.groups(ip, &Asked::of(ip), sender, receiver)
+    }
+
     /// Whether an end of a flow is filtered.
     pub(super) fn is_tracked(&self, new: &Candidate<'_>) -> bool {
         self.is_one_filtered([new.sender, new.receiver], new.ip)
