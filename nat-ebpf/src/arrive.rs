@@ -37,9 +37,9 @@ pub fn translate_destination<H: Hook>(
     plan.inward = true;
     let awaits_ports = packet.is_later_fragment() && protocol::is_translated(packet.flow.protocol);
     // Nobody is let in without a session who can't be where the packet comes from.
-    let may_open = from_inside || may_come_from_outside(view, interface, &packet.flow);
+    let may_open = || from_inside || may_come_from_outside(view, interface, &packet.flow);
     match public.purpose() {
-        PublicUse::Elastic(_) if !may_open => Err(DropReason::SpoofedSource),
+        PublicUse::Elastic(_) if !may_open() => Err(DropReason::SpoofedSource),
         PublicUse::NatGateway if awaits_ports => Ok(Step::Wait),
         purpose => {
             let may_be_found = match purpose {
@@ -63,14 +63,8 @@ pub fn translate_destination<H: Hook>(
                 PublicUse::NatGateway => {
                     plan.gateway = public.owner() as u16;
                     plan.is_stateless = false;
-                    match to_gateway(
-                        view,
-                        packet,
-                        public.owner(),
-                        (is_found, is_over),
-                        may_open,
-                        plan,
-                    ) {
+                    let found = (is_found, is_over);
+                    match to_gateway(view, packet, public.owner(), found, may_open, plan) {
                         // The host's own; from inside, if nobody there has the port either.
                         Err(DropReason::NoSession)
                             if public.is_shared() && !(from_inside && is_somebodys(&plan.to)) =>
@@ -140,7 +134,7 @@ fn ask(
 ) -> Result<Option<&'static Decision>, DropReason> {
     let session = Session {
         is_there: is_found,
-        flags: if is_over { Session::OVER } else { 0 },
+        flags: Session::over_if(is_over),
         gateway: 0,
         address: inside.address,
     };
@@ -223,7 +217,7 @@ fn to_gateway(
     packet: &Ipv4Packet,
     number: u32,
     (is_found, is_over): (bool, bool),
-    may_open: bool,
+    may_open: impl Fn() -> bool,
     plan: &mut Plan,
 ) -> Result<Step, DropReason> {
     if !packet.may_come_in() {
@@ -238,7 +232,7 @@ fn to_gateway(
     };
     let mut opens_by = number as u16;
     if !is_found {
-        if !may_open {
+        if !may_open() {
             return Err(DropReason::NoSession);
         }
         let Some(admitted) = shared::admitted(&KernelTables, &plan.to, gateway) else {

@@ -4,9 +4,7 @@
 use nat_common::{
     address::{Address, Port},
     flow::Flow,
-    map_types::{
-        Gateway, Instance, Interface, PublicAddress, Route, SessionKey, Subnet, bound_key,
-    },
+    map_types::{Gateway, Instance, PublicAddress, Route, SessionKey, Subnet, bound_key},
     parse,
     policy::{self, Leads, Policy, Question, Step, What},
     wire::{EthernetHeader, Mac},
@@ -37,40 +35,29 @@ pub fn run<H: Hook>(hook: &H) -> Option<u32> {
     };
     let what = What::of(&packet, icmp);
     let asked = Asked { hook, view };
+    let question = |session| Question {
+        packet: &packet,
+        what,
+        interface,
+        ingress,
+        mac,
+        session,
+    };
     // One at a time: the verifier follows every way through the second behind every way through the first.
     if let Some(slot) = decisions::question(About::Outward) {
-        let question = ask(&packet, what, interface, ingress, mac, slot.session);
+        let question = question(slot.session);
         let decision = policy::outward(&asked, &question, &mut slot.course);
         slot.answer(view, decision);
         return Some(slot.stage);
     }
     let slot = decisions::question(About::Inward)?;
-    let question = ask(&packet, what, interface, ingress, mac, slot.session);
+    let question = question(slot.session);
     let inside = slot.inside;
     slot.answer(
         view,
         policy::inward(&asked, &question, slot.remote, &inside),
     );
     Some(slot.stage)
-}
-
-#[inline(always)]
-const fn ask<'a>(
-    packet: &'a parse::Ipv4Packet,
-    what: What,
-    interface: &'a Interface,
-    ingress: u32,
-    mac: Mac,
-    session: policy::Session,
-) -> Question<'a> {
-    Question {
-        packet,
-        what,
-        interface,
-        ingress,
-        mac,
-        session,
-    }
 }
 
 /// The policy, and what this hook knows beside it.

@@ -69,14 +69,7 @@ pub fn forget() {
 #[inline(always)]
 pub fn outward(view: View, stage: u32, session: Session) -> Option<&'static Decision> {
     let slot = slot(About::Outward)?;
-    if slot.state == ANSWERED && slot.epoch == view.epoch() {
-        return Some(&slot.decision);
-    }
-    slot.stage = stage;
-    slot.session = session;
-    slot.epoch = view.epoch();
-    slot.state = ASKED;
-    None
+    slot.answered_or_asked(view, stage, session)
 }
 
 /// As [`outward`], about a packet whose source is `remote` outside, to somebody inside.
@@ -89,16 +82,9 @@ pub fn inward(
     inside: Inside,
 ) -> Option<&'static Decision> {
     let slot = slot(About::Inward)?;
-    if slot.state == ANSWERED && slot.epoch == view.epoch() {
-        return Some(&slot.decision);
-    }
-    slot.stage = stage;
-    slot.session = session;
     slot.remote = remote;
     slot.inside = inside;
-    slot.epoch = view.epoch();
-    slot.state = ASKED;
-    None
+    slot.answered_or_asked(view, stage, session)
 }
 
 /// The question that waits for an answer, if there is one.
@@ -109,6 +95,24 @@ pub fn question(about: About) -> Option<&'static mut Slot> {
 }
 
 impl Slot {
+    /// The answer, if there is one of this generation; otherwise the question waits for it.
+    #[inline(always)]
+    fn answered_or_asked(
+        &'static mut self,
+        view: View,
+        stage: u32,
+        session: Session,
+    ) -> Option<&'static Decision> {
+        if self.state == ANSWERED && self.epoch == view.epoch() {
+            return Some(&self.decision);
+        }
+        self.stage = stage;
+        self.session = session;
+        self.epoch = view.epoch();
+        self.state = ASKED;
+        None
+    }
+
     /// Answers it; one that is of no generation as a whole is asked again.
     #[inline(always)]
     pub fn answer(&mut self, view: View, decision: Decision) {

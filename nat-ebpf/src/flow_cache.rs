@@ -72,8 +72,9 @@ fn find<H: Hook>(hook: &H, to: Mac, packet: &Ipv4Packet) -> Option<Outgoing> {
     if settings.is(Settings::STATIONS) && !is_its_station(hook, view, &packet.flow) {
         return None;
     }
-    let has_public_ips = settings.is(Settings::ONE_TO_ONE);
-    if has_public_ips
+    // Where sessions are what matters, pairs are but in the way.
+    let pairs_matter = settings.is(Settings::ONE_TO_ONE) && !settings.is(Settings::TRACKS);
+    if pairs_matter
         && let Some(pair) = lines::path(&LineKey::of_pair(&packet.flow, origin), now.epoch)
     {
         return by_pair(hook, to, packet, now, pair);
@@ -85,10 +86,10 @@ fn find<H: Hook>(hook: &H, to: Mac, packet: &Ipv4Packet) -> Option<Outgoing> {
         return by_line(hook, to, packet, now, &mut lines, line);
     }
     let interface = view.interface(hook.ingress())?;
-    // Last: where sessions are what matters, pairs are but in the way.
-    if !has_public_ips
-        && settings.is(Settings::LOCAL)
-        && interface.is(Interface::INSIDE)
+    let may_be_pair = settings.is(Settings::ONE_TO_ONE)
+        || (settings.is(Settings::LOCAL) && interface.is(Interface::INSIDE));
+    if !pairs_matter
+        && may_be_pair
         && let Some(pair) = lines::path(&LineKey::of_pair(&packet.flow, origin), now.epoch)
     {
         return by_pair(hook, to, packet, now, pair);

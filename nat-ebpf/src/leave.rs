@@ -149,24 +149,15 @@ fn find<H: Hook>(
     if find_half(&raw const key, &raw mut plan.forward, epoch, origin) != 0 {
         return Session {
             is_there: true,
-            flags: if opens && is_over(&raw const plan.forward.key) != 0 {
-                Session::OVER
-            } else {
-                0
-            },
+            flags: Session::over_if(opens && is_over(&raw const plan.forward.key) != 0),
             gateway: plan.forward.owner,
             address: plan.forward.address,
         };
     }
     if interface.is(Interface::TRACKS) && is_answer(hook, flow, scope, plan) {
-        let over = if opens && is_answer_over(flow, plan) != 0 {
-            Session::OVER
-        } else {
-            0
-        };
         return Session {
             is_there: true,
-            flags: Session::ANSWER | over,
+            flags: Session::ANSWER | Session::over_if(opens && is_answer_over(flow, plan) != 0),
             gateway: TRACKER as u16,
             address: flow.source,
         };

@@ -186,6 +186,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// [`Session::OVER`] if it is.
+    #[inline(always)]
+    pub const fn over_if(is_over: bool) -> u8 {
+        if is_over { Self::OVER } else { 0 }
+    }
+
     /// It was opened from the other end, within the VPC.
     pub const ANSWER: u8 = 1;
     /// It was closed, and the packet opens it anew: groups are asked as about a new one.
