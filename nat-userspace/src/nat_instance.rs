@@ -12,7 +12,7 @@ use ipnet::Ipv4Net;
 use crate::{
     config::{
         Attach, Clash, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS,
-        DEFAULT_NODE_NAME, DEFAULT_PORT_REST, Destination, Filtering, Forward, NatGateway, Node,
+        DEFAULT_NODE_NAME, DEFAULT_REGION, DEFAULT_PORT_REST, Destination, Filtering, Forward, NatGateway, Node,
         PortRange, Profile, Protocol, Route, RouteTable, Subnet, Target, Timeouts, Vpc, clashes,
         most_forwarded_ports,
     },
@@ -176,6 +176,7 @@ impl NatInstance {
         Config {
             node: Node {
                 name: DEFAULT_NODE_NAME.to_owned(),
+                region: DEFAULT_REGION.to_owned(),
                 uplinks: vec![self.uplink.clone()],
                 attach: self.attach,
                 max_sessions: self.max_sessions.unwrap_or(DEFAULT_MAX_SESSIONS),

@@ -11,7 +11,7 @@ use crate::config::objects::{File, Kind, Layers, ObjectKey, Objects};
 use crate::config::{
     Config, parse,
     place::Report,
-    tests::{EVERYTHING, PLACEMENT, PUBLIC_IPS, SAMPLE, filtered},
+    tests::{EVERYTHING, METADATA, PLACEMENT, PUBLIC_IPS, SAMPLE, filtered},
     toml,
 };
 
@@ -56,6 +56,8 @@ fn whole() -> String {
         ),
     ]);
     let (_, placed) = PLACEMENT.split_once("\n\n").expect("a second object");
+    let (own, _) = METADATA.split_once("\n\n").expect("a second object");
+    let described = format!("[[vpc.instance]]\nname = \"told\"\nsubnet = \"private-a\"\nprivate_ip = \"10.40.2.20\"\n{own}");
     text + r#"
   [[vpc.nat_gateway]]
   name = "other"
@@ -63,7 +65,7 @@ fn whole() -> String {
   private_ip = "10.20.1.101"
   public_ips = ["198.51.100.12"]
 
-"# + placed
+"# + placed + "\n" + &described
 }
 
 /// With every list by name: the API's come behind the file's.
@@ -86,7 +88,7 @@ fn sorted(config: &Config) -> Config {
 
 proptest! {
     #[test]
-    fn who_owns_an_object_makes_no_difference(of_file in prop::collection::vec(any::<bool>(), 29)) {
+    fn who_owns_an_object_makes_no_difference(of_file in prop::collection::vec(any::<bool>(), 30)) {
         let text = whole();
         let whole = parse("whole.toml", &text).expect("valid");
         let (text, objects) = split(&text, |number| of_file[number]);
