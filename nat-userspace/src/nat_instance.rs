@@ -12,9 +12,9 @@ use ipnet::Ipv4Net;
 use crate::{
     config::{
         Attach, Clash, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS,
-        DEFAULT_NODE_NAME, DEFAULT_REGION, DEFAULT_PORT_REST, Destination, Filtering, Forward, NatGateway, Node,
-        PortRange, Profile, Protocol, Route, RouteTable, Subnet, Target, Timeouts, Vpc, clashes,
-        most_forwarded_ports,
+        DEFAULT_NODE_NAME, DEFAULT_PORT_REST, DEFAULT_REGION, Destination, Filtering, Forward,
+        NatGateway, Node, PortRange, Profile, Protocol, Route, RouteTable, Subnet, Target,
+        Timeouts, Vpc, clashes, most_forwarded_ports,
     },
     error::{Error, Result},
     host::{self, HostInterface},

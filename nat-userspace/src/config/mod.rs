@@ -43,14 +43,13 @@ pub use error::{ConfigError, ConfigErrors};
 pub use gateways::types::DEFAULT_PORT_REST;
 pub use gateways::{Clash, clashes, client_count, most_forwarded_ports, rules_by_prefix};
 pub use types::{
-    AclRule, AddressPorts, Attach, Config, DEFAULT_ACL, DEFAULT_ICMP_ERRORS_PER_SECOND,
-    DEFAULT_HOP_LIMIT, DEFAULT_INSTANCE_TYPE, DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME,
+    AclRule, AddressPorts, Attach, Config, DEFAULT_ACL, DEFAULT_HOP_LIMIT,
+    DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_INSTANCE_TYPE, DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME,
     DEFAULT_REGION, Destination, Filtering, Forward, GroupRule, Host, Instance, InstanceMetadata,
     InstancePlacement, Ipv4Net, MAX_HOP_LIMIT, MAX_PARTITIONS, MAX_TAGS, MetadataAccess,
-    NatGateway, NetworkAcl, NoTranslate,
-    Node, OnExhaustion, PassRule, PlacementGroup, PortRange, Ports, PrefixList, Profile, Protocol,
-    Rack, Remote, Route, RouteTable, RuleProtocol, SecurityGroup, SpreadLevel, Strategy, Subnet,
-    Target, Timeouts, Vpc,
+    NatGateway, NetworkAcl, NoTranslate, Node, OnExhaustion, PassRule, PlacementGroup, PortRange,
+    Ports, PrefixList, Profile, Protocol, Rack, Remote, Route, RouteTable, RuleProtocol,
+    SecurityGroup, SpreadLevel, Strategy, Subnet, Target, Timeouts, Vpc,
 };
 
 use place::{Place, Report};

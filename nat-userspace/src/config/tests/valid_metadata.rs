@@ -61,11 +61,17 @@ fn an_instance_has_an_id_a_type_and_a_host_name_without_being_given_any() {
 fn as_many_tags_as_are_allowed_are_read_and_one_more_is_refused() {
     let tags = |count: usize| {
         let tags: Vec<_> = (0..count).map(|n| format!("k{n} = \"v\"")).collect();
-        let tags = format!("public_ip = \"198.51.100.20\"\n  tags = {{ {} }}", tags.join(", "));
+        let tags = format!(
+            "public_ip = \"198.51.100.20\"\n  tags = {{ {} }}",
+            tags.join(", ")
+        );
         edited(&[("public_ip = \"198.51.100.20\"", &tags)])
     };
     assert_eq!(
-        accepted(&tags(MAX_TAGS)).vpcs[0].instances[0].metadata.tags.len(),
+        accepted(&tags(MAX_TAGS)).vpcs[0].instances[0]
+            .metadata
+            .tags
+            .len(),
         MAX_TAGS
     );
     assert_eq!(

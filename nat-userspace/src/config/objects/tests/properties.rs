@@ -57,7 +57,9 @@ fn whole() -> String {
     ]);
     let (_, placed) = PLACEMENT.split_once("\n\n").expect("a second object");
     let (own, _) = METADATA.split_once("\n\n").expect("a second object");
-    let described = format!("[[vpc.instance]]\nname = \"told\"\nsubnet = \"private-a\"\nprivate_ip = \"10.40.2.20\"\n{own}");
+    let described = format!(
+        "[[vpc.instance]]\nname = \"told\"\nsubnet = \"private-a\"\nprivate_ip = \"10.40.2.20\"\n{own}"
+    );
     text + r#"
   [[vpc.nat_gateway]]
   name = "other"
@@ -65,7 +67,9 @@ fn whole() -> String {
   private_ip = "10.20.1.101"
   public_ips = ["198.51.100.12"]
 
-"# + placed + "\n" + &described
+"# + placed
+        + "\n"
+        + &described
 }
 
 /// With every list by name: the API's come behind the file's.
