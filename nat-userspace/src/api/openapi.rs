@@ -231,7 +231,7 @@ fn answers() -> Json {
             "revision": count(),
         })),
         "Status": object(json!({
-            "revision": count(), "generation": count(), "file": string(),
+            "revision": count(), "generation": count(), "file": string(), "region": string(),
             "file_objects": count(), "api_objects": count(), "gone": list(string()),
         })),
         "Change": object(json!({

@@ -17,7 +17,8 @@ mod tree;
 
 use std::{io, net::SocketAddrV4};
 
-pub use admission::Limits;
+use admission::Limits;
+
 pub use catalogue::{Catalogue, Described, Who};
 pub use server::serve;
 pub use tree::Tree;

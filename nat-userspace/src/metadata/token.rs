@@ -24,6 +24,20 @@ impl Key {
     pub const fn new(bytes: [u8; Self::BYTES]) -> Self {
         Self(bytes)
     }
+
+    /// A new one of random numbers.
+    pub fn random(random: &mut impl FnMut() -> u64) -> Self {
+        let mut bytes = [0; Self::BYTES];
+        for part in bytes.chunks_exact_mut(size_of::<u64>()) {
+            part.copy_from_slice(&random().to_ne_bytes());
+        }
+        Self(bytes)
+    }
+
+    /// To be kept where nobody else reads it.
+    pub(crate) const fn bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
 }
 
 /// Without what is secret.
