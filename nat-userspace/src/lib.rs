@@ -27,6 +27,7 @@ pub mod flow_cache;
 pub mod foresight;
 pub mod generation;
 pub mod held;
+mod hex;
 pub mod host;
 pub mod instances;
 pub mod leftovers;

@@ -70,7 +70,7 @@ pub fn check_again(draft: &Draft, report: &mut Report<'_>, scope: &Scope<'_>) {
         gateways::check(vpc, &index, report, scope.ways);
     }
     addresses::check(draft, report);
-    metadata::check(draft, report);
+    metadata::check(draft, report, scope);
     gateways::check_together(draft, report);
 }
 

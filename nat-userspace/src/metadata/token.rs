@@ -6,6 +6,8 @@ use std::{fmt, net::Ipv4Addr, time::Duration};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
+use crate::hex;
+
 /// Seconds that a token may hold, at least and at most.
 pub const TTL_SECONDS: std::ops::RangeInclusive<u32> = 1..=21_600;
 
@@ -75,10 +77,7 @@ pub fn issue(key: &Key, holder: &Holder<'_>, expiry: Duration) -> String {
     let expiry = u64::try_from(expiry.as_millis()).unwrap_or(u64::MAX);
     let expiry = expiry.to_be_bytes();
     let code = coder(key, holder, expiry).finalize().into_bytes();
-    let bytes = expiry.iter().chain(&code);
-    bytes.fold(String::with_capacity(2 * (EXPIRY + CODE)), |text, byte| {
-        format!("{text}{byte:02x}")
-    })
+    hex::digits(expiry.into_iter().chain(code))
 }
 
 /// Whether a token is `holder`'s and holds at `now`, a time since the Unix epoch. How long that takes

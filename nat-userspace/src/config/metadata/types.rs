@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use sha2::{Digest as _, Sha256};
 
 use crate::config::types::Instance;
+use crate::hex;
 
 /// `node.region` when the file gives none.
 pub const DEFAULT_REGION: &str = "local";
@@ -113,13 +114,9 @@ pub(super) fn derived_id(vpc: &str, name: &str) -> String {
     hash.update(vpc);
     hash.update([0]);
     hash.update(name);
-    let digits = hash.finalize();
-    let mut id = digits
-        .iter()
-        .take(ID_DIGITS.div_ceil(2))
-        .fold(ID_PREFIX.to_owned(), |id, byte| format!("{id}{byte:02x}"));
-    id.truncate(ID_PREFIX.len() + ID_DIGITS);
-    id
+    let mut digits = hex::digits(hash.finalize());
+    digits.truncate(ID_DIGITS);
+    format!("{ID_PREFIX}{digits}")
 }
 
 fn derived_hostname(address: Ipv4Addr) -> String {

@@ -168,7 +168,8 @@ impl Server {
     async fn connect_by(&self, socket: TcpSocket, from: u8) -> TcpStream {
         let from = SocketAddr::from(([127, 0, 0, from], 0));
         socket.bind(from).expect("loopback is all of 127/8");
-        socket.connect(self.address).await.expect("connected")
+        let connected = timeout(PATIENCE, socket.connect(self.address)).await;
+        connected.expect("in time").expect("connected")
     }
 
     /// A request by a connection of its own.

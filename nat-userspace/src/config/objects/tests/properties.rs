@@ -182,6 +182,9 @@ fn any_object() -> impl Strategy<Value = Map<String, Json>> {
         "strategy",
         "host",
         "interface",
+        "metadata",
+        "tags",
+        "id",
         "a b",
     ];
     let value = leaf.prop_recursive(3, 24, 4, |inner| {
@@ -214,7 +217,9 @@ proptest! {
 }
 
 /// Of [`choice`].
-const CHOICES: usize = 31;
+const CHOICES: usize = 34;
+
+const ID: &str = "i-0123456789abcdef0";
 
 fn choice(which: usize) -> (ObjectKey, Map<String, Json>) {
     let route = |table: &str, to: &str, target: &str| json!({"route_table": table, "destination": to, "target": target});
@@ -298,6 +303,19 @@ fn choice(which: usize) -> (ObjectKey, Map<String, Json>) {
         29 => (
             "main/instance/db",
             json!({"subnet": "private-a", "private_ip": "10.40.2.5", "placement_group": "g", "host": "y"}),
+        ),
+        30 => (
+            "main/instance/db",
+            json!({"subnet": "private-a", "private_ip": "10.40.2.5", "id": ID, "tags": {"a b": "c"}}),
+        ),
+        31 => (
+            "main/instance/app",
+            json!({"subnet": "private-a", "private_ip": "10.40.2.7", "id": ID, "metadata": "required"}),
+        ),
+        // The one of the sample's own instance.
+        32 => (
+            "main/instance/app",
+            json!({"subnet": "private-a", "private_ip": "10.40.2.7", "id": "i-3d96e7e7f021413aa"}),
         ),
         _ => (
             "dev/subnet/x",
