@@ -7,7 +7,8 @@
 //! [`desired`] is what is wanted of a running controller, which [`api`] changes; [`foresight`] says what
 //! a change would do to the sessions.
 //! [`held`] is the policy as the dataplane has it, for [`routes`], [`instances`] and [`explain`].
-//! [`placement`] says which instances may be where; no packet depends on it.
+//! [`placement`] says which instances may be where, [`metadata`] tells them about themselves; no packet
+//! depends on either.
 //! Reading commands go through [`pins`] and work without a controller.
 
 pub mod api;
@@ -26,12 +27,14 @@ pub mod flow_cache;
 pub mod foresight;
 pub mod generation;
 pub mod held;
+mod hex;
 pub mod host;
 pub mod instances;
 pub mod leftovers;
 pub mod loader;
 pub mod lookup;
 pub mod maps;
+pub mod metadata;
 pub mod metrics;
 pub mod nat_instance;
 pub mod overlap;

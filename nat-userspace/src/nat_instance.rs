@@ -12,9 +12,9 @@ use ipnet::Ipv4Net;
 use crate::{
     config::{
         Attach, Clash, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS,
-        DEFAULT_NODE_NAME, DEFAULT_PORT_REST, Destination, Filtering, Forward, NatGateway, Node,
-        PortRange, Profile, Protocol, Route, RouteTable, Subnet, Target, Timeouts, Vpc, clashes,
-        most_forwarded_ports,
+        DEFAULT_NODE_NAME, DEFAULT_PORT_REST, DEFAULT_REGION, Destination, Filtering, Forward,
+        NatGateway, Node, PortRange, Profile, Protocol, Route, RouteTable, Subnet, Target,
+        Timeouts, Vpc, clashes, most_forwarded_ports,
     },
     error::{Error, Result},
     host::{self, HostInterface},
@@ -176,6 +176,7 @@ impl NatInstance {
         Config {
             node: Node {
                 name: DEFAULT_NODE_NAME.to_owned(),
+                region: DEFAULT_REGION.to_owned(),
                 uplinks: vec![self.uplink.clone()],
                 attach: self.attach,
                 max_sessions: self.max_sessions.unwrap_or(DEFAULT_MAX_SESSIONS),

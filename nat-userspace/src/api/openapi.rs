@@ -231,7 +231,7 @@ fn answers() -> Json {
             "revision": count(),
         })),
         "Status": object(json!({
-            "revision": count(), "generation": count(), "file": string(),
+            "revision": count(), "generation": count(), "file": string(), "region": string(),
             "file_objects": count(), "api_objects": count(), "gone": list(string()),
         })),
         "Change": object(json!({
@@ -331,6 +331,14 @@ fn schema(kind: Kind) -> Json {
                 ("rack", "string"),
                 ("host", "string"),
                 ("running", "boolean"),
+                ("metadata", "string"),
+                ("metadata_hop_limit", "integer"),
+                ("metadata_tags", "boolean"),
+                ("id", "string"),
+                ("type", "string"),
+                ("image", "string"),
+                ("hostname", "string"),
+                ("tags", "object"),
             ],
             &["subnet", "private_ip"],
         ),

@@ -10,6 +10,7 @@ mod explain;
 mod instances;
 mod lookup;
 mod maps;
+mod metadata;
 mod metrics;
 mod objects;
 mod output;
@@ -18,6 +19,7 @@ mod ports;
 mod routes;
 mod run;
 mod sessions;
+mod source;
 mod status;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -77,6 +79,8 @@ enum Command {
     Instances(instances::Arguments),
     /// Say where instances run, and where another one of a placement group could
     Placement(placement::Arguments),
+    /// Show what an instance is told about itself
+    Metadata(metadata::Arguments),
     /// Show what each NAT gateway does, by the names that AWS gives these figures
     Metrics(metrics::Arguments),
     /// Show the BPF maps: entries, capacity, memory
@@ -130,6 +134,14 @@ impl From<std::io::Error> for Failure {
 
 type Outcome = Result<(), Failure>;
 
+fn bad(what: String) -> Failure {
+    Failure::BadInput(format!("nat: {what}"))
+}
+
+fn no_vpc(name: &str) -> Failure {
+    bad(format!("there is no VPC {name}"))
+}
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -153,6 +165,7 @@ pub fn main() -> ExitCode {
         Command::Routes(arguments) => routes::run(&pins, &arguments),
         Command::Instances(arguments) => instances::run(&pins, &arguments),
         Command::Placement(arguments) => placement::run(&cli.socket, &arguments),
+        Command::Metadata(arguments) => metadata::run(&cli.socket, &arguments),
         Command::Metrics(arguments) => metrics::run(&pins, &arguments),
         Command::Maps(arguments) => maps::run(&pins, &arguments),
         Command::Doctor(arguments) => doctor::run(&pins, &arguments),

@@ -5,18 +5,15 @@ mod tests;
 
 use std::{
     io::{self, BufWriter, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use clap::{Args, Subcommand};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
-use super::{Failure, Outcome, client, output};
+use super::{Failure, Outcome, bad, no_vpc, output, source::Source};
 use crate::{
-    config::{
-        self, MAX_PARTITIONS, Strategy, Vpc,
-        objects::{self, Kind, ObjectKey, Objects},
-    },
+    config::{MAX_PARTITIONS, Strategy, Vpc},
     placement::{Picture, Request, Site, partitions, plan},
 };
 
@@ -62,16 +59,6 @@ struct ShowArguments {
     source: Source,
 }
 
-#[derive(Debug, Args)]
-struct Source {
-    /// Look at this file instead of asking the running controller
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// One JSON object per line
-    #[arg(long)]
-    json: bool,
-}
-
 /// Plans or shows.
 pub fn run(socket: &Path, arguments: &Arguments) -> Outcome {
     let mut out = BufWriter::new(io::stdout().lock());
@@ -84,33 +71,6 @@ fn say(socket: &Path, arguments: &Arguments, out: &mut impl io::Write) -> Outcom
         Command::Plan(arguments) => propose(&arguments.source.vpcs(socket)?, arguments, out),
         Command::Show(arguments) => show(&arguments.source.vpcs(socket)?, arguments, out),
     }
-}
-
-impl Source {
-    fn vpcs(&self, socket: &Path) -> Result<Vec<Vpc>, Failure> {
-        if let Some(file) = &self.config {
-            return Ok(config::load(file)?.vpcs);
-        }
-        let answer = client::ask(socket, "GET", "/v1/objects", b"")?;
-        objects_of(&answer)
-            .and_then(|objects| objects::vpcs(&objects).ok())
-            .ok_or_else(|| {
-                Failure::Failed(
-                    "the controller lists objects that this version can't read; ask with its own `nat`"
-                        .to_owned(),
-                )
-            })
-    }
-}
-
-fn objects_of(answer: &Json) -> Option<Objects> {
-    let objects = answer["objects"].as_array()?.iter();
-    let read = objects.map(|object| {
-        let kind: Kind = object["kind"].as_str()?.parse().ok()?;
-        let key = ObjectKey::new(object["vpc"].as_str()?, kind, object["name"].as_str()?);
-        Some((key, object["spec"].to_string()))
-    });
-    read.collect()
 }
 
 fn propose(vpcs: &[Vpc], arguments: &PlanArguments, out: &mut impl io::Write) -> Outcome {
@@ -214,12 +174,4 @@ fn show(vpcs: &[Vpc], arguments: &ShowArguments, out: &mut impl io::Write) -> Ou
         }
     }
     Ok(())
-}
-
-fn bad(what: String) -> Failure {
-    Failure::BadInput(format!("nat: {what}"))
-}
-
-fn no_vpc(name: &str) -> Failure {
-    bad(format!("there is no VPC {name}"))
 }

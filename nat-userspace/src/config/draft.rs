@@ -6,11 +6,13 @@ use ipnet::Ipv4Net;
 
 use super::filtering::{NetworkAclDraft, PrefixListDraft, SecurityGroupDraft};
 use super::gateways::NatGatewayDraft;
+use super::metadata::MetadataDraft;
 use super::place::{List, Place, Read};
 use super::placement::{HostDraft, PlacementDraft, PlacementGroupDraft, RackDraft};
 use super::types::{
     Attach, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME,
-    Destination, Instance, InstancePlacement, Node, Route, RouteTable, Subnet, Target, Vpc,
+    DEFAULT_REGION, Destination, Instance, InstanceMetadata, InstancePlacement, Node, Route,
+    RouteTable, Subnet, Target, Vpc,
 };
 
 #[derive(Clone, Default)]
@@ -22,6 +24,7 @@ pub struct Draft {
 #[derive(Clone, Default)]
 pub struct NodeDraft {
     pub name: Read<String>,
+    pub region: Read<String>,
     pub uplinks: List<String>,
     pub attach: Read<Attach>,
     pub max_sessions: Read<u32>,
@@ -91,6 +94,8 @@ pub struct InstanceDraft {
     pub mac: Read<[u8; 6]>,
     /// `None` when it says nothing about it.
     pub placement: Option<Box<PlacementDraft>>,
+    /// `None` when it says nothing about it.
+    pub metadata: Option<Box<MetadataDraft>>,
 }
 
 impl VpcDraft {
@@ -123,6 +128,7 @@ impl NodeDraft {
     pub fn build(self) -> Option<Node> {
         Some(Node {
             name: self.name.or(DEFAULT_NODE_NAME.to_owned())?,
+            region: self.region.or(DEFAULT_REGION.to_owned())?,
             uplinks: self.uplinks.all()?,
             attach: self.attach.or(Attach::default())?,
             max_sessions: self.max_sessions.or(DEFAULT_MAX_SESSIONS)?,
@@ -242,6 +248,10 @@ impl InstanceDraft {
             placement: match self.placement {
                 Some(placement) => placement.build()?,
                 None => InstancePlacement::default(),
+            },
+            metadata: match self.metadata {
+                Some(metadata) => metadata.build()?,
+                None => InstanceMetadata::default(),
             },
         })
     }

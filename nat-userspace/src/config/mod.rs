@@ -9,7 +9,7 @@
 //! `parse` makes a draft in which every value knows its place; `validate` and its neighbours check the
 //! draft as a whole, with an `index` of its names. What is about NAT gateways alone is in `gateways`,
 //! about security groups, network ACLs and prefix lists in `filtering`, about racks, hosts and placement
-//! groups in `placement`.
+//! groups in `placement`, about what instances can ask about themselves in `metadata`.
 
 mod addresses;
 mod draft;
@@ -18,6 +18,7 @@ mod filtering;
 mod gateways;
 mod index;
 mod instances;
+mod metadata;
 mod nets;
 pub mod objects;
 mod parse;
@@ -42,12 +43,13 @@ pub use error::{ConfigError, ConfigErrors};
 pub use gateways::types::DEFAULT_PORT_REST;
 pub use gateways::{Clash, clashes, client_count, most_forwarded_ports, rules_by_prefix};
 pub use types::{
-    AclRule, AddressPorts, Attach, Config, DEFAULT_ACL, DEFAULT_ICMP_ERRORS_PER_SECOND,
-    DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME, Destination, Filtering, Forward, GroupRule, Host,
-    Instance, InstancePlacement, Ipv4Net, MAX_PARTITIONS, NatGateway, NetworkAcl, NoTranslate,
-    Node, OnExhaustion, PassRule, PlacementGroup, PortRange, Ports, PrefixList, Profile, Protocol,
-    Rack, Remote, Route, RouteTable, RuleProtocol, SecurityGroup, SpreadLevel, Strategy, Subnet,
-    Target, Timeouts, Vpc,
+    AclRule, AddressPorts, Attach, Config, DEFAULT_ACL, DEFAULT_HOP_LIMIT,
+    DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_INSTANCE_TYPE, DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME,
+    DEFAULT_REGION, Destination, Filtering, Forward, GroupRule, Host, Instance, InstanceMetadata,
+    InstancePlacement, Ipv4Net, MAX_HOP_LIMIT, MAX_PARTITIONS, MAX_TAGS, MetadataAccess,
+    NatGateway, NetworkAcl, NoTranslate, Node, OnExhaustion, PassRule, PlacementGroup, PortRange,
+    Ports, PrefixList, Profile, Protocol, Rack, Remote, Route, RouteTable, RuleProtocol,
+    SecurityGroup, SpreadLevel, Strategy, Subnet, Target, Timeouts, Vpc,
 };
 
 use place::{Place, Report};

@@ -1,5 +1,5 @@
 //! The keys of the configuration: TOML to draft. Nothing here looks past one table. Those of a NAT
-//! gateway are in `gateways/parse.rs`, those of what filters and of placement likewise.
+//! gateway are in `gateways/parse.rs`, those of what filters, of placement and of metadata likewise.
 
 use super::draft::{
     Draft, InstanceDraft, NodeDraft, RouteDraft, RouteTableDraft, SubnetDraft, VpcDraft,
@@ -9,7 +9,7 @@ use super::gateways::nat_gateway;
 use super::place::{Place, Read, Report};
 use super::reader::{Field, Section, field};
 use super::toml::Table;
-use super::{placement, values};
+use super::{metadata, placement, values};
 
 const NAME: Field = field("name", "a string", "name = \"main\"");
 pub const SUBNET_NAME: Field = field("subnet", "a string", "subnet = \"public-a\"");
@@ -53,6 +53,7 @@ pub fn document(root: &Table<'_>, report: &mut Report<'_>) -> Draft {
 
 fn node(section: &mut Section<'_>, report: &mut Report<'_>) -> NodeDraft {
     const NODE_NAME: Field = field("name", "a string", "name = \"edge-1\"");
+    const REGION: Field = field("region", "a string", "region = \"eu-1\"");
     const UPLINK: Field = field("uplink", "an array of strings", "uplink = [\"eth0\"]");
     const ATTACH: Field = field("attach", "a string", "attach = \"auto\"");
     const MAX_SESSIONS: Field = field("max_sessions", "an integer", "max_sessions = 262144");
@@ -69,6 +70,7 @@ fn node(section: &mut Section<'_>, report: &mut Report<'_>) -> NodeDraft {
 
     let draft = NodeDraft {
         name: section.optional(report, &NODE_NAME, values::owned_text),
+        region: section.optional(report, &REGION, values::owned_text),
         uplinks: section.required_list(report, &UPLINK, values::interface),
         attach: section.optional(report, &ATTACH, values::attach),
         max_sessions: section.optional(report, &MAX_SESSIONS, values::integer(1024..=16_777_216)),
@@ -76,6 +78,7 @@ fn node(section: &mut Section<'_>, report: &mut Report<'_>) -> NodeDraft {
         log_destinations: section.optional(report, &LOG_DESTINATIONS, values::boolean),
     };
     values::check_name(draft.name.given(), report);
+    values::check_name(draft.region.given(), report);
     draft
 }
 
@@ -203,6 +206,7 @@ pub fn instance(section: &mut Section<'_>, report: &mut Report<'_>) -> InstanceD
         source_dest_check: section.optional(report, &SOURCE_DEST_CHECK, values::boolean),
         mac: section.optional(report, &MAC, values::mac),
         placement: placement::of_instance(section, report),
+        metadata: metadata::of_instance(section, report),
     }
 }
 

@@ -156,6 +156,35 @@ impl<'d> Section<'d> {
         list
     }
 
+    /// Reads a table that may be left out, of any keys with text.
+    pub fn texts(&mut self, report: &mut Report<'_>, field: &Field) -> List<(String, String)> {
+        let mut list = List::default();
+        let Some((item, place)) = self.take(field.key) else {
+            return list;
+        };
+        let path = place.path();
+        list.place = Some(place.clone());
+        let Some(table) = item.as_table() else {
+            list.complete = false;
+            let complaint = Complaint::WrongType;
+            refuse(report, &place, complaint, field.expects, item, field);
+            return list;
+        };
+        for entry in table.iter() {
+            let written = suggest::key(&entry.key);
+            let place = Place::new(entry.offset, &path, Key::Foreign(written.into()));
+            let Some(text) = entry.value.as_str() else {
+                list.complete = false;
+                let (complaint, found) = (Complaint::WrongType, entry.value.type_name());
+                refuse_found(report, &place, complaint, "a string", found, field);
+                continue;
+            };
+            let value = (entry.key.clone().into_owned(), text.to_owned());
+            list.items.push(Located { value, place });
+        }
+        list
+    }
+
     /// Opens a table that may be left out, written `[key]` or `key = { .. }`.
     pub fn section(&mut self, report: &mut Report<'_>, field: &Field) -> Option<Section<'d>> {
         let (item, place) = self.take(field.key)?;

@@ -14,6 +14,10 @@ pub use super::gateways::types::{
     AddressPorts, Filtering, Forward, NatGateway, NoTranslate, OnExhaustion, PassRule, PortRange,
     Profile, Protocol, Timeouts,
 };
+pub use super::metadata::types::{
+    DEFAULT_HOP_LIMIT, DEFAULT_INSTANCE_TYPE, DEFAULT_REGION, InstanceMetadata, MAX_HOP_LIMIT,
+    MAX_TAGS, MetadataAccess,
+};
 pub use super::placement::types::{
     Host, InstancePlacement, MAX_PARTITIONS, PlacementGroup, Rack, SpreadLevel, Strategy,
 };
@@ -49,6 +53,8 @@ impl Config {
 pub struct Node {
     /// Name of this node in logs and metrics.
     pub name: String,
+    /// The region that instances are told they are in.
+    pub region: String,
     /// Interfaces towards the internet; at least one.
     pub uplinks: Vec<String>,
     /// The hook the programs are attached to.
@@ -262,4 +268,6 @@ pub struct Instance {
     pub mac: Option<[u8; 6]>,
     /// Where it runs, and with regard to which others. Packets do not depend on it.
     pub placement: InstancePlacement,
+    /// What it is told about itself, and how. Packets do not depend on it.
+    pub metadata: InstanceMetadata,
 }

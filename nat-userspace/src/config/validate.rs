@@ -1,6 +1,6 @@
 //! Checks the draft as a whole: names, references, interfaces, limits. Addresses are checked in
 //! `addresses`, routes in `routes`, instances in `instances`, NAT gateways in `gateways`, security
-//! groups and network ACLs in `filtering`, where instances run in `placement`.
+//! groups and network ACLs in `filtering`, where instances run in `placement`, their ids in `metadata`.
 
 use std::hash::Hash;
 
@@ -10,7 +10,7 @@ use super::draft::{Draft, RouteTableDraft, VpcDraft};
 use super::index::{Index, Parts};
 use super::place::{Located, Place, Read, Report};
 use super::suggest::{listed, quoted};
-use super::{addresses, filtering, gateways, instances, placement, routes};
+use super::{addresses, filtering, gateways, instances, metadata, placement, routes};
 
 const MAX_SUBNETS: usize = 65_535;
 const MAX_NAT_GATEWAYS: usize = 4_096;
@@ -70,6 +70,7 @@ pub fn check_again(draft: &Draft, report: &mut Report<'_>, scope: &Scope<'_>) {
         gateways::check(vpc, &index, report, scope.ways);
     }
     addresses::check(draft, report);
+    metadata::check(draft, report, scope);
     gateways::check_together(draft, report);
 }
 

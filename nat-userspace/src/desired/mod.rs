@@ -21,6 +21,7 @@ use crate::{
     },
     error::{Error, Result},
     foresight::Effects,
+    metadata::token::Key,
 };
 use store::{Delta, Saved, Store};
 
@@ -109,6 +110,16 @@ impl Desired {
     /// All that is wanted.
     pub const fn config(&self) -> &Config {
         self.layers.config()
+    }
+
+    /// The key that metadata's tokens are made with, the same after every start with this store. A first
+    /// one is made of `random` numbers.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't be read or written.
+    pub fn token_key(&self, random: &mut impl FnMut() -> u64) -> Result<Key> {
+        self.store.token_key(random)
     }
 
     /// Answers an order.
@@ -290,6 +301,7 @@ impl Desired {
             "revision": self.revision,
             "generation": dataplane.generation()?,
             "file": self.layers.source().name,
+            "region": self.config().node.region,
             "file_objects": self.layers.file().objects.len(),
             "api_objects": self.layers.objects().len(),
             "gone": self.layers.gone().iter().map(ToString::to_string).collect::<Vec<_>>(),

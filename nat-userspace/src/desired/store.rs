@@ -1,5 +1,5 @@
-//! What must outlive the controller: the API's objects, the last file, and how often both changed. An
-//! embedded database; a change is on the disk before it is acknowledged.
+//! What must outlive the controller: the API's objects, the last file, how often both changed, and what
+//! tokens are made with. An embedded database; a change is on the disk before it is acknowledged.
 
 use std::{
     cell::Cell,
@@ -16,13 +16,14 @@ use std::{
 
 use redb::{
     Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageBackend as _,
-    TableDefinition,
+    TableDefinition, TableError,
     backends::{FileBackend, InMemoryBackend},
 };
 
 use crate::{
     config::objects::{ObjectKey, Objects, Source},
     error::{Error, Result},
+    metadata::token::Key,
 };
 
 /// Where it is when nobody says otherwise.
@@ -36,6 +37,10 @@ const TEXTS: TableDefinition<'_, &str, &str> = TableDefinition::new("texts");
 const OBJECTS: TableDefinition<'_, &str, &str> = TableDefinition::new("objects");
 /// `vpc/kind/name` of what the API has deleted while routes led to it.
 const GONE: TableDefinition<'_, &str, ()> = TableDefinition::new("gone");
+/// Names to random bytes. Stores of before have none, and earlier versions pass it over.
+const SECRETS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("secrets");
+/// Of the key in there that metadata's tokens are made with.
+const TOKEN_KEY: &str = "metadata_token_key";
 
 /// An open store; no other process can open it meanwhile.
 pub struct Store {
@@ -241,6 +246,44 @@ impl Store {
         Ok(())
     }
 
+    /// The key of metadata's tokens; when there is none yet, one is made of `random` numbers and kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub fn token_key(&self, random: &mut impl FnMut() -> u64) -> Result<Key> {
+        let kept = quietly(|| self.try_token_key())
+            .map_err(|panic| damaged(&self.path, &panic))?
+            .map_err(|error| self.broken(&error))?;
+        if let Some(key) = kept {
+            return Ok(Key::new(key));
+        }
+        let key = Key::random(random);
+        // Twice, as each change is written.
+        self.try_write_token_key(&key)
+            .and_then(|()| self.try_write_token_key(&key))
+            .map_err(|error| self.broken(&error))?;
+        Ok(key)
+    }
+
+    /// `None` also when it is of another length, which is another version's.
+    fn try_token_key(&self) -> Result<Option<[u8; Key::BYTES]>, redb::Error> {
+        let secrets = match self.database.begin_read()?.open_table(SECRETS) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+            secrets => secrets?,
+        };
+        let key = secrets.get(TOKEN_KEY)?;
+        Ok(key.and_then(|key| key.value().try_into().ok()))
+    }
+
+    fn try_write_token_key(&self, key: &Key) -> Result<(), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        let bytes = key.bytes().as_slice();
+        transaction.open_table(SECRETS)?.insert(TOKEN_KEY, bytes)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
     fn error(&self, what: String, remedy: &'static str) -> Error {
         Error::Store {
             path: self.path.clone(),
@@ -357,9 +400,11 @@ mod tests {
     use std::{
         io::{BufRead as _, BufReader, Write as _},
         process::{Command, Stdio},
+        time::Duration,
     };
 
     use super::*;
+    use crate::metadata::token::{Holder, issue};
 
     fn delta<'a>(revision: u64, key: &'a ObjectKey, spec: Option<&'a str>) -> Delta<'a> {
         Delta {
@@ -405,6 +450,41 @@ mod tests {
             gone,
         };
         assert_eq!(saved.expect("a store"), expected);
+    }
+
+    #[test]
+    fn the_key_of_tokens_is_made_once_and_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state.redb");
+        // Keys are not shown: what they come to is.
+        let token = |key: &Key| {
+            let holder = Holder {
+                vpc: "main",
+                id: "i-1",
+                private_ip: [10, 0, 0, 4].into(),
+            };
+            issue(key, &holder, Duration::from_secs(1))
+        };
+        let store = Store::open(&path).expect("a store");
+        let mut next = 0;
+        let mut random = || {
+            next += 1;
+            next
+        };
+        let made = token(&store.token_key(&mut random).expect("a key"));
+        // No part of it is left out.
+        assert_ne!(made, token(&Key::random(&mut || 1)));
+        let changed = key(1);
+        store
+            .write(&delta(1, &changed, Some("{}")))
+            .expect("written");
+        drop(store);
+        let store = Store::open(&path).expect("a store");
+        let kept = store.token_key(&mut random).expect("a key");
+        assert_eq!(token(&kept), made);
+        assert_eq!(random(), 5, "four numbers make a key");
+        let saved = store.read().expect("a store");
+        assert_eq!((saved.revision, saved.objects.len()), (1, 1));
     }
 
     #[test]

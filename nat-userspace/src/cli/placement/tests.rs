@@ -1,6 +1,7 @@
 //! `nat placement` with a file, and with a controller at a socket.
 
 use clap::Parser;
+use serde_json::Value as Json;
 
 use super::*;
 use crate::{api::tests::server::Server, config::tests::placed};

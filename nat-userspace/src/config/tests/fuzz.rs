@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::promises::check_promises;
-use super::{EVERYTHING, SAMPLE, filtered, placed, with};
+use super::{EVERYTHING, SAMPLE, described, filtered, placed, with};
 use crate::config::toml::read_alike;
 use crate::config::{ConfigErrors, parse};
 
@@ -20,7 +20,7 @@ enum Mutation {
     Truncate(Index),
 }
 
-const WORDS: [&str; 57] = [
+const WORDS: [&str; 62] = [
     "0",
     "-1",
     "99999999999",
@@ -78,6 +78,11 @@ const WORDS: [&str; 57] = [
     "\"private-b\"",
     "[[vpc.instance]]",
     "2",
+    "\"required\"",
+    "\"i-0123456789abcdef0\"",
+    "\"web.example.net\"",
+    "{ Name = \"x\" }",
+    "[vpc.instance.tags]",
 ];
 
 fn mutation() -> impl Strategy<Value = Mutation> {
@@ -212,6 +217,14 @@ proptest! {
         mutations in proptest::collection::vec(mutation(), 1..6),
     ) {
         let text = mutations.iter().fold(placed(&[]), |text, mutation| apply(&text, mutation));
+        check(&text)?;
+    }
+
+    #[test]
+    fn mutated_metadata_is_read_or_refused_with_reasons(
+        mutations in proptest::collection::vec(mutation(), 1..6),
+    ) {
+        let text = mutations.iter().fold(described(&[]), |text, mutation| apply(&text, mutation));
         check(&text)?;
     }
 

@@ -155,7 +155,7 @@ refuse_each! {
         r#"f:44: vpc "main" / instance "web" / security_groups: expected an array of strings, found a string; write security_groups = ["web"]"#,
     ];
     one_group_alone: [r#"security_groups = ["web", "admin"]"# => r#"security_group = "web""#] gives [
-        r#"f:44: vpc "main" / instance "web" / security_group: unknown key; did you mean security_groups? known keys here: name, subnet, private_ip, public_ip, security_groups, source_dest_check, mac, placement_group, partition, rack, host, running"#,
+        r#"f:44: vpc "main" / instance "web" / security_group: unknown key; did you mean security_groups? known keys here: name, subnet, private_ip, public_ip, security_groups, source_dest_check, mac, placement_group, partition, rack, host, running, metadata, metadata_hop_limit, metadata_tags, id, type, image, hostname, tags"#,
     ];
     no_check_without_a_mac: ["  mac = \"02:00:00:00:00:0a\"\n" => ""] gives [
         r#"f:46: vpc "main" / instance "proxy" / mac: required key is missing: an instance that may send from any address is known by its MAC address only; add mac = "02:00:00:00:00:0a""#,

@@ -4,13 +4,16 @@ mod fuzz;
 mod mistakes;
 mod mistakes_in_filtering;
 mod mistakes_in_gateways;
+mod mistakes_in_metadata;
 mod mistakes_in_placement;
 mod mistakes_in_routes;
 mod mistakes_in_settings;
 mod promises;
 mod promises_of_filtering;
+mod promises_of_metadata;
 mod valid;
 mod valid_filtering;
+mod valid_metadata;
 mod valid_settings;
 mod whole_files;
 
@@ -222,6 +225,27 @@ pub const PLACEMENT: &str = r#"  placement_group = "front"
   running = false
 "#;
 
+/// What comes behind the sample, and goes on with its instance: everything that instances can be told
+/// about themselves. Its first line is 44.
+pub const METADATA: &str = r#"  metadata = "required"
+  metadata_hop_limit = 2
+  metadata_tags = true
+  id = "i-0123456789abcdef0"
+  type = "t3.micro"
+  image = "ami-00000000000000abc"
+  hostname = "web.example.net"
+  tags = { Name = "web", "a:b" = "c d" }
+  mac = "02:00:00:00:00:0b"
+
+  [[vpc.instance]]
+  name = "dark"
+  subnet = "private-a"
+  private_ip = "10.40.2.11"
+  metadata = "disabled"
+  [vpc.instance.tags]
+  "not served" = "1"
+"#;
+
 /// The sample with other settings of its gateway, `public_ips` among them.
 pub fn with(settings: &str) -> String {
     edited(&[(PUBLIC_IPS, settings)])
@@ -240,6 +264,11 @@ pub fn filtered(edits: &[(&str, &str)]) -> String {
 /// The sample and [`PLACEMENT`], edited likewise.
 pub fn placed(edits: &[(&str, &str)]) -> String {
     edit(&format!("{SAMPLE}{PLACEMENT}"), edits)
+}
+
+/// The sample and [`METADATA`], edited likewise.
+pub fn described(edits: &[(&str, &str)]) -> String {
+    edit(&format!("{SAMPLE}{METADATA}"), edits)
 }
 
 fn edit(text: &str, edits: &[(&str, &str)]) -> String {

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::promises_of_filtering::{check_entries, check_filtering};
+use super::promises_of_metadata::check_metadata;
 use crate::config::{
     Config, Filtering, Ipv4Net, NatGateway, PassRule, PortRange, Profile, Protocol, Target, Vpc,
 };
@@ -14,6 +15,7 @@ pub fn check_promises(config: &Config) -> Result<(), TestCaseError> {
     prop_assert!(!config.node.uplinks.is_empty() && !config.vpcs.is_empty());
     let mut public: Vec<Ipv4Addr> = Vec::new();
     let mut interfaces: Vec<(&str, &str)> = Vec::new();
+    check_metadata(config)?;
     for vpc in &config.vpcs {
         check_apart(&vpc.cidrs)?;
         let own = vpc.subnets.iter().map(|subnet| subnet.interface.as_str());

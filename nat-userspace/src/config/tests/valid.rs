@@ -13,6 +13,7 @@ fn sample() -> Config {
     Config {
         node: Node {
             name: "edge-1".into(),
+            region: "local".into(),
             uplinks: vec!["eth0".into()],
             attach: Attach::Auto,
             max_sessions: 262_144,
@@ -98,6 +99,7 @@ fn sample() -> Config {
                 source_dest_check: true,
                 mac: None,
                 placement: InstancePlacement::default(),
+                metadata: InstanceMetadata::default(),
             }],
             prefix_lists: Vec::new(),
             security_groups: Vec::new(),

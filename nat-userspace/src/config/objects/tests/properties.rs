@@ -11,7 +11,7 @@ use crate::config::objects::{File, Kind, Layers, ObjectKey, Objects};
 use crate::config::{
     Config, parse,
     place::Report,
-    tests::{EVERYTHING, PLACEMENT, PUBLIC_IPS, SAMPLE, filtered},
+    tests::{EVERYTHING, METADATA, PLACEMENT, PUBLIC_IPS, SAMPLE, filtered},
     toml,
 };
 
@@ -56,6 +56,10 @@ fn whole() -> String {
         ),
     ]);
     let (_, placed) = PLACEMENT.split_once("\n\n").expect("a second object");
+    let (own, _) = METADATA.split_once("\n\n").expect("a second object");
+    let described = format!(
+        "[[vpc.instance]]\nname = \"told\"\nsubnet = \"private-a\"\nprivate_ip = \"10.40.2.20\"\n{own}"
+    );
     text + r#"
   [[vpc.nat_gateway]]
   name = "other"
@@ -64,6 +68,8 @@ fn whole() -> String {
   public_ips = ["198.51.100.12"]
 
 "# + placed
+        + "\n"
+        + &described
 }
 
 /// With every list by name: the API's come behind the file's.
@@ -86,7 +92,7 @@ fn sorted(config: &Config) -> Config {
 
 proptest! {
     #[test]
-    fn who_owns_an_object_makes_no_difference(of_file in prop::collection::vec(any::<bool>(), 29)) {
+    fn who_owns_an_object_makes_no_difference(of_file in prop::collection::vec(any::<bool>(), 30)) {
         let text = whole();
         let whole = parse("whole.toml", &text).expect("valid");
         let (text, objects) = split(&text, |number| of_file[number]);
@@ -176,6 +182,9 @@ fn any_object() -> impl Strategy<Value = Map<String, Json>> {
         "strategy",
         "host",
         "interface",
+        "metadata",
+        "tags",
+        "id",
         "a b",
     ];
     let value = leaf.prop_recursive(3, 24, 4, |inner| {
@@ -208,7 +217,9 @@ proptest! {
 }
 
 /// Of [`choice`].
-const CHOICES: usize = 31;
+const CHOICES: usize = 34;
+
+const ID: &str = "i-0123456789abcdef0";
 
 fn choice(which: usize) -> (ObjectKey, Map<String, Json>) {
     let route = |table: &str, to: &str, target: &str| json!({"route_table": table, "destination": to, "target": target});
@@ -292,6 +303,19 @@ fn choice(which: usize) -> (ObjectKey, Map<String, Json>) {
         29 => (
             "main/instance/db",
             json!({"subnet": "private-a", "private_ip": "10.40.2.5", "placement_group": "g", "host": "y"}),
+        ),
+        30 => (
+            "main/instance/db",
+            json!({"subnet": "private-a", "private_ip": "10.40.2.5", "id": ID, "tags": {"a b": "c"}}),
+        ),
+        31 => (
+            "main/instance/app",
+            json!({"subnet": "private-a", "private_ip": "10.40.2.7", "id": ID, "metadata": "required"}),
+        ),
+        // The one of the sample's own instance.
+        32 => (
+            "main/instance/app",
+            json!({"subnet": "private-a", "private_ip": "10.40.2.7", "id": "i-3d96e7e7f021413aa"}),
         ),
         _ => (
             "dev/subnet/x",
