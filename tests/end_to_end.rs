@@ -57,7 +57,7 @@ mod volume;
 #[path = "end_to_end/vpc/mod.rs"]
 mod vpc;
 
-use vpc::{acls, appliances, changes, gateways, groups, routing, senders, side_by_side};
+use vpc::{acls, appliances, changes, gateways, groups, metadata, routing, senders, side_by_side};
 
 /// One module per hook, with a test of the same name for each function given.
 macro_rules! on_every_hook {
@@ -231,6 +231,15 @@ on_both_hooks! {
     side_by_side::vpcs_with_the_same_addresses_work_at_once,
     side_by_side::vpcs_with_the_same_addresses_never_meet,
     side_by_side::vpcs_reach_each_other_as_from_outside,
+    metadata::imds_tells_instances_of_vpcs_with_the_same_addresses_apart,
+    metadata::imds_can_not_be_blocked,
+    metadata::imds_public_ipv4_is_what_the_gateway_maps_now,
+    metadata::imds_is_not_told_to_who_spoofs,
+    metadata::imds_is_not_there_from_outside,
+    metadata::imds_tokens_hold_across_a_restart,
+    metadata::imds_leaves_no_interface_behind,
+    metadata::imds_hop_limit_is_the_ttl_of_the_put_response,
+    metadata::imds_answers_curl,
 }
 
 // What the controller and the command line do is the same on every hook.

@@ -6,7 +6,9 @@ use nat_common::{
     claim::Claim,
     drop_reason::DropReason,
     flow::{Flow, protocol},
-    map_types::{Interface, PublicAddress, PublicUse, SessionKey, Settings, TRACKER, bound_key},
+    map_types::{
+        Interface, PublicAddress, PublicUse, SERVICES, SessionKey, Settings, TRACKER, bound_key,
+    },
     parse::{Ipv4Packet, Transport},
     policy::{Decision, Inside, Session, Way},
     shared,
@@ -38,6 +40,11 @@ pub fn translate_destination<H: Hook>(
     let awaits_ports = packet.is_later_fragment() && protocol::is_translated(packet.flow.protocol);
     // Nobody is let in without a session who can't be where the packet comes from.
     let may_open = || from_inside || may_come_from_outside(view, interface, &packet.flow);
+    // The services' address is theirs alone: nobody speaks for them from elsewhere, nor they to others.
+    let is_theirs = matches!(public.purpose(), PublicUse::NatGateway) && public.owner() == SERVICES;
+    if is_theirs != interface.is(Interface::SERVICES) {
+        return Err(DropReason::NoSession);
+    }
     match public.purpose() {
         PublicUse::Elastic(_) if !may_open() => Err(DropReason::SpoofedSource),
         PublicUse::NatGateway if awaits_ports => Ok(Step::Wait),

@@ -213,6 +213,10 @@ pub fn find_next_hop<H: Hook>(
         next.interface = inside;
         next.gateway = flow.destination;
         next.mtu = mtu_of(hook, inside);
+        // It is gone.
+        if next.mtu == 0 {
+            return Err(DropReason::NoNextHop);
+        }
         if mtu_length > next.mtu {
             return Err(DropReason::TooBig);
         }

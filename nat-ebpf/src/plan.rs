@@ -5,7 +5,7 @@ use nat_common::{
     address::{Address, Port},
     clock::Tick,
     flow::Flow,
-    map_types::{Session, SessionKey, TRACKER},
+    map_types::{SERVICES, SERVICES_VPC, Session, SessionKey, TRACKER},
     policy,
     reply::Answer,
     sessions::Found,
@@ -226,7 +226,13 @@ impl Plan {
     /// The VPC of the host it goes to; 0 when it goes to an uplink.
     #[inline(always)]
     pub const fn vpc_of_receiver(&self) -> u16 {
-        if self.inward { self.vpc } else { 0 }
+        if self.inward {
+            self.vpc
+        } else if self.gateway == SERVICES as u16 {
+            SERVICES_VPC
+        } else {
+            0
+        }
     }
 
     /// The flow by which its next hop is found.

@@ -26,7 +26,7 @@ use nix::fcntl::Flock;
 use nix::time::{ClockId, clock_gettime};
 use tokio::{
     io::unix::AsyncFd,
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
 
@@ -39,12 +39,14 @@ use crate::{
     foresight::{self, Effects},
     host::{self, HostInterface},
     loader::LoadOptions,
+    metadata::{self, Catalogue, token::Key},
     metrics::{self, Watch},
     overlap,
     pace::{LOOK, Pace},
     pins::Pins,
     policy::{self, Drains, Facts, Numbering, Tables},
     reconcile::Policy,
+    services::{self, Services},
     session_table::SessionTable,
     stale,
 };
@@ -59,6 +61,9 @@ pub struct Controller {
     ebpf: Ebpf,
     pins: Pins,
     attached: Vec<Attached>,
+    services: Option<Services>,
+    /// What the services know of the policy.
+    catalogue: watch::Sender<Arc<Catalogue>>,
     lock: Flock<File>,
     /// What was decided at the start.
     fixed: Fixed,
@@ -167,6 +172,32 @@ impl Controller {
         carry_over(&mut self.drains, &self.policy, &mut tables);
         change(&mut self.ebpf, &self.pins, &mut self.policy, tables)?;
         self.numbering.settle();
+        if self.services.is_some() {
+            self.catalogue.send_replace(Arc::new(Catalogue::of(config)));
+        }
+        Ok(())
+    }
+
+    /// Tells instances about themselves, by tokens of this key, in the background of the runtime and until
+    /// this controller has ended. Where that is turned off there is nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from beginning.
+    pub fn serve_metadata(&mut self, key: Key) -> Result<()> {
+        let listener = self.services.as_mut().and_then(|each| each.metadata.take());
+        let Some(listener) = listener else {
+            return Ok(());
+        };
+        let listener = tokio::net::TcpListener::from_std(listener)
+            .map_err(Error::io("waiting for the socket of metadata"))?;
+        let clients = Arc::new(services::Clients::open(&self.pins)?);
+        let catalogue = self.catalogue.subscribe();
+        tokio::spawn(async move {
+            if let Err(error) = metadata::serve(listener, catalogue, clients, key).await {
+                log::error!("instances are no longer told about themselves: {error}");
+            }
+        });
         Ok(())
     }
 
@@ -240,6 +271,7 @@ impl Controller {
         let places: Vec<String> = self
             .attached
             .iter()
+            .filter(|each| !each.interface.is_services)
             .map(|each| format!("{}={}", each.interface.name, each.hook.name()))
             .collect();
         let mut out = io::stdout().lock();

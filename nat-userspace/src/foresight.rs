@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use nat_common::{
     drop_reason::DropReason,
     flow::protocol,
-    map_types::{NameKey, Session, SessionKey, TRACKER},
+    map_types::{NameKey, SERVICES, Session, SessionKey, TRACKER},
 };
 use serde::Serialize;
 
@@ -82,7 +82,7 @@ pub fn effects(pins: &Pins, policy: &Tables) -> error::Result<Effects> {
             return;
         }
         let gateway = match u32::from(session.owner()) {
-            TRACKER => names.gateway(TRACKER),
+            number @ (TRACKER | SERVICES) => names.gateway(number),
             number => names.get(NameKey::GATEWAY, number),
         };
         let counts = effects.gateways.entry(gateway).or_default();

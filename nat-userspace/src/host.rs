@@ -21,6 +21,8 @@ pub struct HostInterface {
     pub addresses: Vec<Ipv4Net>,
     /// A device stands behind it, not only software.
     pub is_physical: bool,
+    /// Behind it are the node's own services (`services.rs`).
+    pub is_services: bool,
 }
 
 /// Looks an interface up in this network namespace.
@@ -39,6 +41,7 @@ pub fn interface(name: &str) -> Result<HostInterface> {
             .join(name)
             .join("device")
             .exists(),
+        is_services: false,
     };
     let all = getifaddrs()
         .map_err(|errno| Error::io("reading the interfaces' addresses")(errno.into()))?;

@@ -7,6 +7,7 @@
 //! [`desired`] is what is wanted of a running controller, which [`api`] changes; [`foresight`] says what
 //! a change would do to the sessions.
 //! [`held`] is the policy as the dataplane has it, for [`routes`], [`instances`] and [`explain`].
+//! [`services`] is where the node's own services listen.
 //! [`placement`] says which instances may be where, [`metadata`] tells them about themselves; no packet
 //! depends on either.
 //! Reading commands go through [`pins`] and work without a controller.
@@ -46,6 +47,7 @@ pub mod ports;
 pub mod qdisc;
 pub mod reconcile;
 pub mod routes;
+pub mod services;
 pub mod session_table;
 pub mod sessions;
 pub mod stale;

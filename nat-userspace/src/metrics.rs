@@ -13,7 +13,9 @@ use aya::{
 };
 use nat_common::{
     flow::protocol,
-    map_types::{Gateway, GatewayCounter, GatewayPeak, GatewayTraffic, NameKey, TRACKER, names},
+    map_types::{
+        Gateway, GatewayCounter, GatewayPeak, GatewayTraffic, NameKey, SERVICES, TRACKER, names,
+    },
     tcp_state::{self, TcpState},
     wire::TcpFlags,
 };
@@ -126,7 +128,7 @@ fn numbers(pins: &Pins) -> Result<Vec<u32>> {
         &pins.open(names::GATEWAYS)?,
         |place: &u32, gateway: &Gateway| {
             if let Some(number) = here.gateway_at(*place)
-                && number < TRACKER
+                && number < SERVICES
                 && *gateway != Gateway::default()
             {
                 numbers.push(number);

@@ -182,6 +182,7 @@ impl NatInstance {
                 max_sessions: self.max_sessions.unwrap_or(DEFAULT_MAX_SESSIONS),
                 icmp_errors_per_second: DEFAULT_ICMP_ERRORS_PER_SECOND,
                 log_destinations: false,
+                metadata: false,
             },
             vpcs: vec![Vpc {
                 name: VPC.to_owned(),

@@ -153,6 +153,7 @@ mod tests {
             mac: Default::default(),
             addresses: vec![address.parse().unwrap()],
             is_physical: false,
+            is_services: false,
         };
         overlaps(
             &config,

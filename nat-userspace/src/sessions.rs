@@ -8,7 +8,7 @@ use nat_common::{
     clock::{Tick, duration, elapsed},
     flow::protocol,
     lifecycle,
-    map_types::{Name, NameKey, Session, SessionKey, TRACKER, names},
+    map_types::{Name, NameKey, SERVICES, Session, SessionKey, TRACKER, names},
     sessions::reverse_key,
     tcp_state,
 };
@@ -59,6 +59,9 @@ pub struct SessionRecord {
     pub bytes_in: u64,
 }
 
+/// What the way to the node's services is called; no gateway's name is.
+pub const SERVICES_NAME: &str = "(services)";
+
 /// Names by kind and number.
 #[derive(Clone, Debug, Default)]
 pub struct Names(HashMap<NameKey, Name>);
@@ -85,11 +88,14 @@ impl Names {
         }
     }
 
-    /// The gateway's own name, without its VPC; a dash in the place of one where security groups keep track
-    /// of what no gateway translates.
+    /// The gateway's own name, without its VPC; [`SERVICES_NAME`] where it is the way to the node's services,
+    /// and a dash in the place of one where security groups keep track of what no gateway translates.
     pub fn gateway(&self, number: u32) -> String {
         if number == TRACKER {
             return "-".to_owned();
+        }
+        if number == SERVICES {
+            return SERVICES_NAME.to_owned();
         }
         let full = self.get(NameKey::GATEWAY, number);
         full.split_once('/')

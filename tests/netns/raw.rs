@@ -1,6 +1,9 @@
 //! Packets sent byte by byte as given, and the fragments of a datagram in any order.
 //! The packets themselves are built by `packets`.
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::{
+    io::Read as _,
+    net::{Ipv4Addr, SocketAddrV4, UdpSocket},
+};
 
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -45,6 +48,35 @@ impl RawSender {
 
     pub fn send_all<'a>(&self, packets: impl IntoIterator<Item = &'a Vec<u8>>) -> Result<()> {
         packets.into_iter().try_for_each(|packet| self.send(packet))
+    }
+}
+
+/// Hears the TCP segments that its host gets.
+#[derive(Debug)]
+pub struct Ttls(Socket);
+
+impl Ttls {
+    /// From now on.
+    pub fn watch(host: &Namespace) -> Result<Self> {
+        host.run(|| {
+            let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP))?;
+            socket.set_nonblocking(true)?;
+            Ok(Self(socket))
+        })
+        .context("a raw socket")
+    }
+
+    /// The TTLs of those that have come from this address.
+    pub fn from(mut self, source: &str) -> Result<Vec<u8>> {
+        let source: Ipv4Addr = source.parse()?;
+        let mut ttls = Vec::new();
+        let mut packet = [0; 1 << 16];
+        while self.0.read(&mut packet).is_ok() {
+            if packet.get(12..16) == Some(&source.octets()) {
+                ttls.push(packet[8]);
+            }
+        }
+        Ok(ttls)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: everything a build needs beyond rustup's toolchain and a C compiler.
 //!
 //! Each step looks first and is skipped when done; `run` and `test` call [`ensure`], which is silent then.
-//! Nothing is put into the user's PATH; Debian packages are installed for the VM alone.
+//! Nothing is put into the user's PATH but Debian packages, which tests, bench and VM need.
 
 use std::{
     env, fs,
@@ -27,11 +27,13 @@ pub struct Arguments {
 /// A program, the Debian package that has it, and why it is needed. The host's lab needs none.
 type Package = (&'static str, &'static str, &'static str);
 
-const BENCH_PACKAGES: [Package; 1] = [(
+const NFTABLES: Package = (
     "nft",
     "nftables",
-    "the kernel's own NAT, which the bench compares with",
-)];
+    "the kernel's own NAT, which guests use and the bench compares with",
+);
+const BENCH_PACKAGES: [Package; 1] = [NFTABLES];
+const TEST_PACKAGES: [Package; 2] = [NFTABLES, ("curl", "curl", "the client of the labs")];
 const VM_PACKAGES: [Package; 2] = [
     ("qemu-system-x86_64", "qemu-system-x86", "runs the test VM"),
     ("xz", "xz-utils", "unpacks kernel modules"),
@@ -62,6 +64,11 @@ pub fn ensure_build() -> Result<()> {
 /// Installs what test VMs lack, and is silent when they lack nothing.
 pub fn ensure_vm() -> Result<()> {
     vm_packages(&|_| {})
+}
+
+/// Installs what the tests lack, and is silent when they lack nothing.
+pub fn ensure_tests() -> Result<()> {
+    packages("the tests", &TEST_PACKAGES)
 }
 
 /// Installs what the bench compares with, and is silent when it is there.

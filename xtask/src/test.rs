@@ -23,6 +23,7 @@ pub struct Arguments {
 pub fn command(arguments: &Arguments) -> Result<u8> {
     let privilege = Privilege::acquire("running the tests (network namespaces, BPF programs)")?;
     setup::ensure_build()?;
+    setup::ensure_tests()?;
     let binaries = run::build()?;
 
     let mut command = tool::cargo();

@@ -13,10 +13,19 @@ pub const MAX_GATEWAYS: u32 = 4096;
 /// The number, among those of gateways, that owns sessions which no gateway translates: they are there
 /// because a security group keeps track of them.
 pub const TRACKER: u32 = MAX_GATEWAYS - 1;
+/// The number, among those of gateways, by which instances of every VPC reach the node's own services, such
+/// as what they are told about themselves.
+pub const SERVICES: u32 = TRACKER - 1;
+/// The address that [`SERVICES`] translates to; it is seen between the dataplane and the services alone.
+pub const SERVICES_IP: Address = Address::from_wire([169, 254, 168, 1]);
+/// Where instances are told about themselves, in every VPC.
+pub const METADATA_IP: Address = Address::from_wire([169, 254, 169, 254]);
 /// The route table that holds the address space of every VPC.
 pub const ALL_VPCS: u32 = 0;
 /// VPCs per node: their numbers leave room for what else a session's key says (see `session.rs`).
 pub const MAX_VPCS: u32 = 1 << 14;
+/// The number, among those of VPCs, of what [`SERVICES`] leads to.
+pub const SERVICES_VPC: u16 = MAX_VPCS as u16 - 1;
 
 /// Which policy holds, in one word that is written at once: its generation, and the one that is being
 /// written. Policy maps have two sides, of which the generation says the one that holds; the
@@ -131,6 +140,11 @@ impl Interface {
     pub const CLSACT: u32 = 1 << 9;
     /// For the controller: and that qdisc was made for them.
     pub const CLSACT_OURS: u32 = 1 << 10;
+
+    /// Behind it are the node's own services.
+    pub const SERVICES: u32 = 1 << 11;
+    /// Hosts behind it reach them.
+    pub const SERVED: u32 = 1 << 12;
 
     /// An interface without subnets yet.
     pub const fn new(flags: u32, mac: Mac, address: Address) -> Self {

@@ -4,7 +4,7 @@ use super::{Decision, Policy, Question, Step, Way, lacks_ports, may_enter, may_l
 use crate::{
     address::{Address, Port},
     drop_reason::DropReason,
-    map_types::{Instance, Ruleset},
+    map_types::{Instance, Interface, Ruleset},
     parse::Transport,
 };
 
@@ -51,6 +51,10 @@ fn decide<P: Policy>(
     let receiver: Instance = policy
         .instance(inside.vpc, inside.address)
         .unwrap_or_default();
+    // The node's own services, which no rule keeps from anybody.
+    if question.interface.is(Interface::SERVICES) {
+        return Ok(Decision::to(Way::Inside, subnet.interface).with(Decision::BY_FLOW));
+    }
     let is_direct = inside.gateway.is_unspecified();
     let mut flags = 0;
     if receiver.groups != 0 {

@@ -9,8 +9,8 @@ use crate::{
     drop_reason::DropReason,
     flow::Flow,
     map_types::{
-        Gateway, Instance, Interface, PublicAddress, PublicUse, Route, Ruleset, SessionKey, Subnet,
-        TRACKER,
+        Gateway, Instance, Interface, METADATA_IP, PublicAddress, PublicUse, Route, Ruleset,
+        SERVICES, SessionKey, Subnet, TRACKER,
     },
     parse::{Ipv4Packet, Transport},
     reply::Answer,
@@ -135,9 +135,15 @@ fn decide<P: Policy>(
     } else {
         Address::UNSPECIFIED
     };
-    let early = to_public(policy, question, course, (kind, own), public, node)?;
-    if !matches!(early.way, Way::Undecided) {
-        return Ok(early);
+    // No route leads elsewhere what is for the node's own services.
+    if question.interface.is(Interface::SERVED) && flow.destination == METADATA_IP {
+        kind = Route::NAT_GATEWAY;
+        value = SERVICES;
+    } else {
+        let early = to_public(policy, question, course, (kind, own), public, node)?;
+        if !matches!(early.way, Way::Undecided) {
+            return Ok(early);
+        }
     }
     match kind {
         Route::INTERNET_GATEWAY => one_to_one(policy, question, course, &sender),
@@ -447,7 +453,13 @@ fn gateway<P: Policy>(
     policy.note(Step::Gateway, number, 0);
     course.gateway = number;
     let decision = Decision::to(Way::NatGateway, number);
-    leave(policy, question, course, sender)?;
+    let is_service = number == SERVICES;
+    if !is_service {
+        leave(policy, question, course, sender)?;
+    } else if sender.address != flow.source {
+        // They tell everybody about himself, whatever he may send for others.
+        return Err(DropReason::SpoofedSource);
+    }
     course.is_by_flow = true;
     if gateway.is(Gateway::EXEMPTS)
         && !question.session.is_there
@@ -475,7 +487,9 @@ fn gateway<P: Policy>(
         }
     }
     // Once, for either: each place that asks them is another way for the verifier.
-    ask_groups(policy, question, sender, &Instance::default(), 0)?;
+    if !is_service {
+        ask_groups(policy, question, sender, &Instance::default(), 0)?;
+    }
     if has_session {
         return Ok(decision);
     }

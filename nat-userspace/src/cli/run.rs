@@ -20,7 +20,9 @@ use crate::{
         store::{DEFAULT_STORE, Store},
     },
     error::Error,
+    host,
     loader::LoadOptions,
+    metadata::token::Key,
     nat_instance::{NatInstance, PortForward},
     pins::Pins,
 };
@@ -321,8 +323,9 @@ pub fn run(pins: &Pins, socket: &Path, arguments: &Arguments) -> Outcome {
         if let Some(mut desired) = with_api {
             // Before anything is done to the host: another controller may be there.
             let listener = api::Listener::bind(socket)?;
-            let controller = start(desired.config())?;
+            let mut controller = start(desired.config())?;
             desired.confirm()?;
+            controller.serve_metadata(desired.token_key(&mut host::random)?)?;
             let _serving = listener.serve(orders)?;
             let steering = WithApi { arguments, desired };
             return Ok(controller
@@ -333,7 +336,9 @@ pub fn run(pins: &Pins, socket: &Path, arguments: &Arguments) -> Outcome {
             return Ok(());
         };
         drop(orders);
-        let controller = start(&config)?;
+        let mut controller = start(&config)?;
+        // Nothing is kept: its tokens end with it.
+        controller.serve_metadata(Key::random(&mut host::random))?;
         let steering = WithoutApi(arguments);
         Ok(controller
             .run(signals, teardown, steering, received)

@@ -30,6 +30,7 @@ pub struct NodeDraft {
     pub max_sessions: Read<u32>,
     pub icmp_errors: Read<u32>,
     pub log_destinations: Read<bool>,
+    pub metadata: Read<bool>,
 }
 
 #[derive(Clone)]
@@ -134,6 +135,7 @@ impl NodeDraft {
             max_sessions: self.max_sessions.or(DEFAULT_MAX_SESSIONS)?,
             icmp_errors_per_second: self.icmp_errors.or(DEFAULT_ICMP_ERRORS_PER_SECOND)?,
             log_destinations: self.log_destinations.or(false)?,
+            metadata: self.metadata.or(true)?,
         })
     }
 }

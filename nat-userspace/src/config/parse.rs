@@ -67,6 +67,7 @@ fn node(section: &mut Section<'_>, report: &mut Report<'_>) -> NodeDraft {
         "true or false",
         "log_destinations = true",
     );
+    const METADATA: Field = field("metadata", "true or false", "metadata = false");
 
     let draft = NodeDraft {
         name: section.optional(report, &NODE_NAME, values::owned_text),
@@ -76,6 +77,7 @@ fn node(section: &mut Section<'_>, report: &mut Report<'_>) -> NodeDraft {
         max_sessions: section.optional(report, &MAX_SESSIONS, values::integer(1024..=16_777_216)),
         icmp_errors: section.optional(report, &ICMP_ERRORS, values::integer(0..=100_000)),
         log_destinations: section.optional(report, &LOG_DESTINATIONS, values::boolean),
+        metadata: section.optional(report, &METADATA, values::boolean),
     };
     values::check_name(draft.name.given(), report);
     values::check_name(draft.region.given(), report);

@@ -65,6 +65,8 @@ pub struct Node {
     pub icmp_errors_per_second: u32,
     /// Whether the log names the remote ends that hosts inside write to.
     pub log_destinations: bool,
+    /// Whether instances are told about themselves.
+    pub metadata: bool,
 }
 
 /// Where the programs are attached.

@@ -1,9 +1,10 @@
 //! Brings a dataplane up, or takes a running one over.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aya::Ebpf;
 use nat_common::map_types::Interface;
+use tokio::sync::watch;
 
 use super::{
     Controller, Fixed, carry_over, change,
@@ -16,10 +17,12 @@ use crate::{
     error::Result,
     host::{self, HostInterface},
     loader::{self, LoadOptions},
+    metadata::Catalogue,
     overlap,
     pins::Pins,
     policy::{self, Drains, Facts, Numbering},
     reconcile::Policy,
+    services::Services,
 };
 
 /// Brings the dataplane up for `config`. One that is already there is taken over: its sessions,
@@ -30,11 +33,14 @@ use crate::{
 /// What is missing or refused. A dataplane that was not there before is then removed again; one
 /// that was there runs on.
 pub fn start(config: &Config, pins: &Pins, options: LoadOptions) -> Result<Controller> {
-    let interfaces = host_interfaces(config)?;
+    let mut interfaces = host_interfaces(config)?;
     overlap::check(config, &interfaces)?;
+    let fixed = Fixed::of(config, &interfaces);
     let fresh = !pins.exist();
     pins.create()?;
     let lock = pins.lock()?;
+    let services = config.node.metadata.then(Services::open).transpose()?;
+    interfaces.extend(services.iter().map(|services| services.interface.clone()));
     let mut footprint = Footprint::default();
     match bring_up(config, pins, &interfaces, options, &mut footprint) {
         Ok((ebpf, policy, numbering, drains)) => Ok(Controller {
@@ -45,7 +51,12 @@ pub fn start(config: &Config, pins: &Pins, options: LoadOptions) -> Result<Contr
             pins: pins.clone(),
             attached: footprint.attached,
             lock,
-            fixed: Fixed::of(config, &interfaces),
+            catalogue: watch::Sender::new(Arc::new(match services {
+                Some(_) => Catalogue::of(config),
+                None => Catalogue::default(),
+            })),
+            services,
+            fixed,
             options,
         }),
         Err(error) => {

@@ -8,7 +8,7 @@ use nat_common::{
     flow::Flow,
     map_types::{
         self, Binding, Exemption, Exemptions, Gateway, MAX_EXEMPTIONS, MAX_PUBLIC_IPS, NameKey,
-        PublicAddress, PublicUse, TRACKER, binding_key, bound_key,
+        PublicAddress, PublicUse, SERVICES, binding_key, bound_key,
     },
     port_pool::{self, PortPool},
 };
@@ -34,12 +34,12 @@ impl Compiler<'_, '_> {
             &format!("{}/{}", vpc.name, gateway.name),
             0,
         );
-        // The last number is that of sessions without a gateway.
-        if number >= TRACKER {
+        // The last numbers are those of the node's own services, and of sessions without a gateway.
+        if number >= SERVICES {
             return Err(too_many(
                 "NAT gateways",
                 number as usize + 1,
-                TRACKER as usize,
+                SERVICES as usize,
             ));
         }
         let translates_to = gateway.addresses();
@@ -60,13 +60,7 @@ impl Compiler<'_, '_> {
                 PublicAddress::new(PublicUse::NatGateway, number, gateway.shared_with_host),
             );
         }
-        let random = &mut self.facts.random;
-        let secret = self
-            .facts
-            .secrets
-            .get(&number)
-            .copied()
-            .unwrap_or_else(|| [random(), random()]);
+        let secret = self.secret(number);
         let clients = gateway.deterministic;
         let compiled = Gateway {
             secret,
@@ -89,6 +83,16 @@ impl Compiler<'_, '_> {
             self.forward(number as u16, vpc_number as u16, forward);
         }
         self.exemptions(number, gateway.no_translate.iter().copied())
+    }
+
+    /// The secret that a gateway has, or gets.
+    pub(super) fn secret(&mut self, number: u32) -> [u64; 2] {
+        let random = &mut self.facts.random;
+        self.facts
+            .secrets
+            .get(&number)
+            .copied()
+            .unwrap_or_else(|| [random(), random()])
     }
 
     /// A static binding for each port, to be found from both sides.
@@ -154,7 +158,7 @@ pub fn port_pool(ranges: &[PortRange]) -> Result<PortPool> {
     ))
 }
 
-fn timeouts(timeouts: &Timeouts) -> map_types::Timeouts {
+pub(super) fn timeouts(timeouts: &Timeouts) -> map_types::Timeouts {
     map_types::Timeouts {
         tcp_established: ticks_in(timeouts.tcp_established),
         tcp_opening: ticks_in(timeouts.tcp_opening),

@@ -10,6 +10,7 @@ mod filtering;
 mod gateway;
 mod network;
 pub mod rules;
+mod services;
 mod sorted;
 #[cfg(test)]
 mod tests;
@@ -178,6 +179,7 @@ pub fn compile(config: &Config, numbering: &mut Numbering, facts: Facts<'_>) -> 
         facts,
     };
     compiler.node(config)?;
+    compiler.way_to_services()?;
     compiler.make_room(config);
     let sets = config.vpcs.iter().map(|vpc| compiler.group_sets(vpc));
     let sets: Vec<_> = sets.collect();
@@ -265,6 +267,9 @@ impl Compiler<'_, '_> {
             }
             if config.node.uplinks.contains(&each.interface.name) {
                 flags |= Interface::UPLINK;
+            }
+            if each.interface.is_services {
+                flags |= Interface::UPLINK | Interface::SERVICES;
             }
             let index = each.interface.index;
             let address = each.interface.addresses.first();

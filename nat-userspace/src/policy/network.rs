@@ -6,8 +6,8 @@ use ipnet::Ipv4Net;
 use nat_common::{
     address::Address,
     map_types::{
-        self, ALL_VPCS, ApplianceKey, Instance, Interface, MAX_VPCS, Name, NameKey, PublicAddress,
-        PublicUse, Route, ScopedAddress, Settings, Subnet,
+        self, ALL_VPCS, ApplianceKey, Instance, Interface, Name, NameKey, PublicAddress, PublicUse,
+        Route, SERVICES_VPC, ScopedAddress, Settings, Subnet,
     },
 };
 
@@ -21,8 +21,9 @@ use crate::{
 impl Compiler<'_, '_> {
     pub(super) fn vpc(&mut self, vpc: &Vpc, sets: &GroupSets<'_>) -> Result<()> {
         let number = self.number(NameKey::VPC, &vpc.name, 1);
-        if number >= MAX_VPCS {
-            return Err(too_many("VPCs", number as usize, MAX_VPCS as usize - 1));
+        if number >= u32::from(SERVICES_VPC) {
+            let most = usize::from(SERVICES_VPC) - 1;
+            return Err(too_many("VPCs", number as usize, most));
         }
         if vpc.internet_gateway {
             let key = NameKey {
@@ -72,11 +73,13 @@ impl Compiler<'_, '_> {
             .instances
             .iter()
             .any(|instance| !instance.security_groups.is_empty());
+        let is_served = self.services().is_some();
         for index in interfaces.values() {
             if let Some(interface) = self.tables.interfaces.get_mut(index) {
                 interface.set(Interface::HAS_INSTANCES, !vpc.instances.is_empty());
                 interface.set(Interface::STRICT, vpc.strict);
                 interface.set(Interface::TRACKS, tracks);
+                interface.set(Interface::SERVED, is_served);
             }
         }
         Ok(())

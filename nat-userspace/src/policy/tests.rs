@@ -65,6 +65,7 @@ fn attached(name: &str, index: u32, addresses: &[&str]) -> Attached {
             mac: [2, 0, 0, 0, 0, index as u8],
             addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
             is_physical: false,
+            is_services: false,
         },
         hook: Hook::Tc,
         flags: 0,

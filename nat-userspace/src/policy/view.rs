@@ -9,8 +9,8 @@ use nat_common::{
     drop_reason::DropReason,
     flow::{Flow, protocol},
     map_types::{
-        ApplianceKey, Gateway, GroupKey, Instance, Judgement, PortKey, PublicAddress, Route,
-        ScopedAddress, Session, SessionKey, Subnet, TRACKER,
+        ApplianceKey, Gateway, GroupKey, Instance, Interface, Judgement, PortKey, PublicAddress,
+        Route, SERVICES, ScopedAddress, Session, SessionKey, Subnet, TRACKER,
     },
     parse::{Ipv4Packet, Transport},
     policy::{self, Course, Decision, Inside, Leads, Policy, Question, Way, What},
@@ -94,7 +94,11 @@ impl View<'_> {
         let number = u32::from(session.owner());
         let flow = key.flow();
         let answer = packet(&outside_flow(key, session));
-        let interface = self.tables.interfaces.values().next();
+        let interface = self
+            .tables
+            .interfaces
+            .values()
+            .find(|interface| interface.is(Interface::SERVICES) == (number == SERVICES));
         let interface = interface.ok_or(DropReason::Internal)?;
         let question = Question {
             packet: &answer,

@@ -4,6 +4,7 @@ pub mod appliances;
 pub mod changes;
 pub mod gateways;
 pub mod groups;
+pub mod metadata;
 pub mod reached;
 pub mod routing;
 pub mod senders;

@@ -10,23 +10,23 @@ use super::{
 use crate::standing::Standing;
 
 /// One VPC: a host with a public IP, and a private one.
-struct Vpc {
-    web: Namespace,
-    a: Namespace,
+pub(super) struct Vpc {
+    pub web: Namespace,
+    pub a: Namespace,
 }
 
-struct Two {
-    site: Site,
-    vpcs: [Vpc; 2],
+pub(super) struct Two {
+    pub site: Site,
+    pub vpcs: [Vpc; 2],
     /// In the second VPC alone.
-    only: Namespace,
+    pub only: Namespace,
 }
 
 const DEVICES: [&str; 4] = ["public0", "private0", "public1", "private1"];
 const NAT_IPS: [&str; 2] = ["198.51.100.10", "198.51.100.11"];
 const WEB_IPS: [&str; 2] = ["198.51.100.20", "198.51.100.21"];
 
-fn stand(hook: Hook) -> Standing<Two> {
+pub(super) fn stand(hook: Hook) -> Standing<Two> {
     let site = Site::build(hook, &DEVICES).expect("a lab");
     let host = |label: &str, device, address: &str| {
         site.host(label, device, &format!("{address}/24"))

@@ -19,6 +19,7 @@ fn sample() -> Config {
             max_sessions: 262_144,
             icmp_errors_per_second: 100,
             log_destinations: false,
+            metadata: true,
         },
         vpcs: vec![Vpc {
             name: "main".into(),

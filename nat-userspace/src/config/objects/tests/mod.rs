@@ -264,6 +264,7 @@ fn compiled_targets(layers: &Layers) -> Vec<map_types::Target> {
             mac: [2, 0, 0, 0, 0, 1],
             addresses: Vec::new(),
             is_physical: false,
+            is_services: false,
         },
         hook: Hook::Tc,
         flags: 0,

@@ -1,0 +1,70 @@
+//! The way to the node's own services (`services.rs` of the crate): a NAT gateway of every VPC, which is in no
+//! subnet and which no rule keeps from anybody.
+
+use ipnet::Ipv4Net;
+use nat_common::{
+    address::Address,
+    map_types::{
+        Gateway, MAX_PUBLIC_IPS, METADATA_IP, PublicAddress, PublicUse, SERVICES, SERVICES_IP,
+        SERVICES_VPC, ScopedAddress, Subnet,
+    },
+    port_pool::PortPool,
+};
+
+use super::{
+    Compiler,
+    gateway::{port_pool, timeouts},
+    prefix,
+};
+use crate::{
+    config::{PortRange, Profile, Timeouts},
+    error::Result,
+};
+
+/// Connections that a host may have to the services at once: a greedy one leaves ports to the others.
+const MOST_PER_CLIENT: u32 = 4096;
+
+impl Compiler<'_, '_> {
+    /// The interface that the services are behind, if there are any.
+    pub(super) fn services(&self) -> Option<u32> {
+        let attached = self.facts.attached.iter();
+        let mut interfaces = attached.map(|each| &each.interface);
+        let services = interfaces.find(|interface| interface.is_services);
+        services.map(|interface| interface.index)
+    }
+
+    /// Leads to them.
+    pub(super) fn way_to_services(&mut self) -> Result<()> {
+        let Some(interface) = self.services() else {
+            return Ok(());
+        };
+        let scope = ScopedAddress::subnets_of_vpc(u32::from(SERVICES_VPC));
+        let subnet = Subnet {
+            interface,
+            router: SERVICES_IP,
+            ..Subnet::default()
+        };
+        let place = prefix(scope, Ipv4Net::from(std::net::Ipv4Addr::from(METADATA_IP)));
+        self.tables.subnets.insert(place, subnet);
+        let mut addresses = [Address::UNSPECIFIED; MAX_PUBLIC_IPS];
+        let mut pools = [PortPool::default(); MAX_PUBLIC_IPS];
+        addresses[0] = SERVICES_IP;
+        pools[0] = port_pool(&[PortRange::default()])?;
+        let gateway = Gateway {
+            secret: self.secret(SERVICES),
+            addresses,
+            pools,
+            address_count: 1,
+            timeouts: timeouts(&Timeouts::of(Profile::Aws)),
+            flags: Gateway::COUNTS_CLIENTS | Gateway::RESETS_UNKNOWN,
+            max_sessions_per_client: MOST_PER_CLIENT,
+            ..Gateway::default()
+        };
+        self.tables.gateways.insert(SERVICES, gateway);
+        self.tables.public_addresses.insert(
+            SERVICES_IP,
+            PublicAddress::new(PublicUse::NatGateway, SERVICES, false),
+        );
+        Ok(())
+    }
+}

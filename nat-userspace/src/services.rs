@@ -1,0 +1,236 @@
+//! Where the node's own services listen: a network namespace of their own, so that they need no address of the
+//! host's, with one pair of interfaces to the dataplane. It lasts as long as its sockets: nothing is left on
+//! the host when the controller is gone.
+
+use std::{
+    fs::File,
+    io,
+    net::{Ipv4Addr, SocketAddrV4, TcpListener},
+    os::fd::AsRawFd as _,
+    thread,
+};
+
+use aya::maps::{HashMap, MapData, MapError};
+use futures_util::TryStreamExt as _;
+use nat_common::{
+    address::{Address, Port},
+    flow::{Flow, protocol},
+    map_types::{METADATA_IP, Name, NameKey, SERVICES_IP, SessionKey, names},
+};
+use nix::{
+    net::if_::{if_indextoname, if_nametoindex},
+    sched::{CloneFlags, unshare},
+};
+use rtnetlink::{
+    Handle, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection,
+    packet_route::{
+        link::{LinkAttribute, LinkMessage},
+        route::RouteScope,
+    },
+};
+
+use crate::{
+    error::{Error, Result},
+    host::{self, HostInterface},
+    metadata::{Identify, Who},
+    pins::Pins,
+    session_table::SessionTable,
+};
+
+/// The namespace's end of the pair, and the host's; the latter with a number where there are several.
+const INNER: &str = "services";
+const OUTER: &str = "nat-services";
+const OUTER_NUMBERED: &str = "nat-services%d";
+
+/// The port of HTTP.
+const HTTP: u16 = 80;
+
+/// A way to the services, on which nobody answers yet.
+pub struct Services {
+    /// The host's end of the pair.
+    pub interface: HostInterface,
+    /// Gets what comes to the metadata address, until somebody serves it.
+    pub metadata: Option<TcpListener>,
+}
+
+impl Services {
+    /// Makes the namespace and what is in it.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says; nothing is left then.
+    pub fn open() -> Result<Self> {
+        let failed = Error::io("making the network namespace of the services");
+        // A thread that has entered a namespace is of no other use.
+        let made = thread::spawn(make)
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("its thread has panicked")))
+            .and_then(|(index, metadata)| {
+                let name = if_indextoname(index)?;
+                Ok((name.to_string_lossy().into_owned(), metadata))
+            });
+        let (name, metadata) = made.map_err(failed)?;
+        let interface = HostInterface {
+            is_services: true,
+            ..host::interface(&name)?
+        };
+        Ok(Self {
+            interface,
+            metadata: Some(metadata),
+        })
+    }
+}
+
+/// Knows by the dataplane's sessions whose a connection to the services is.
+pub struct Clients {
+    sessions: SessionTable,
+    names: HashMap<MapData, NameKey, Name>,
+}
+
+impl Clients {
+    /// Of the running dataplane.
+    ///
+    /// # Errors
+    ///
+    /// When its maps can't be opened.
+    pub fn open(pins: &Pins) -> Result<Self> {
+        Ok(Self {
+            sessions: SessionTable::open(pins)?,
+            names: pins.hash_map(names::NAMES)?,
+        })
+    }
+}
+
+impl Identify for Clients {
+    fn whose(&self, peer: SocketAddrV4) -> io::Result<Option<Who>> {
+        let answer = Flow {
+            source: METADATA_IP,
+            destination: Address::from(*peer.ip()),
+            source_port: Port::new(HTTP),
+            destination_port: Port::new(peer.port()),
+            protocol: protocol::TCP,
+        };
+        let Some(session) = self.sessions.get(&SessionKey::reverse(&answer)) else {
+            return Ok(None);
+        };
+        let vpc = NameKey {
+            kind: NameKey::VPC,
+            number: u32::from(session.owner()),
+        };
+        match self.names.get(&vpc, 0) {
+            Ok(name) => Ok(Some(Who {
+                vpc: name.as_str().to_owned(),
+                private_ip: session.mapped_address().into(),
+            })),
+            // It has just gone.
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+}
+
+/// The index of the host's end, and the listener.
+fn make() -> io::Result<(u32, TcpListener)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    runtime.block_on(async {
+        let (connection, host, _) = new_connection()?;
+        tokio::spawn(connection);
+        let host_namespace = File::open("/proc/thread-self/ns/net")?;
+        unshare(CloneFlags::CLONE_NEWNET)?;
+        let (connection, inner, _) = new_connection()?;
+        tokio::spawn(connection);
+        let outer = connect(&host, &inner, &host_namespace)
+            .await
+            .map_err(io::Error::other)?;
+        let metadata = TcpListener::bind(SocketAddrV4::new(METADATA_IP.into(), HTTP))?;
+        metadata.set_nonblocking(true)?;
+        Ok((outer, metadata))
+    })
+}
+
+/// Makes the pair, gives the host its end, and answers the index that this has there. Made in here, so that
+/// nothing is left on the host of a start that was killed.
+async fn connect(
+    host: &Handle,
+    inner: &Handle,
+    host_namespace: &File,
+) -> std::result::Result<u32, rtnetlink::Error> {
+    let pair = LinkVeth::new(INNER, OUTER).build();
+    inner.link().add(pair).execute().await?;
+    let (inner_mac, outer_mac) = (
+        mac(&link(inner, INNER).await?),
+        mac(&link(inner, OUTER).await?),
+    );
+    let (lo, index, outer) = (index("lo"), index(INNER), index(OUTER));
+    let leave = LinkUnspec::new_with_index(outer)
+        .name(OUTER_NUMBERED)
+        .setns_by_fd(host_namespace.as_raw_fd())
+        .build();
+    inner.link().set(leave).execute().await?;
+    let outer = peer(&link(inner, INNER).await?);
+    for (handle, index) in [(inner, lo), (inner, index), (host, outer)] {
+        let up = LinkUnspec::new_with_index(index).up().build();
+        handle.link().set(up).execute().await?;
+    }
+    let address = Ipv4Addr::from(METADATA_IP);
+    inner
+        .address()
+        .add(index, address.into(), 32)
+        .execute()
+        .await?;
+    let everything = RouteMessageBuilder::<Ipv4Addr>::new()
+        .output_interface(index)
+        .scope(RouteScope::Link)
+        .build();
+    inner.route().add(everything).execute().await?;
+    // Neither end has an address that the other one could ask for it.
+    let clients = Ipv4Addr::from(SERVICES_IP);
+    for (handle, index, neighbour, mac) in [
+        (inner, index, clients, outer_mac),
+        (host, outer, address, inner_mac),
+    ] {
+        handle
+            .neighbours()
+            .add(index, neighbour.into())
+            .link_layer_address(&mac)
+            .execute()
+            .await?;
+    }
+    Ok(outer)
+}
+
+/// The index of an interface in this thread's namespace; 0 when there is none.
+fn index(name: &str) -> u32 {
+    if_nametoindex(name).unwrap_or(0)
+}
+
+async fn link(handle: &Handle, name: &str) -> std::result::Result<LinkMessage, rtnetlink::Error> {
+    let mut links = handle.link().get().match_name(name).execute();
+    let link = links.try_next().await?;
+    link.ok_or(rtnetlink::Error::RequestFailed)
+}
+
+fn mac(link: &LinkMessage) -> Vec<u8> {
+    let mac = link
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::Address(mac) => Some(mac.clone()),
+            _ => None,
+        });
+    mac.unwrap_or_default()
+}
+
+/// The index of the other end of a pair, where that is.
+fn peer(link: &LinkMessage) -> u32 {
+    let peer = link
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::Link(peer) => Some(*peer),
+            _ => None,
+        });
+    peer.unwrap_or(0)
+}
