@@ -22,8 +22,8 @@ use super::{
     sessions,
 };
 
-/// How long the controller may take to load and attach.
-pub const READY: Duration = Duration::from_secs(30);
+/// How long the controller may take to load and attach: an emulated guest's verifier takes half a minute.
+pub const READY: Duration = Duration::from_secs(120);
 /// How long any other command may take.
 const COMMAND: Duration = Duration::from_secs(30);
 
