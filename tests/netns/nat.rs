@@ -86,6 +86,15 @@ impl Nat {
         finish(self.node.command(&self.program).args(arguments), COMMAND)
     }
 
+    /// The one object that a command prints with `--json`.
+    pub fn object(&self, arguments: &[&str]) -> Result<serde_json::Value> {
+        let text = self
+            .finish(arguments.iter().chain(&["--json"]))?
+            .success()
+            .with_context(|| format!("nat {}", arguments.join(" ")))?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
     /// The translation table, from `nat sessions --json`.
     pub fn sessions(&self) -> Result<Vec<Session>> {
         let text = self
