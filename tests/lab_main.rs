@@ -103,7 +103,7 @@ fn run(options: &Options, picture: Option<&Picture>) -> Result<bool> {
     if let Some(picture) = picture {
         say(
             options,
-            &format!("{}: {}\n\n{}", picture.name, picture.title, picture.diagram),
+            &format!("{}: {}\n{}", picture.name, picture.title, picture.diagram),
         );
         if !picture.on_each_hook && options.hook.is_empty() {
             hooks.truncate(1);

@@ -20,8 +20,8 @@ pub const PICTURE: Picture = Picture {
     run,
 };
 
-const DIAGRAM: &str = "\
-          internet: client 198.51.100.80, server 198.51.100.80, 198.51.100.81
+const DIAGRAM: &str = "
+     internet: clients and servers 198.51.100.80, 198.51.100.81
                                      |
                                      | uplink 198.51.100.1
                     +----------------+-----------------+
@@ -39,7 +39,7 @@ const DIAGRAM: &str = "\
 |     |    web-1    |         |    web-2    |         |   no-ip     |     |
 |     | 10.20.1.11  |         | 10.20.1.12  |         | 10.20.1.13  |     |
 |     +-------------+         +-------------+         +-------------+     |
-|  198.51.100.21 outside   198.51.100.22 outside     nobody outside      |
+|   198.51.100.21           198.51.100.22            no public IP         |
 +-------------------------------------------------------------------------+
 ";
 

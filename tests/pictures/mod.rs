@@ -23,7 +23,7 @@ pub struct Picture {
     pub name: &'static str,
     /// What it shows, in a line.
     pub title: &'static str,
-    /// In ASCII, with the addresses of the lab's nodes.
+    /// In ASCII, with the addresses of the lab's nodes. It begins with an empty line.
     pub diagram: &'static str,
     /// Whether its traffic is worth a run on each hook; one is enough otherwise.
     pub on_each_hook: bool,

@@ -22,8 +22,8 @@ pub const PICTURE: Picture = Picture {
     run,
 };
 
-const DIAGRAM: &str = "\
-             internet: servers 198.51.100.80, 198.51.100.81
+const DIAGRAM: &str = "
+         internet: servers 198.51.100.80, 198.51.100.81
                                 |
                                 | uplink 198.51.100.1
                +----------------+-----------------+
