@@ -22,10 +22,10 @@ use super::{
     sessions,
 };
 
-/// How long the controller may take to load and attach.
-pub const READY: Duration = Duration::from_secs(30);
-/// How long any other command may take.
-const COMMAND: Duration = Duration::from_secs(30);
+/// How long the controller may take to load and attach: the verifier of an emulated guest is slow.
+pub const READY: Duration = Duration::from_secs(120);
+/// How long any other command may take. `nat explain` loads the programs, too.
+const COMMAND: Duration = READY;
 
 /// The program and the node it runs on.
 #[derive(Clone, Debug)]
