@@ -44,6 +44,8 @@ mod metrics;
 mod nat_instance;
 #[path = "end_to_end/path_mtu.rs"]
 mod path_mtu;
+#[path = "end_to_end/pictures.rs"]
+mod pictures;
 #[path = "end_to_end/reload.rs"]
 mod reload;
 #[path = "end_to_end/restart.rs"]
@@ -193,6 +195,8 @@ on_every_hook! {
 
 // What the policy says is the same program's on every driver.
 on_both_hooks! {
+    pictures::internet_gateway_picture_holds,
+    pictures::nat_instance_picture_holds,
     acls::nacl_the_lowest_matching_number_decides,
     acls::nacl_without_a_match_denies,
     acls::nacl_is_stateless,
@@ -244,6 +248,7 @@ on_both_hooks! {
 
 // What the controller and the command line do is the same on every hook.
 on_tc! {
+    pictures::placement_picture_holds,
     explain::explain_agrees_about_a_nat_gateway,
     explain::explain_agrees_about_acls_and_groups_within_the_vpc,
     explain::explain_agrees_about_routes,

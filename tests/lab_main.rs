@@ -1,5 +1,5 @@
-//! `nat-lab`: builds the lab of the classic picture, runs the program `nat` in it, and checks the main job.
-//! The lab and its checks are in netns/; this is the command line around them.
+//! `nat-lab`: builds a lab, runs the program `nat` in it, and checks what it does: the main job, or a picture.
+//! The main job's lab is in netns/, the pictures are in pictures/; this is the command line around them.
 use std::{
     io::{self, Write},
     path::PathBuf,
@@ -7,8 +7,14 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand, ValueEnum};
-use nat_tests::netns::{Check, Hook, Picture, Report, main_job::main_job};
+use clap::{
+    Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use nat_tests::{
+    netns::{Check, Hook, Namespace, Report, main_job::main_job},
+    pictures::{self, PICTURES, Picture},
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A lab of network namespaces for the NAT dataplane. Needs root.
@@ -21,15 +27,25 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Verb {
     /// Check the main job: translation both ways, and nothing else let through.
-    Main(Main),
+    Main(Options),
+    /// Show a well-known diagram of a VPC, and check that it holds.
+    Picture {
+        /// Which one.
+        #[arg(value_parser = picture())]
+        name: &'static Picture,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Print the names of the pictures and what they show. Needs no root.
+    Pictures,
 }
 
 #[derive(clap::Args)]
-struct Main {
+struct Options {
     /// The program `nat`.
     #[arg(long)]
     nat: PathBuf,
-    /// Where to attach the dataplane; several may be named. Left out: xdp and tc.
+    /// Where to attach the dataplane; several may be named. Left out: xdp and tc, or one where that makes no difference.
     #[arg(long)]
     hook: Vec<Choice>,
     /// Keep the lab of the last hook until Ctrl-C, and print how to enter its nodes.
@@ -49,10 +65,12 @@ enum Choice {
 }
 
 fn main() -> ExitCode {
-    let Arguments {
-        verb: Verb::Main(options),
-    } = Arguments::parse();
-    match run(&options) {
+    let outcome = match Arguments::parse().verb {
+        Verb::Main(options) => run(&options, None),
+        Verb::Picture { name, options } => run(&options, Some(name)),
+        Verb::Pictures => list().map(|()| true).context("the list of pictures"),
+    };
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -62,22 +80,54 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether every check on every hook held.
-fn run(options: &Main) -> Result<bool> {
-    let hooks = hooks(&options.hook);
+/// Refuses other names than those there are, with exit status 2.
+fn picture() -> impl TypedValueParser<Value = &'static Picture> {
+    let names = PICTURES.iter().map(|picture| picture.name);
+    PossibleValuesParser::new(names)
+        .try_map(|name| pictures::find(&name).with_context(|| format!("no picture {name}")))
+}
+
+fn list() -> io::Result<()> {
+    let width = PICTURES.iter().map(|picture| picture.name.len()).max();
+    let width = width.unwrap_or_default();
+    let mut stdout = io::stdout().lock();
+    for Picture { name, title, .. } in PICTURES {
+        writeln!(stdout, "{name:width$}  {title}")?;
+    }
+    Ok(())
+}
+
+/// Whether every check on every hook held: of a picture, or of the main job.
+fn run(options: &Options, picture: Option<&Picture>) -> Result<bool> {
+    let mut hooks = hooks(&options.hook);
+    if let Some(picture) = picture {
+        say(
+            options,
+            &format!("{}: {}\n{}", picture.name, picture.title, picture.diagram),
+        );
+        if !picture.on_each_hook && options.hook.is_empty() {
+            hooks.truncate(1);
+        }
+    }
     let mut failed = 0;
     for (position, &hook) in hooks.iter().enumerate() {
         let hold = options.hold && position + 1 == hooks.len();
         say(options, &format!("hook {hook}"));
         let mut report = Report::new(hook, if options.json { print_json } else { print_line });
-        main_job(&options.nat, hook, &mut report, |lab, table| {
-            say(options, table.trim_end());
+        let mut show = |nodes: &[&Namespace], text: &str| {
+            say(options, text.trim_end());
             if hold {
-                hold_until_signal(options, lab)
+                hold_until_signal(options, nodes)
             } else {
                 Ok(())
             }
-        })?;
+        };
+        match picture {
+            Some(picture) => picture.check(&options.nat, hook, &mut report, &mut show),
+            None => main_job(&options.nat, hook, &mut report, |lab, table| {
+                show(&lab.nodes(), table)
+            })?,
+        }
         let missed = report.failed().count();
         failed += missed;
         say(
@@ -107,7 +157,7 @@ fn hooks(choices: &[Choice]) -> Vec<Hook> {
 }
 
 /// What is for a person: out of the way of the objects when those are asked for.
-fn say(options: &Main, text: &str) {
+fn say(options: &Options, text: &str) {
     if options.json {
         eprintln!("{text}");
     } else {
@@ -127,17 +177,23 @@ fn print_json(check: &Check) {
         .and_then(|()| writeln!(stdout));
 }
 
-fn hold_until_signal(options: &Main, lab: &Picture) -> Result<()> {
+fn hold_until_signal(options: &Options, nodes: &[&Namespace]) -> Result<()> {
     say(options, "\nThe lab stands until Ctrl-C. Its nodes:");
-    for node in lab.nodes() {
+    for node in nodes {
         say(
             options,
             &format!("  {:15} {}", node.label(), node.how_to_enter()),
         );
     }
+    let with_dataplane = nodes.iter().filter(|node| node.has_own_mounts());
+    let with_dataplane: Vec<_> = with_dataplane.map(|node| node.label()).collect();
     say(
         options,
-        &format!("On the edge, {} answers for itself.", options.nat.display()),
+        &format!(
+            "On {}, {} answers for itself.",
+            with_dataplane.join(" and "),
+            options.nat.display()
+        ),
     );
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

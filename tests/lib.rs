@@ -2,3 +2,4 @@
 pub mod model;
 pub mod netns;
 pub mod packets;
+pub mod pictures;

@@ -57,7 +57,9 @@ pub struct Rehearsal;
 /// Finds a half that would have been made by now.
 #[inline(never)]
 pub fn find_made(key: &SessionKey, carrier: &mut Carrier) -> bool {
-    let Some(half) = WOULD_BE.get_ptr_mut(key) else {
+    // Kernel 6.1 takes no argument of a global function for the key of a map, but what is on the stack.
+    let on_stack = *key;
+    let Some(half) = WOULD_BE.get_ptr_mut(on_stack) else {
         return false;
     };
     // SAFETY: an element of this object's own map, which nobody else uses.

@@ -46,10 +46,8 @@ security_groups = ["web"]"#;
 impl Standing {
     /// What `nat explain tcp FROM TO --json` says.
     pub fn explain(&self, protocol: &str, from: &str, to: &str) -> Value {
-        let said = self.nat.finish(["explain", protocol, from, to, "--json"]);
-        let said = said.expect("nat explain").success();
-        let said = said.unwrap_or_else(|error| panic!("explain {protocol} {from} {to}: {error:#}"));
-        serde_json::from_str(&said).expect("one object")
+        let said = self.nat.object(&["explain", protocol, from, to]);
+        said.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     /// It says `reason`, and so it is.

@@ -154,9 +154,7 @@ impl<L> Standing<L> {
 
     /// What `nat status --json` says.
     pub fn status(&self) -> serde_json::Value {
-        let status = self.nat.finish(["status", "--json"]).expect("nat status");
-        let status = status.success().expect("nat status");
-        serde_json::from_str(&status).expect("one object")
+        self.nat.object(&["status"]).expect("nat status")
     }
 
     /// What `nat status --json` counts under this drop reason.

@@ -8,6 +8,8 @@ use super::{Hook, Namespace};
 
 /// In the private /run of a node with its own mounts.
 const PATH: &str = "/run/nat-lab.toml";
+/// Where further files are, in the same /run.
+const FOLDER: &str = "/run/nat-lab";
 
 /// The classic picture's configuration. `gateway_keys` are further lines of the NAT gateway's table,
 /// such as `timeouts = { udp = 2 }`.
@@ -112,6 +114,20 @@ internet_gateway = true
         )
     }
 
+    pub fn rack(self, name: &str, zone: &str) -> Self {
+        self.part("rack", name, &format!("zone = \"{zone}\""))
+    }
+
+    pub fn host(self, name: &str, rack: &str, capacity: u16) -> Self {
+        let keys = format!("rack = \"{rack}\"\ncapacity = {capacity}");
+        self.part("host", name, &keys)
+    }
+
+    /// `keys` begin with its strategy.
+    pub fn placement_group(self, name: &str, keys: &str) -> Self {
+        self.part("placement_group", name, keys)
+    }
+
     fn part(mut self, kind: &str, name: &str, keys: &str) -> Self {
         self.0 += &format!("\n{}{}", head(kind, name), indented(keys));
         self
@@ -205,4 +221,14 @@ fn written_acl_rule(rule: &str, remote: &str) -> String {
 pub fn put(node: &Namespace, text: &str) -> Result<&'static str> {
     node.run(|| fs::write(PATH, text).with_context(|| PATH.to_owned()))?;
     Ok(PATH)
+}
+
+/// The same beside it, as NAME.toml in a folder of its own.
+pub fn put_as(node: &Namespace, name: &str, text: &str) -> Result<String> {
+    let path = format!("{FOLDER}/{name}.toml");
+    node.run(|| {
+        fs::create_dir_all(FOLDER).context(FOLDER)?;
+        fs::write(&path, text).with_context(|| path.clone())
+    })?;
+    Ok(path)
 }

@@ -1,13 +1,20 @@
 //! Links, addresses and routes inside and between namespaces, by netlink.
 //! Offloads are switched in ethtool.rs; a switch with its ports is in switch.rs.
-use std::{future::Future, net::Ipv4Addr};
+use std::{
+    future::Future,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use anyhow::{Context, Result};
+use futures_util::TryStreamExt;
 use nix::net::if_::if_nametoindex;
 use rtnetlink::{
     Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     new_connection,
-    packet_route::link::{InfoData, InfoVeth},
+    packet_route::{
+        address::AddressAttribute,
+        link::{InfoData, InfoVeth},
+    },
 };
 
 use super::Namespace;
@@ -130,6 +137,19 @@ impl Namespace {
                 .await
         })
         .with_context(|| format!("address {address} on {device}"))
+    }
+
+    /// The IPv4 addresses of its interfaces, the loopback's aside.
+    pub fn addresses(&self) -> Result<Vec<Ipv4Addr>> {
+        let messages: Vec<_> = self
+            .netlink(|handle| async move { handle.address().get().execute().try_collect().await })
+            .context("listing addresses")?;
+        let attributes = messages.into_iter().flat_map(|message| message.attributes);
+        let addresses = attributes.filter_map(|attribute| match attribute {
+            AddressAttribute::Local(IpAddr::V4(address)) => Some(address),
+            _ => None,
+        });
+        Ok(addresses.filter(|address| !address.is_loopback()).collect())
     }
 
     /// Adds a route, `("0.0.0.0/0", "10.40.2.1")` for a default route.

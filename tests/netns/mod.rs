@@ -22,6 +22,7 @@ pub mod picture;
 pub mod process;
 pub mod raw;
 pub mod report;
+pub mod running;
 pub mod sessions;
 pub mod site;
 pub mod sockets;
@@ -29,6 +30,7 @@ pub mod steady;
 pub mod stun;
 pub mod switch;
 pub mod told;
+pub mod unanswered;
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -39,6 +41,7 @@ pub use self::{
     path::Path,
     picture::Picture,
     report::{Check, Report},
+    running::Running,
     sessions::Session,
     site::Site,
     sockets::Connection,

@@ -79,6 +79,11 @@ impl Namespace {
         &self.label
     }
 
+    /// Whether it was made by [`Namespace::with_own_mounts`], as nodes with a dataplane are.
+    pub fn has_own_mounts(&self) -> bool {
+        self.mounts.is_some()
+    }
+
     /// The descriptor a netlink request names this namespace by.
     pub fn raw_fd(&self) -> RawFd {
         self.net.as_raw_fd()

@@ -22,10 +22,10 @@ use super::{
     sessions,
 };
 
-/// How long the controller may take to load and attach: an emulated guest's verifier takes half a minute.
+/// How long the controller may take to load and attach: the verifier of an emulated guest is slow.
 pub const READY: Duration = Duration::from_secs(120);
-/// How long any other command may take.
-const COMMAND: Duration = Duration::from_secs(30);
+/// How long any other command may take. `nat explain` loads the programs, too.
+const COMMAND: Duration = READY;
 
 /// The program and the node it runs on.
 #[derive(Clone, Debug)]
@@ -84,6 +84,15 @@ impl Nat {
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<Finished> {
         finish(self.node.command(&self.program).args(arguments), COMMAND)
+    }
+
+    /// The one object that a command prints with `--json`.
+    pub fn object(&self, arguments: &[&str]) -> Result<serde_json::Value> {
+        let text = self
+            .finish(arguments.iter().chain(&["--json"]))?
+            .success()
+            .with_context(|| format!("nat {}", arguments.join(" ")))?;
+        Ok(serde_json::from_str(&text)?)
     }
 
     /// The translation table, from `nat sessions --json`.

@@ -27,6 +27,11 @@ impl Finished {
         Ok(String::from_utf8(self.stdout)?)
     }
 
+    /// Everything it said.
+    pub fn words(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned() + &self.stderr
+    }
+
     pub fn status(&self) -> String {
         self.code.map_or_else(
             || "none (ended by a signal)".to_owned(),

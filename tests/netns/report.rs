@@ -92,6 +92,11 @@ impl Report {
     }
 }
 
+/// An error once more, for a second check that depends on the same thing.
+pub fn again(error: &anyhow::Error) -> anyhow::Error {
+    anyhow::anyhow!("{error:#}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

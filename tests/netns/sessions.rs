@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use super::Report;
+
 /// One session, with every field the command line promises. For ICMP echo the ports hold the identifier.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 pub struct Session {
@@ -71,6 +73,36 @@ pub fn find<'a>(
             && session.inside().to_string() == inside
             && session.peer().to_string() == peer
     })
+}
+
+/// Checks that the table holds a session whose inside host is seen as `outside`.
+pub fn expect(
+    report: &mut Report,
+    table: &[Session],
+    protocol: &str,
+    inside: &str,
+    peer: &str,
+    outside: &str,
+) {
+    let expected = format!("{protocol} {inside} -> {peer} as {outside}");
+    let seen = find(table, protocol, inside, peer)
+        .map(Session::line)
+        .context("no such session");
+    report.same(
+        &format!("the table holds {protocol} {inside} to {peer}"),
+        &expected,
+        seen,
+    );
+}
+
+/// Their lines, or `none`.
+pub fn list<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> String {
+    let lines: Vec<_> = sessions.into_iter().map(Session::line).collect();
+    if lines.is_empty() {
+        "none".to_owned()
+    } else {
+        lines.join("; ")
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{EXCHANGE, Namespace};
+use super::{EXCHANGE, Namespace, report::again};
 
 /// Bytes an exchange carries each way: odd, and more than one segment.
 pub const EXCHANGED: usize = 4097;
@@ -121,6 +121,20 @@ impl Connection {
         one_way(&self.server, &self.client, 2).context("server to client")?;
         Ok(exchanged())
     }
+}
+
+/// The client's address as the server sees it, of a connection that may not have opened.
+pub fn seen(connection: &Result<Connection>) -> Result<String> {
+    connection
+        .as_ref()
+        .map(|connection| connection.seen.to_string())
+        .map_err(again)
+}
+
+/// The server's address as the server itself sees it.
+pub fn local(connection: &Result<Connection>) -> Result<String> {
+    let connection = connection.as_ref().map_err(again)?;
+    Ok(connection.server.local_addr()?.to_string())
 }
 
 /// What a successful [`Connection::exchange`] says.

@@ -30,7 +30,7 @@ struct Arguments {
 enum Command {
     /// Install what the build needs: rust-src, a private bpf-linker; with --vm also qemu
     Setup(setup::Arguments),
-    /// Build everything and run the main job in a lab of network namespaces, here or in a VM
+    /// Build everything and run the main job or a picture in a lab of network namespaces, here or in a VM
     Run(run::Arguments),
     /// Run all tests: host tests, BPF_PROG_TEST_RUN and labs
     Test(test::Arguments),

@@ -1,8 +1,9 @@
-//! `cargo xtask run`: builds everything and runs the main job in the lab (tests/lab_main.rs), here or in a VM.
+//! `cargo xtask run`: builds everything and runs the main job in the lab (tests/lab_main.rs), or a picture, here or
+//! in a VM.
 //!
 //! The lab's stdout is this command's stdout; all that this command says itself goes to stderr.
 
-use std::{os::unix::process::CommandExt as _, path::PathBuf, time::Duration};
+use std::{os::unix::process::CommandExt as _, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -10,6 +11,12 @@ use crate::{privilege::Privilege, setup, tool, vm};
 
 #[derive(clap::Args)]
 pub struct Arguments {
+    /// Show this well-known diagram of a VPC instead of the main job
+    #[arg(long, value_name = "NAME")]
+    picture: Option<String>,
+    /// Print the names of the pictures and what they show
+    #[arg(long, exclusive = true)]
+    list: bool,
     /// Only this hook (may be given more than once); all by default
     #[arg(long, value_name = "HOOK", value_parser = ["xdp", "xdp-generic", "tc", "all"])]
     hook: Vec<String>,
@@ -36,6 +43,16 @@ pub struct Arguments {
 }
 
 pub fn command(arguments: &Arguments) -> Result<u8> {
+    if arguments.list {
+        print!("{}", pictures()?);
+        return Ok(0);
+    }
+    if let Some(name) = &arguments.picture
+        && let Err(refusal) = find_picture(name, &pictures()?)
+    {
+        eprintln!("error: {refusal}");
+        return Ok(2);
+    }
     if arguments.vm {
         setup::ensure_build()?;
         setup::ensure_vm()?;
@@ -66,6 +83,26 @@ pub fn command(arguments: &Arguments) -> Result<u8> {
     Err(error).with_context(|| format!("cannot start {}", binaries.lab.display()))
 }
 
+/// The pictures as `nat-lab` lists them, which is built alone for that: a name and what it shows in each line.
+fn pictures() -> Result<String> {
+    build_some(&["--bin", LAB])?;
+    tool::capture(Command::new(folder()?.join(LAB)).arg("pictures"))
+}
+
+/// # Errors
+/// When no line of `list` begins with `name`: the message names those there are.
+fn find_picture(name: &str, list: &str) -> Result<(), String> {
+    let mut names = list.lines().filter_map(|line| line.split(' ').next());
+    if names.clone().any(|known| known == name) {
+        return Ok(());
+    }
+    let first = names.next().unwrap_or_default().to_owned();
+    let names = names.fold(first, |names, name| names + ", " + name);
+    Err(format!("there is no picture {name:?}; there are: {names}"))
+}
+
+const LAB: &str = "nat-lab";
+
 /// The programs of the main job.
 pub struct Binaries {
     pub nat: PathBuf,
@@ -74,21 +111,11 @@ pub struct Binaries {
 
 /// Builds `nat` (with the BPF object inside) and `nat-lab`.
 pub fn build() -> Result<Binaries> {
-    let mut command = tool::cargo();
-    command.args([
-        "build",
-        "--release",
-        "--package",
-        "nat-userspace",
-        "--package",
-        "nat-tests",
-        "--bins",
-    ]);
-    tool::run(&mut command)?;
-    let folder = tool::target_dir()?.join("release");
+    build_some(&["--bins"])?;
+    let folder = folder()?;
     let binaries = Binaries {
         nat: folder.join("nat"),
-        lab: folder.join("nat-lab"),
+        lab: folder.join(LAB),
     };
     for binary in [&binaries.nat, &binaries.lab] {
         if !binary.is_file() {
@@ -101,8 +128,24 @@ pub fn build() -> Result<Binaries> {
     Ok(binaries)
 }
 
+/// Always of the same packages, so that what they share is built once.
+fn build_some(targets: &[&str]) -> Result<()> {
+    let mut command = tool::cargo();
+    command.args(["build", "--release"]);
+    command.args(["--package", "nat-userspace", "--package", "nat-tests"]);
+    tool::run(command.args(targets))
+}
+
+fn folder() -> Result<PathBuf> {
+    Ok(tool::target_dir()?.join("release"))
+}
+
 fn lab_arguments(arguments: &Arguments, nat: &str) -> Vec<String> {
-    let mut words = vec!["main".to_owned(), "--nat".to_owned(), nat.to_owned()];
+    let mut words = match &arguments.picture {
+        Some(name) => vec!["picture".to_owned(), name.clone()],
+        None => vec!["main".to_owned()],
+    };
+    words.extend(["--nat".to_owned(), nat.to_owned()]);
     for hook in &arguments.hook {
         words.extend(["--hook".to_owned(), hook.clone()]);
     }
@@ -112,4 +155,20 @@ fn lab_arguments(arguments: &Arguments, nat: &str) -> Vec<String> {
         }
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_picture_is_told_those_there_are() {
+        let list = "internet-gateway  two instances\nplacement         groups\n";
+        assert_eq!(find_picture("placement", list), Ok(()));
+        let refusal = find_picture("place", list).expect_err("no such picture");
+        assert_eq!(
+            refusal,
+            "there is no picture \"place\"; there are: internet-gateway, placement"
+        );
+    }
 }

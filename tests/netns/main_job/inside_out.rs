@@ -1,16 +1,14 @@
 //! Traffic that starts inside the VPC: through the NAT gateway, from the web instance, and inside the VPC.
 //! Traffic that starts on the internet is in outside_in.rs.
-use std::{
-    net::{Ipv4Addr, UdpSocket},
-    time::Duration,
-};
+use std::net::{Ipv4Addr, UdpSocket};
 
 use anyhow::{Context, Result};
 
 use crate::netns::{
     Connection, EXCHANGE, Picture, Report,
     icmp::{Echo, Pinger},
-    sockets::{exchanged, udp_exchange},
+    report::again,
+    sockets::{exchanged, seen, udp_exchange},
 };
 
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 80);
@@ -208,18 +206,3 @@ fn check_local(lab: &Picture, report: &mut Report) -> Result<()> {
     report.same("traffic inside the VPC carries data", &exchanged(), carried);
     Ok(())
 }
-
-pub fn seen(connection: &Result<Connection>) -> Result<String> {
-    connection
-        .as_ref()
-        .map(|connection| connection.seen.to_string())
-        .map_err(again)
-}
-
-/// An error once more, for a second check that depends on the same thing.
-pub fn again(error: &anyhow::Error) -> anyhow::Error {
-    anyhow::anyhow!("{error:#}")
-}
-
-/// Long enough for a SYN to be sent again.
-pub const UNANSWERED: Duration = Duration::from_secs(3);

@@ -9,10 +9,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::{
-    Controller, Hook, Nat, Picture, Report,
+    Hook, Picture, Report, Running,
     configuration::{classic, put},
-    leftovers::leftovers_text,
-    process::Finished,
     sockets::exchanged,
 };
 
@@ -27,20 +25,10 @@ pub fn main_job(
     show: impl FnOnce(&Picture, &str) -> Result<()>,
 ) -> Result<()> {
     let lab = Picture::build(hook).context("building the lab")?;
-    let nat = Nat::new(program, &lab.edge)?;
     let configuration = put(&lab.edge, &classic(hook, ""))?;
-    let controller = nat.start(["run", "--config", configuration]);
-    let (ready, controller) = match controller {
-        Ok(controller) => (Ok(controller.ready().to_owned()), Some(controller)),
-        Err(error) => (Err(error), None),
-    };
-    report.that(
-        "the controller gets ready",
-        "a line `ready`",
-        ready,
-        |seen| seen.starts_with("ready"),
-    );
-    let Some(controller) = controller else {
+    let place = (&lab.edge, "the edge");
+    let arguments = ["run", "--config", configuration];
+    let Some(mut running) = Running::start(program, place, arguments, report)? else {
         return Ok(());
     };
 
@@ -48,43 +36,24 @@ pub fn main_job(
     outside_in::check(&lab, report)?;
     outside_in::check_unsolicited(&lab, &traffic, report)?;
     check_arp(&lab, report);
-    table::check(&nat, &traffic, report);
-    let mut text = nat
+    table::check(&running.nat, &traffic, report);
+    let mut text = running
+        .nat
         .sessions_table()
         .unwrap_or_else(|error| format!("{error:#}"));
     if !report.all_held() {
-        text += &in_its_own_words(&nat, &controller);
+        text += &running.in_its_own_words();
     }
     show(&lab, &text)?;
 
-    let code = controller
-        .terminate()
-        .map(|code| format!("exit status {}", code.unwrap_or(-1)));
-    report.same("SIGTERM ends the controller", "exit status 0", code);
+    running.terminate(report);
     report.same(
         "an open connection goes on without it",
         &exchanged(),
         traffic.held_connection(),
     );
-    report.same(
-        "nat down succeeds",
-        "exit status 0",
-        nat.down().map(|_| "exit status 0"),
-    );
-    report.same(
-        "nat down leaves on the edge",
-        "nothing",
-        leftovers_text(&lab.edge),
-    );
+    running.take_down(report);
     Ok(())
-}
-
-/// What helps to find out why a check failed.
-fn in_its_own_words(nat: &Nat, controller: &Controller) -> String {
-    let status = nat.finish(["status"]).and_then(Finished::success);
-    let status = status.unwrap_or_else(|error| format!("{error:#}"));
-    let said = controller.said();
-    format!("\nnat status:\n{status}\nThe controller said:\n{said}")
 }
 
 /// Nobody but the dataplane can have answered for these addresses: they sit on no interface.

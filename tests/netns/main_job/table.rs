@@ -2,15 +2,17 @@
 //! The connections are still open (inside_out.rs).
 use anyhow::{Context, Result};
 
-use super::inside_out::{SERVER, Traffic, seen};
-use crate::netns::{Nat, Report, Session, sessions::find};
+use super::inside_out::{SERVER, Traffic};
+use crate::netns::{
+    Nat, Report, Session,
+    report::again,
+    sessions::{expect, find, list},
+    sockets::seen,
+};
 
 pub fn check(nat: &Nat, traffic: &Traffic, report: &mut Report) {
     let table = nat.sessions();
-    let size = table
-        .as_ref()
-        .map(Vec::len)
-        .map_err(super::inside_out::again);
+    let size = table.as_ref().map(Vec::len).map_err(again);
     report.that(
         "nat sessions --json lists sessions with every field",
         "at least 5 lines",
@@ -73,25 +75,6 @@ pub fn check(nat: &Nat, traffic: &Traffic, report: &mut Report) {
     );
 }
 
-fn expect(
-    report: &mut Report,
-    table: &[Session],
-    protocol: &str,
-    inside: &str,
-    peer: &str,
-    outside: &str,
-) {
-    let expected = format!("{protocol} {inside} -> {peer} as {outside}");
-    let seen = find(table, protocol, inside, peer)
-        .map(Session::line)
-        .context("no such session");
-    report.same(
-        &format!("the table holds {protocol} {inside} to {peer}"),
-        &expected,
-        seen,
-    );
-}
-
 fn first(table: &[Session]) -> Result<String> {
     let session =
         find(table, "tcp", "10.40.2.101:40001", "198.51.100.80:8080").context("no such session")?;
@@ -122,13 +105,4 @@ fn from_private_subnet(session: &Session) -> bool {
 
 fn to_vpc(session: &Session) -> bool {
     matches!(session.destination.octets(), [10, 20 | 40, _, _])
-}
-
-fn list<'a>(sessions: impl Iterator<Item = &'a Session>) -> String {
-    let lines: Vec<_> = sessions.map(Session::line).collect();
-    if lines.is_empty() {
-        "none".to_owned()
-    } else {
-        lines.join("; ")
-    }
 }
