@@ -267,6 +267,11 @@ impl<'a> Held<'a> {
         }
     }
 
+    /// As [`Names::gateway`].
+    pub fn gateway(&self, number: u32) -> String {
+        self.names.gateway(number)
+    }
+
     /// The names of a set of security groups.
     pub fn groups(&self, set: u32) -> Vec<String> {
         if set == 0 {

@@ -19,6 +19,10 @@ pub fn nat_instance_picture_holds(hook: Hook) {
     holds("nat-instance", hook);
 }
 
+pub fn metadata_picture_holds(hook: Hook) {
+    holds("metadata", hook);
+}
+
 pub fn placement_picture_holds(hook: Hook) {
     holds("placement", hook);
 }

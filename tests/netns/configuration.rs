@@ -55,19 +55,17 @@ impl Deref for Configuration {
 
 /// Parts, which come behind those that are there.
 impl Configuration {
-    /// A node, and a VPC that has an internet gateway and no part yet.
+    /// A node, and a VPC `main` that has an internet gateway and no part yet.
     pub fn new(uplink: &str, attach: impl Display, cidrs: &[&str]) -> Self {
-        Self(format!(
-            r#"[node]
-uplink = ["{uplink}"]
-attach = "{attach}"
+        let node = format!("[node]\nuplink = [\"{uplink}\"]\nattach = \"{attach}\"\n");
+        Self(node).vpc("main", cidrs)
+    }
 
-[[vpc]]
-name = "main"
-cidrs = {cidrs:?}
-internet_gateway = true
-"#
-        ))
+    /// Another VPC, with an internet gateway, which the parts that follow belong to.
+    pub fn vpc(mut self, name: &str, cidrs: &[&str]) -> Self {
+        self.0 +=
+            &format!("\n[[vpc]]\nname = \"{name}\"\ncidrs = {cidrs:?}\ninternet_gateway = true\n");
+        self
     }
 
     pub fn subnet(self, name: &str, cidr: &str, interface: &str, keys: &str) -> Self {

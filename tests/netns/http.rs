@@ -1,12 +1,15 @@
-//! A small HTTP server that gives and takes one large file of known bytes.
-//! The client is the machine's own curl, or plain TCP where there is none.
+//! A small HTTP server that gives and takes one large file of known bytes, whose client is the machine's own
+//! curl, or plain TCP where there is none; and a client that asks any server one thing.
 use std::{
+    fmt,
     io::{self, BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     thread,
 };
 
 use anyhow::{Context, Result, bail, ensure};
+
+use super::{Namespace, sockets::ANY};
 
 /// 100 MB, not a multiple of any block or segment size.
 pub const LARGE: u64 = 100_000_003;
@@ -135,6 +138,34 @@ fn respond(mut stream: &TcpStream, length: u64) -> Result<()> {
         stream,
         "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     )?)
+}
+
+/// What a host is answered by a server: status and body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub body: String,
+}
+
+/// Status and body, such as `200 10.20.1.10`.
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.status, self.body)
+    }
+}
+
+/// Asks a server, `10.20.1.10:80`, one thing, such as `GET /`; each header ends with CR and LF.
+pub fn ask(host: &Namespace, server: &str, request: &str, headers: &str) -> Result<Answer> {
+    let mut stream = host.connect(ANY, server)?;
+    let head = format!("{request} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n");
+    stream.write_all(format!("{head}{headers}\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no head")?;
+    Ok(Answer {
+        status: head.split(' ').nth(1).context("no status")?.parse()?,
+        body: body.to_owned(),
+    })
 }
 
 #[cfg(test)]

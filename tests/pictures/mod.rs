@@ -1,6 +1,7 @@
 //! Well-known diagrams of a VPC, each a lab with the real controller and real traffic: a file here for each,
 //! named as the picture is. `nat-lab` (lab_main.rs) shows them; the labs are made of what is in netns/.
 mod internet_gateway;
+mod metadata;
 mod nat_instance;
 mod placement;
 
@@ -14,6 +15,7 @@ use crate::netns::{Hook, Namespace, Report, Running};
 pub const PICTURES: &[Picture] = &[
     internet_gateway::PICTURE,
     nat_instance::PICTURE,
+    metadata::PICTURE,
     placement::PICTURE,
 ];
 

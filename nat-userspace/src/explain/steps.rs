@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use nat_common::{
     address::Address,
-    map_types::{Judgement, NameKey, Route, Ruleset, Trace, TracedStep},
+    map_types::{Judgement, NameKey, Route, Ruleset, SERVICES, Trace, TracedStep},
     policy::Step,
     sessions::is_tracker,
 };
@@ -21,7 +21,7 @@ use crate::{
 #[derive(Clone, Debug, Serialize)]
 pub struct StepRecord {
     /// What kind: `subnet`, `instance`, `route`, `network-acl`, `security-groups`, `nat-gateway`,
-    /// `gateway-subnet`, `receiver-subnet`, `public-ip`, `session`, `mapping` or `next-hop`.
+    /// `services`, `gateway-subnet`, `receiver-subnet`, `public-ip`, `session`, `mapping` or `next-hop`.
     pub step: &'static str,
     /// It, for people.
     pub text: String,
@@ -110,8 +110,12 @@ impl Teller<'_> {
             Step::Route => self.route(value, detail)?,
             Step::Acl => self.acl(value, Judgement(detail)),
             Step::Groups => self.groups(value, Judgement(detail)),
+            Step::Gateway if value == SERVICES => {
+                let text = "the node itself tells instances about themselves: no route, ACL or group counts";
+                StepRecord::new("services", text.to_owned(), json!({}))
+            }
             Step::Gateway => {
-                let name = self.held.name(NameKey::GATEWAY, value);
+                let name = self.held.gateway(value);
                 let text = format!("NAT gateway {name} is asked");
                 StepRecord::new("nat-gateway", text, json!({ "gateway": name }))
             }
@@ -298,7 +302,10 @@ impl Teller<'_> {
         let (public, port) = end(noted);
         let gateway = noted.detail >> 16;
         if !is_tracker(gateway as u16) {
-            let gateway = self.held.name(NameKey::GATEWAY, gateway);
+            if gateway == SERVICES {
+                return format!("which the service knows as {public}, port {port}");
+            }
+            let gateway = self.held.gateway(gateway);
             return format!("which has {public}, port {port} of NAT gateway {gateway}");
         }
         if public == *self.asked.source.ip() {
@@ -311,7 +318,7 @@ impl Teller<'_> {
     fn mapped(&self, noted: &TracedStep) -> Value {
         let (public, port) = end(noted);
         let gateway = noted.detail >> 16;
-        let name = (!is_tracker(gateway as u16)).then(|| self.held.name(NameKey::GATEWAY, gateway));
+        let name = (!is_tracker(gateway as u16)).then(|| self.held.gateway(gateway));
         json!({ "address": public, "port": port, "gateway": name })
     }
 }

@@ -8,6 +8,7 @@ use nat_tests::{
     netns::{
         Hook, Namespace,
         configuration::Configuration,
+        http,
         links::{mac_of, mac_text},
         process::finish,
         raw::Ttls,
@@ -25,16 +26,9 @@ const OWN_IP: &str = "/latest/meta-data/local-ipv4";
 
 /// What `host` is answered: status and body.
 fn ask(host: &Namespace, request: &str, headers: &str) -> (u16, String) {
-    let to = format!("{METADATA}:80");
-    let mut stream = host.connect(ANY, &to).expect("a connection");
-    let request =
-        format!("{request} HTTP/1.1\r\nHost: {METADATA}\r\nConnection: close\r\n{headers}\r\n");
-    stream.write_all(request.as_bytes()).expect("a request");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-    let status = head.split(' ').nth(1).expect("a status");
-    (status.parse().expect("a number"), body.to_owned())
+    let answer = http::ask(host, &format!("{METADATA}:80"), request, headers);
+    let answer = answer.expect("an answer");
+    (answer.status, answer.body)
 }
 
 fn get(host: &Namespace, path: &str) -> (u16, String) {
@@ -118,6 +112,14 @@ pub fn imds_can_not_be_blocked(hook: Hook) {
         assert!(
             !connects(host, "198.51.100.80:8081"),
             "nothing else is allowed"
+        );
+        let (from, to) = (format!("{own}:40001"), format!("{METADATA}:80"));
+        let explained = standing.nat.finish(["explain", "tcp", &from, &to]);
+        let explained = explained.expect("nat explain").success();
+        let explained = explained.expect("nat explain");
+        assert!(
+            explained.contains("no route, ACL or group counts"),
+            "{explained}"
         );
     }
 }
