@@ -59,7 +59,10 @@ mod volume;
 #[path = "end_to_end/vpc/mod.rs"]
 mod vpc;
 
-use vpc::{acls, appliances, changes, gateways, groups, metadata, routing, senders, side_by_side};
+use vpc::{
+    acls, appliances, changes, gateways, groups, metadata, metadata_attacked, routing, senders,
+    side_by_side,
+};
 
 /// One module per hook, with a test of the same name for each function given.
 macro_rules! on_every_hook {
@@ -245,6 +248,9 @@ on_both_hooks! {
     metadata::imds_leaves_no_interface_behind,
     metadata::imds_hop_limit_is_the_ttl_of_the_put_response,
     metadata::imds_answers_curl,
+    metadata_attacked::imds_what_is_no_request_goes_nowhere,
+    metadata_attacked::imds_nobody_else_speaks_for_the_service,
+    metadata_attacked::imds_one_host_takes_no_ports_of_others,
 }
 
 // What the controller and the command line do is the same on every hook.

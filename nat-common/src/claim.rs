@@ -112,7 +112,7 @@ fn make<T: Tables>(tables: &T, claim: &Claim, reclaims: bool) -> Entry {
     if is_tracker(claim.gateway) {
         return track(tables, claim);
     }
-    let client = client_key(claim.gateway, &claim.flow);
+    let client = client_key(claim.gateway, claim.vpc, &claim.flow);
     // SAFETY: the tables' own memory, lent for this claim; nobody searches yet.
     let place = unsafe { (*space).prepare(claim, reclaims) };
     if !find_place(gateway, claim, place) {
@@ -229,7 +229,7 @@ fn bound<T: Tables>(tables: &T, gateway: &Gateway, claim: &Claim, holds: Holds) 
     };
     let entry = enter_bound(tables, gateway, claim, (address, port), holds.and(held));
     if entry != Entry::Made && held.include(Holds::BINDING) {
-        let client = client_key(claim.gateway, &claim.flow);
+        let client = client_key(claim.gateway, claim.vpc, &claim.flow);
         release_binding(tables, &binding_key(claim.gateway, &claim.flow), &client);
     }
     entry
@@ -249,7 +249,7 @@ fn hold_or_bind<T: Tables>(
     if claim.lets_in {
         return Err(DropReason::NoSession);
     }
-    let client = client_key(claim.gateway, &claim.flow);
+    let client = client_key(claim.gateway, claim.vpc, &claim.flow);
     if let Some(before) = count_port(tables, &client, gateway.max_ports_per_client)?
         && let Some(space) = tables.search_space()
     {

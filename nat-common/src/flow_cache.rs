@@ -240,7 +240,7 @@ const MOST_BYTES: u32 = 1 << 31;
 const MOST_PACKETS: u16 = 1 << 15;
 
 /// Bits of a window's number that a line has room for.
-const WINDOW_BITS: u32 = 14;
+const WINDOW_BITS: u32 = 13;
 
 /// When a line is written or read, as its CPU counts. All lines of another generation are void: each policy
 /// begins one, and so does each time when the numbers of windows in the lines begin again.
@@ -283,15 +283,28 @@ pub enum Direction {
     InwardOnly = 2 << WINDOW_BITS,
     /// The receiver keeps them: answers within a VPC.
     Answer = 3 << WINDOW_BITS,
+    /// As [`Direction::Outward`], without a session: rules alone let its packets pass.
+    SteadyOutward = 4 << WINDOW_BITS,
+    /// As [`Direction::Inward`], without a session.
+    SteadyInward = 5 << WINDOW_BITS,
 }
 
 impl Line {
     const WINDOW: u16 = (1 << WINDOW_BITS) - 1;
 
-    /// A reverse half carries its packets.
+    const STEADY: u16 = Direction::SteadyOutward as u16;
+
+    /// The receiver gets its address and port, or keeps its own: a reverse half carries its packets, if a
+    /// session does.
     #[inline(always)]
     pub const fn is_inward(&self) -> bool {
-        self.state & !Self::WINDOW != Direction::Outward as u16
+        self.state & !Self::WINDOW & !Self::STEADY != Direction::Outward as u16
+    }
+
+    /// No session carries its packets: it holds for a window.
+    #[inline(always)]
+    pub const fn is_steady(&self) -> bool {
+        self.state & Self::STEADY != 0
     }
 
     /// And one of a session within a VPC.

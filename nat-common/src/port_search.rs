@@ -172,7 +172,7 @@ pub fn search<T: Tables>(
 /// back.
 #[inline(never)]
 fn moved<T: Tables>(tables: &T, claim: &Claim, search: &Search) -> bool {
-    let client = client_key(claim.gateway, &claim.flow);
+    let client = client_key(claim.gateway, claim.vpc, &claim.flow);
     let moved = move_client(tables, &client, search.place.recorded, search.public.0);
     if !moved {
         remove_public(tables, &search.key);

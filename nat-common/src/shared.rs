@@ -9,7 +9,7 @@ use crate::{
     flow::{Flow, protocol},
     lifecycle::State,
     map_types::{
-        Binding, Client, ClientKey, Gateway, Holds, Lease, Paired, Session, SessionKey,
+        Binding, Client, ClientKey, Gateway, Holds, Lease, Paired, SERVICES, Session, SessionKey,
         binding_key, bound_key, permission_key,
     },
     port_search::port_freed,
@@ -137,11 +137,12 @@ fn remove_port<T: Tables>(tables: &T, key: &ClientKey) {
     }
 }
 
-/// The client of a flow from inside.
+/// The client of a flow from inside. Those of the way to the node's services are of all VPCs.
 #[inline(always)]
-pub const fn client_key(gateway: u16, flow: &Flow) -> ClientKey {
+pub const fn client_key(gateway: u16, vpc: u16, flow: &Flow) -> ClientKey {
+    let vpc = if gateway as u32 == SERVICES { vpc } else { 0 };
     ClientKey {
-        gateway: gateway as u32,
+        gateway: gateway as u32 | (vpc as u32) << ClientKey::VPC_SHIFT,
         address: flow.source,
     }
 }
@@ -456,7 +457,7 @@ pub fn revoke<T: Tables>(tables: &T, inbound: &Flow) {
 #[inline(always)]
 pub fn release<T: Tables>(tables: &T, key: &SessionKey, forward: &Session) {
     let (flow, gateway, holds) = (key.flow(), forward.owner(), forward.holds());
-    let client = client_key(gateway, &flow);
+    let client = client_key(gateway, key.vpc(), &flow);
     if holds.include(Holds::PERMISSION) {
         revoke(tables, &outside_flow(key, forward));
     }

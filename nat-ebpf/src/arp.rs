@@ -2,7 +2,7 @@
 //! the router's in each subnet.
 
 use nat_common::{
-    map_types::{Interface, Subnet},
+    map_types::{Interface, METADATA_IP, Subnet},
     parse::IPV4_OFFSET,
     wire::{ArpPacket, EtherType, EthernetHeader},
 };
@@ -33,7 +33,10 @@ fn is_ours<H: Hook>(hook: &H, view: View, interface: &Interface, request: &ArpPa
         && view
             .public_address(target)
             .is_some_and(|public| !public.is_shared());
+    // Hosts that have a route for all of 169.254.0.0/16 on their interface ask for it.
+    let is_service = interface.is(Interface::SERVED) && target == METADATA_IP;
     is_public
+        || is_service
         || (interface.is(Interface::INSIDE)
             && view
                 .subnet_behind(hook.ingress(), target)

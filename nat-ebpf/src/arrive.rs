@@ -7,7 +7,8 @@ use nat_common::{
     drop_reason::DropReason,
     flow::{Flow, protocol},
     map_types::{
-        Interface, PublicAddress, PublicUse, SERVICES, SessionKey, Settings, TRACKER, bound_key,
+        Interface, METADATA_IP, PublicAddress, PublicUse, SERVICES, SessionKey, Settings, TRACKER,
+        bound_key,
     },
     parse::{Ipv4Packet, Transport},
     policy::{Decision, Inside, Session, Way},
@@ -40,9 +41,7 @@ pub fn translate_destination<H: Hook>(
     let awaits_ports = packet.is_later_fragment() && protocol::is_translated(packet.flow.protocol);
     // Nobody is let in without a session who can't be where the packet comes from.
     let may_open = || from_inside || may_come_from_outside(view, interface, &packet.flow);
-    // The services' address is theirs alone: nobody speaks for them from elsewhere, nor they to others.
-    let is_theirs = matches!(public.purpose(), PublicUse::NatGateway) && public.owner() == SERVICES;
-    if is_theirs != interface.is(Interface::SERVICES) {
+    if !may_come_to(interface, public) {
         return Err(DropReason::NoSession);
     }
     match public.purpose() {
@@ -93,12 +92,20 @@ fn is_somebodys(flow: &Flow) -> bool {
     is_bound(&raw const key) != 0
 }
 
+/// The services' address is theirs alone: nobody speaks for them from elsewhere, nor they to others.
+#[inline(always)]
+pub fn may_come_to(interface: &Interface, public: &PublicAddress) -> bool {
+    let is_theirs = matches!(public.purpose(), PublicUse::NatGateway) && public.owner() == SERVICES;
+    is_theirs == interface.is(Interface::SERVICES)
+}
+
 /// A sender that claims to be inside or to have a public IP of ours, or that nobody can be, is not let in to
 /// an instance.
 #[inline(always)]
 pub fn may_come_from_outside(view: View, interface: &Interface, flow: &Flow) -> bool {
     interface.is(Interface::INSIDE)
         || !(flow.source.is_martian()
+            || flow.source == METADATA_IP
             || view.is_private(flow.source)
             || view.public_address(flow.source).is_some())
 }
@@ -185,6 +192,7 @@ fn to_instance(
         plan.reverse.forget();
         plan.vpc = vpc;
         plan.to = inward;
+        plan.is_steady = true;
         return Ok(Step::GoOn);
     }
     if is_found {

@@ -154,8 +154,10 @@ fn by_line<H: Hook>(
     if !line.counts_more() {
         return None;
     }
+    let is_steady = line.is_steady();
     if line.is_late(lines.age()) {
-        if !confirm(line, now) {
+        // Rules are asked again.
+        if is_steady || !confirm(line, now) {
             return None;
         }
         let is_idle = line.is_idle(lines.age());
@@ -165,8 +167,10 @@ fn by_line<H: Hook>(
         }
     }
     let segments = hook.segments();
-    line.packets += segments as u16;
-    line.bytes += hook.bytes(packet) as u32;
+    if !is_steady {
+        line.packets += segments as u16;
+        line.bytes += hook.bytes(packet) as u32;
+    }
     lines.count(segments);
     Some(Outgoing { to, path })
 }

@@ -222,6 +222,8 @@ fn untranslated<H: Hook>(
     plan.inward = !matches!(decision.way, Way::OneToOne);
     plan.forget_sessions();
     if !decision.is(Decision::TRACKED) {
+        // What is to a public IP of ours depends on who holds that, too.
+        plan.is_steady = view.public_address(flow.destination).is_none();
         return Ok(Step::GoOn);
     }
     plan.is_stateless = false;

@@ -327,6 +327,9 @@ fn error<H: Hook>(
     }
     let mut back = Way::NONE;
     match public {
+        Some(public) if !arrive::may_come_to(interface, &public) => {
+            return Err(DropReason::NoSession);
+        }
         Some(public) if from_inside || interface.is(Interface::UPLINK) => {
             back = match public.purpose() {
                 PublicUse::Elastic(_)

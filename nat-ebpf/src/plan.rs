@@ -146,6 +146,9 @@ pub struct Plan {
     pub inward: bool,
     /// Every fragment finds its own way: no session and no port decides.
     pub is_stateless: bool,
+    /// Rules decided by addresses and ports, and no session had a say: its flow goes on that way under this
+    /// policy.
+    pub is_steady: bool,
 }
 
 #[map]
@@ -175,6 +178,7 @@ pub fn begin(flow: &Flow, epoch: u32, stage: u32) -> Option<&'static mut Plan> {
     plan.has_session = false;
     plan.inward = false;
     plan.is_stateless = true;
+    plan.is_steady = false;
     Some(plan)
 }
 

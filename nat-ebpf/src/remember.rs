@@ -83,8 +83,10 @@ pub fn remember<H: Hook>(
         || plan.renumbers
         || !next.is_resolved()
         || !origin.is_some()
-        || !(plan.has_session || plan.is_stateless)
-        || (plan.has_session && !plan.via.is_unspecified())
+        // Their sessions may end too soon for it.
+        || interface.is(Interface::SERVICES)
+        || !(plan.has_session || plan.is_stateless || plan.is_steady)
+        || (!plan.is_stateless && !plan.via.is_unspecified())
         || plan.reverse.is_of_another_way()
     {
         return;
@@ -95,8 +97,29 @@ pub fn remember<H: Hook>(
         return;
     }
     if !plan.has_session {
-        if is_plain(packet) {
+        if !is_plain(packet) {
+            return;
+        }
+        if plan.is_stateless {
             remember_pair(interface, plan, next, &LineKey::of_pair(flow, origin), &now);
+            return;
+        }
+        let to = &plan.to;
+        let (becomes, direction) = if to.destination == flow.destination {
+            ((to.source, to.source_port), Direction::SteadyOutward)
+        } else {
+            (
+                (to.destination, to.destination_port),
+                Direction::SteadyInward,
+            )
+        };
+        if let Some(mut lines) = Lines::at(&now) {
+            write(
+                &mut lines,
+                &LineKey::of_flow(flow, origin),
+                becomes,
+                direction,
+            );
         }
         return;
     }

@@ -120,7 +120,7 @@ fn rights() -> Finding {
         "rights",
         root,
         found,
-        "run it as root (it needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; this check also CAP_SYS_ADMIN)",
+        "run it as root (it needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; this check, and to tell instances about themselves, also CAP_SYS_ADMIN; the latter CAP_NET_BIND_SERVICE, too)",
     )
 }
 

@@ -11,7 +11,7 @@ use crate::overlap::Overlap;
 pub enum Error {
     /// Not enough rights.
     #[error(
-        "{what}: not permitted; run it as root (it needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)"
+        "{what}: not permitted; run it as root (it needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; to tell instances about themselves also CAP_SYS_ADMIN and CAP_NET_BIND_SERVICE)"
     )]
     NotPermitted {
         /// What was tried.

@@ -15,7 +15,7 @@ use futures_util::TryStreamExt as _;
 use nat_common::{
     address::{Address, Port},
     flow::{Flow, protocol},
-    map_types::{METADATA_IP, Name, NameKey, SERVICES_IP, SessionKey, names},
+    map_types::{METADATA_IP, METADATA_PORT, Name, NameKey, SERVICES_IP, SessionKey, names},
 };
 use nix::{
     net::if_::{if_indextoname, if_nametoindex},
@@ -42,8 +42,9 @@ const INNER: &str = "services";
 const OUTER: &str = "nat-services";
 const OUTER_NUMBERED: &str = "nat-services%d";
 
-/// The port of HTTP.
-const HTTP: u16 = 80;
+/// The MTU of the pair: the kernel then offers and makes segments that go through any instance's interface,
+/// without being told.
+const MTU: u32 = 1280;
 
 /// A way to the services, on which nobody answers yet.
 pub struct Services {
@@ -106,7 +107,7 @@ impl Identify for Clients {
         let answer = Flow {
             source: METADATA_IP,
             destination: Address::from(*peer.ip()),
-            source_port: Port::new(HTTP),
+            source_port: Port::new(METADATA_PORT),
             destination_port: Port::new(peer.port()),
             protocol: protocol::TCP,
         };
@@ -144,7 +145,7 @@ fn make() -> io::Result<(u32, TcpListener)> {
         let outer = connect(&host, &inner, &host_namespace)
             .await
             .map_err(io::Error::other)?;
-        let metadata = TcpListener::bind(SocketAddrV4::new(METADATA_IP.into(), HTTP))?;
+        let metadata = TcpListener::bind(SocketAddrV4::new(METADATA_IP.into(), METADATA_PORT))?;
         metadata.set_nonblocking(true)?;
         Ok((outer, metadata))
     })
@@ -171,7 +172,11 @@ async fn connect(
     inner.link().set(leave).execute().await?;
     let outer = peer(&link(inner, INNER).await?);
     for (handle, index) in [(inner, lo), (inner, index), (host, outer)] {
-        let up = LinkUnspec::new_with_index(index).up().build();
+        let mut up = LinkUnspec::new_with_index(index).up();
+        if index != lo {
+            up = up.mtu(MTU);
+        }
+        let up = up.build();
         handle.link().set(up).execute().await?;
     }
     let address = Ipv4Addr::from(METADATA_IP);

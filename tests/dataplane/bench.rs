@@ -13,6 +13,7 @@ use aya::{
 use nat_common::{
     address::{Address, Port},
     clock::{Tick, tick},
+    flow_cache::Line,
     icmp_error::{self, Translated},
     lifecycle::State,
     map_types::{
@@ -556,6 +557,19 @@ impl Bench {
         });
         let values = PerCpuValues::try_from(values.collect::<Vec<_>>()).unwrap();
         usage.set(0, values, 0).unwrap();
+    }
+
+    /// Some CPU has a line for this flow, whether its time is over or not.
+    #[allow(dead_code, reason = "for tests/dataplane.rs")]
+    pub fn has_line(&mut self, source: SocketAddrV4, destination: SocketAddrV4) -> bool {
+        let lines = self.map::<Array<_, Line>>("FLOW_CACHE");
+        lines.iter().flatten().any(|line| {
+            let flow = line.key.flow();
+            let end = |address: Address, port: Port| SocketAddrV4::new(address.into(), port.get());
+            line.generation != 0
+                && end(flow.source, flow.source_port) == source
+                && end(flow.destination, flow.destination_port) == destination
+        })
     }
 
     /// Makes the flow cache void, as a new policy does.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddrV4, time::Duration};
 
 use nat_tests::{
-    model::{Filtering, Flow, NatGateway, Side},
+    model::{AclRule, Cidr, Filtering, Flow, ModelConfig, NatGateway, NetworkAcl, Packets, Side},
     packets::{PacketBuilder, addresses},
 };
 use nix::{
@@ -12,7 +12,7 @@ use nix::{
 };
 
 use crate::{
-    PRIVATE,
+    PRIVATE, PUBLIC,
     bench::{Bench, Hook, source},
 };
 
@@ -230,5 +230,48 @@ pub fn a_line_looks_at_its_session(hook: Hook) {
         let frame = PacketBuilder::udp(server, SocketAddrV4::new(public, 40_001)).build();
         let verdict = bench.run_here(Side::Uplink, &frame).verdict();
         assert_eq!(verdict, "no_session");
+    });
+}
+
+/// Where ACLs alone decide there is no session, and yet packets take the short way: until the next policy.
+pub fn what_acls_alone_let_pass_has_a_line_under_one_policy(hook: Hook) {
+    let everybody: Cidr = "0.0.0.0/0".parse().unwrap();
+    let rule = |number, allow, packets| AclRule {
+        number,
+        allow,
+        packets,
+        peer: everybody,
+    };
+    let all = || vec![rule(100, true, Packets::ALL)];
+    let with = |ingress, egress| {
+        let mut config = ModelConfig::classic();
+        config.vpcs[0].network_acls = vec![NetworkAcl { ingress, egress }];
+        config.subnets[0].acl = Some(0);
+        config
+    };
+    let server = SocketAddrV4::new(addresses::SERVER, 443);
+    let inside = SocketAddrV4::new(addresses::WEB_PRIVATE, 8080);
+    let public = SocketAddrV4::new(addresses::WEB_PUBLIC, 8080);
+    let outward = PacketBuilder::udp(inside, server).build();
+    let inward = PacketBuilder::udp(server, public).build();
+    let allowed = with(all(), all());
+    let mut bench = Bench::of(hook, allowed.clone());
+    bench.inside(|bench| {
+        stay();
+        for _ in 0..3 {
+            for (side, frame) in [(PUBLIC, &outward), (Side::Uplink, &inward)] {
+                let before = bench.counter("translated");
+                assert!(bench.run_here(side, frame).forwarded().is_some());
+                assert_eq!(bench.counter("translated"), before + 1);
+            }
+        }
+        assert_eq!(bench.sessions(), 0);
+        assert!(bench.has_line(inside, server) && bench.has_line(server, public));
+        // What one packet may, says nothing about the other port or the other direction.
+        bench.apply_here(&with(vec![], all()));
+        assert!(bench.run_here(PUBLIC, &outward).forwarded().is_some());
+        assert!(bench.run_here(Side::Uplink, &inward).forwarded().is_none());
+        bench.apply_here(&allowed);
+        assert!(bench.run_here(Side::Uplink, &inward).forwarded().is_some());
     });
 }

@@ -129,13 +129,16 @@ impl Binding {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct ClientKey {
-    /// The NAT gateway's number.
+    /// The NAT gateway's number, and above [`ClientKey::VPC_SHIFT`] the VPC's, where the gateway is every VPC's.
     pub gateway: u32,
     /// The host's address.
     pub address: Address,
 }
 
 impl ClientKey {
+    /// Bits of a gateway's number.
+    pub const VPC_SHIFT: u32 = 16;
+
     /// As [`SessionKey::mark`]: tells this key from the one whose entry may reuse the memory.
     #[inline(always)]
     pub const fn mark(&self, state: State) -> u32 {

@@ -26,9 +26,9 @@ pub use fragment::{
 pub use name::{Name, NameKey};
 pub use policy::{
     ALL_GATEWAYS, ALL_VPCS, ApplianceKey, Exemption, Exemptions, Gateway, Generation, Instance,
-    Interface, MAX_EXEMPTIONS, MAX_GATEWAYS, MAX_PUBLIC_IPS, MAX_VPCS, METADATA_IP, PublicAddress,
-    PublicUse, Route, SERVICES, SERVICES_IP, SERVICES_VPC, SIDE_SHIFT, ScopedAddress, Settings,
-    Subnet, TRACKER, Target, Timeouts, side, sided, unsided,
+    Interface, MAX_EXEMPTIONS, MAX_GATEWAYS, MAX_PUBLIC_IPS, MAX_VPCS, METADATA_IP, METADATA_PORT,
+    PublicAddress, PublicUse, Route, SERVICES, SERVICES_IP, SERVICES_VPC, SIDE_SHIFT,
+    ScopedAddress, Settings, Subnet, TRACKER, Target, Timeouts, side, sided, unsided,
 };
 pub use rules::{GroupKey, Judgement, PortKey, Ruleset};
 pub use session::{Holds, Mark, Passed, Session, SessionKey};

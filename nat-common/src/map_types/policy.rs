@@ -20,6 +20,8 @@ pub const SERVICES: u32 = TRACKER - 1;
 pub const SERVICES_IP: Address = Address::from_wire([169, 254, 168, 1]);
 /// Where instances are told about themselves, in every VPC.
 pub const METADATA_IP: Address = Address::from_wire([169, 254, 169, 254]);
+/// The TCP port there, in host byte order.
+pub const METADATA_PORT: u16 = 80;
 /// The route table that holds the address space of every VPC.
 pub const ALL_VPCS: u32 = 0;
 /// VPCs per node: their numbers leave room for what else a session's key says (see `session.rs`).

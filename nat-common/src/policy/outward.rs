@@ -9,8 +9,8 @@ use crate::{
     drop_reason::DropReason,
     flow::Flow,
     map_types::{
-        Gateway, Instance, Interface, METADATA_IP, PublicAddress, PublicUse, Route, Ruleset,
-        SERVICES, SessionKey, Subnet, TRACKER,
+        Gateway, Instance, Interface, METADATA_IP, METADATA_PORT, PublicAddress, PublicUse, Route,
+        Ruleset, SERVICES, SessionKey, Subnet, TRACKER,
     },
     parse::{Ipv4Packet, Transport},
     reply::Answer,
@@ -137,6 +137,7 @@ fn decide<P: Policy>(
     };
     // No route leads elsewhere what is for the node's own services.
     if question.interface.is(Interface::SERVED) && flow.destination == METADATA_IP {
+        asks_a_service(question, &sender)?;
         kind = Route::NAT_GATEWAY;
         value = SERVICES;
     } else {
@@ -151,6 +152,28 @@ fn decide<P: Policy>(
         Route::INSTANCE => instance(policy, question, course, &sender, Address::from_raw(value)),
         _ => Err(nowhere(kind)),
     }
+}
+
+/// A listed instance asks for itself, in a whole packet to the one port that somebody answers at: nothing else
+/// takes a session there, or goes anywhere.
+#[inline(always)]
+fn asks_a_service(question: &Question<'_>, sender: &Sender) -> Result<(), DropReason> {
+    let packet = question.packet;
+    if !packet.is_whole() {
+        return Err(DropReason::Fragment);
+    }
+    if !matches!(packet.transport, Transport::Tcp)
+        || packet.flow.destination_port.get() != METADATA_PORT
+    {
+        return Err(DropReason::NoRoute);
+    }
+    if sender.address != packet.flow.source {
+        return Err(DropReason::SpoofedSource);
+    }
+    if sender.instance.interface == 0 {
+        return Err(DropReason::UnlistedSource);
+    }
+    Ok(())
 }
 
 /// Why a route that leads nowhere does not.
@@ -456,9 +479,6 @@ fn gateway<P: Policy>(
     let is_service = number == SERVICES;
     if !is_service {
         leave(policy, question, course, sender)?;
-    } else if sender.address != flow.source {
-        // They tell everybody about himself, whatever he may send for others.
-        return Err(DropReason::SpoofedSource);
     }
     course.is_by_flow = true;
     if gateway.is(Gateway::EXEMPTS)

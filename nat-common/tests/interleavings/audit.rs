@@ -116,7 +116,7 @@ impl World {
         let clients = self.tables.all_clients();
         for (key, client) in &clients {
             let holders = self.holders(Holds::CLIENT, |session, _| {
-                client_key(GATEWAY, &session.flow()) == *key
+                client_key(GATEWAY, 0, &session.flow()) == *key
             });
             let lease = Lease::new(key.mark(State::Live), holders).0;
             assert_eq!(
@@ -128,7 +128,7 @@ impl World {
             assert_ne!(holders, 0, "{key:?} is left behind");
             let bindings = self.tables.all_bindings(Side::Inside);
             let own = bindings.iter().filter(|(binding, value)| {
-                !value.is_static() && client_key(GATEWAY, &binding.flow()) == *key
+                !value.is_static() && client_key(GATEWAY, 0, &binding.flow()) == *key
             });
             assert_eq!(
                 Paired(client.paired).ports() as usize,
@@ -139,7 +139,7 @@ impl World {
         let counted = self.setup.profile.is_rfc() || self.setup.sessions_per_client != 0;
         for (key, half) in self.tables.all_halves(Side::Inside) {
             assert_eq!(half.holds().include(Holds::CLIENT), counted);
-            let client = client_key(GATEWAY, &key.flow());
+            let client = client_key(GATEWAY, 0, &key.flow());
             let is_there = clients.iter().any(|(key, _)| *key == client);
             assert_eq!(is_there, counted, "client of {key:?}");
         }
@@ -160,7 +160,7 @@ impl World {
     /// Paired pooling: all of a client's bindings are on the address that its entry names.
     fn audit_pairing(&self, clients: &[(ClientKey, nat_common::map_types::Client)]) {
         for (key, binding) in self.tables.all_bindings(Side::Inside) {
-            let client = client_key(GATEWAY, &key.flow());
+            let client = client_key(GATEWAY, 0, &key.flow());
             let Some((_, client)) = clients.iter().find(|(key, _)| *key == client) else {
                 continue;
             };

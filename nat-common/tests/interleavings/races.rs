@@ -219,7 +219,7 @@ pub fn a_forward_is_rewritten(world: &Arc<World>) {
         if let Ok(Some((address, port, holds))) = hold_binding(&world.tables, &key) {
             assert_ne!((address, port), (inside.address, inside.port));
             assert_eq!(holds, Holds::BINDING);
-            release_binding(&world.tables, &key, &client_key(GATEWAY, &flow));
+            release_binding(&world.tables, &key, &client_key(GATEWAY, 0, &flow));
         }
     });
 }

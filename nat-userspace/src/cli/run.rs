@@ -7,7 +7,10 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use ipnet::Ipv4Net;
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::{
+    resource::{Resource, getrlimit, setrlimit},
+    signal::{SigHandler, Signal, signal},
+};
 use tokio::sync::mpsc;
 
 use super::{Failure, Outcome};
@@ -301,6 +304,7 @@ pub fn run(pins: &Pins, socket: &Path, arguments: &Arguments) -> Outcome {
         .filter_level(filter)
         .filter_module("aya", log::LevelFilter::Warn.min(filter))
         .init();
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -344,6 +348,15 @@ pub fn run(pins: &Pins, socket: &Path, arguments: &Arguments) -> Outcome {
             .run(signals, teardown, steering, received)
             .await?)
     })
+}
+
+/// Each connection takes a file, and so does each look into a map: the one must not take them from the other.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(errno) = raised {
+        log::warn!("the limit of open files stays as it is: {errno}");
+    }
 }
 
 /// Orders that wait for the one before them; more wait at the socket.

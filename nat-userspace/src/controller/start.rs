@@ -39,11 +39,15 @@ pub fn start(config: &Config, pins: &Pins, options: LoadOptions) -> Result<Contr
     let fresh = !pins.exist();
     pins.create()?;
     let lock = pins.lock()?;
-    let services = config.node.metadata.then(Services::open).transpose()?;
-    interfaces.extend(services.iter().map(|services| services.interface.clone()));
     let mut footprint = Footprint::default();
-    match bring_up(config, pins, &interfaces, options, &mut footprint) {
-        Ok((ebpf, policy, numbering, drains)) => Ok(Controller {
+    let mut bring_up = || {
+        let services = config.node.metadata.then(Services::open).transpose()?;
+        interfaces.extend(services.iter().map(|services| services.interface.clone()));
+        let dataplane = bring_up(config, pins, &interfaces, options, &mut footprint)?;
+        Ok((services, dataplane))
+    };
+    match bring_up() {
+        Ok((services, (ebpf, policy, numbering, drains))) => Ok(Controller {
             ebpf,
             policy,
             numbering,

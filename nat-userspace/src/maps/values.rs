@@ -347,7 +347,16 @@ fn state(lease: Lease, mark: impl Fn(State) -> u32) -> &'static str {
 }
 
 pub fn client_key(key: &ClientKey) -> Value {
-    json!({ "gateway": key.gateway, "client": address(&key.address) })
+    let (gateway, vpc) = (
+        key.gateway & ((1 << ClientKey::VPC_SHIFT) - 1),
+        key.gateway >> ClientKey::VPC_SHIFT,
+    );
+    let client = address(&key.address);
+    if vpc == 0 {
+        json!({ "gateway": gateway, "client": client })
+    } else {
+        json!({ "gateway": gateway, "vpc": vpc, "client": client })
+    }
 }
 
 pub fn client(key: &ClientKey, client: &Client) -> Value {

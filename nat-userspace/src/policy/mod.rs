@@ -26,8 +26,8 @@ use nat_common::{
     lifecycle::shortest_timeout,
     map_types::{
         self, ApplianceKey, Binding, Exemptions, Gateway, GroupKey, Instance, Interface, Judgement,
-        Name, NameKey, PortKey, PublicAddress, Route, ScopedAddress, SessionKey, Settings, Subnet,
-        TRACKER,
+        Name, NameKey, PortKey, PublicAddress, Route, SERVICES, ScopedAddress, SessionKey,
+        Settings, Subnet, TRACKER,
     },
 };
 
@@ -230,7 +230,12 @@ impl Compiler<'_, '_> {
     fn window(&mut self) {
         let tracks = self.tables.settings.is(Settings::TRACKS);
         let gateways = self.tables.gateways.iter();
-        let gateways = gateways.filter(|(number, _)| tracks || **number != TRACKER);
+        // Nothing remembers packets to the services.
+        let gateways = gateways.filter(|(number, _)| match **number {
+            TRACKER => tracks,
+            SERVICES => false,
+            _ => true,
+        });
         let timeouts = gateways.map(|(_, gateway)| &gateway.timeouts);
         let shortest = timeouts.flat_map(|timeouts| {
             [protocol::TCP, protocol::UDP].map(|protocol| shortest_timeout(protocol, timeouts))

@@ -1,6 +1,8 @@
 //! The way to the node's own services (`services.rs` of the crate): a NAT gateway of every VPC, which is in no
 //! subnet and which no rule keeps from anybody.
 
+use std::time::Duration;
+
 use ipnet::Ipv4Net;
 use nat_common::{
     address::Address,
@@ -21,8 +23,17 @@ use crate::{
     error::Result,
 };
 
-/// Connections that a host may have to the services at once: a greedy one leaves ports to the others.
-const MOST_PER_CLIENT: u32 = 4096;
+/// Connections that an instance may have to the services at once: a greedy one leaves ports to the others.
+const MOST_PER_CLIENT: u32 = 512;
+
+/// How long such a connection may be idle. The server ends one that says nothing much sooner, and one that is
+/// closed has to give its port back: by 512 of them an instance opens 128 each second.
+const TIMEOUTS: Timeouts = Timeouts {
+    tcp_established: Duration::from_secs(60),
+    tcp_opening: Duration::from_secs(10),
+    tcp_closing: Duration::from_secs(4),
+    ..Timeouts::of(Profile::Aws)
+};
 
 impl Compiler<'_, '_> {
     /// The interface that the services are behind, if there are any.
@@ -55,7 +66,7 @@ impl Compiler<'_, '_> {
             addresses,
             pools,
             address_count: 1,
-            timeouts: timeouts(&Timeouts::of(Profile::Aws)),
+            timeouts: timeouts(&TIMEOUTS),
             flags: Gateway::COUNTS_CLIENTS | Gateway::RESETS_UNKNOWN,
             max_sessions_per_client: MOST_PER_CLIENT,
             ..Gateway::default()

@@ -5,6 +5,7 @@ pub mod changes;
 pub mod gateways;
 pub mod groups;
 pub mod metadata;
+pub mod metadata_attacked;
 pub mod reached;
 pub mod routing;
 pub mod senders;
