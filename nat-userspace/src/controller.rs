@@ -78,6 +78,7 @@ struct Fixed {
     interfaces: Vec<(String, u32)>,
     attach: Attach,
     max_sessions: u32,
+    metadata: bool,
 }
 
 impl Fixed {
@@ -89,6 +90,7 @@ impl Fixed {
                 .collect(),
             attach: config.node.attach,
             max_sessions: config.node.max_sessions,
+            metadata: config.node.metadata,
         }
     }
 
@@ -101,6 +103,10 @@ impl Fixed {
         } else if self.attach != wanted.attach {
             Some(
                 "node.attach is another: that takes a restart of the controller, which keeps the sessions",
+            )
+        } else if self.metadata != wanted.metadata {
+            Some(
+                "node.metadata is another: that takes a restart of the controller, which keeps the sessions",
             )
         } else if self.max_sessions != wanted.max_sessions {
             Some(

@@ -37,7 +37,7 @@ use crate::{
     session_table::SessionTable,
 };
 
-/// The namespace's end of the pair, and the host's; the latter with a number where there are several.
+/// The namespace's end of the pair, and the other one: before the host has it, and with a number there.
 const INNER: &str = "services";
 const OUTER: &str = "nat-services";
 const OUTER_NUMBERED: &str = "nat-services%d";

@@ -115,7 +115,9 @@ fn interfaces(pins: &Pins, names: &Names) -> Result<Vec<InterfaceStatus>> {
         hooks.sort_unstable();
         hooks.reverse();
         let mut roles = Vec::new();
-        if interface.is(Interface::UPLINK) {
+        if interface.is(Interface::SERVICES) {
+            roles.push("services");
+        } else if interface.is(Interface::UPLINK) {
             roles.push("uplink");
         }
         let inside = interface.is(Interface::INSIDE);

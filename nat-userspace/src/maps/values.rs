@@ -72,6 +72,8 @@ pub fn interface(interface: &Interface) -> Value {
         (Interface::STRICT, "strict"),
         (Interface::HAS_APPLIANCES, "has_appliances"),
         (Interface::TRACKS, "tracks"),
+        (Interface::SERVICES, "services"),
+        (Interface::SERVED, "served"),
         (Interface::FORWARDING_SET, "forwarding_set"),
         (Interface::CLSACT, "clsact"),
         (Interface::CLSACT_OURS, "clsact_ours"),
