@@ -31,7 +31,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 1024,
+            connections: 4096,
             connections_each: 32,
             // AWS takes 1024 packets a second from an interface, and a connection with one request is
             // about ten.
