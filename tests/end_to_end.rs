@@ -60,8 +60,8 @@ mod volume;
 mod vpc;
 
 use vpc::{
-    acls, appliances, changes, gateways, groups, metadata, metadata_attacked, routing, senders,
-    side_by_side,
+    acls, appliances, changes, dns, gateways, groups, metadata, metadata_attacked, routing,
+    senders, side_by_side,
 };
 
 /// One module per hook, with a test of the same name for each function given.
@@ -248,6 +248,10 @@ on_both_hooks! {
     metadata::imds_leaves_no_interface_behind,
     metadata::imds_hop_limit_is_the_ttl_of_the_put_response,
     metadata::imds_answers_curl,
+    dns::dns_answers_instances_about_their_own_vpc,
+    dns::dns_tells_vpcs_with_the_same_addresses_apart,
+    dns::dns_of_others_is_forwarded,
+    dns::dns_comes_and_goes_with_a_reload,
     metadata_attacked::imds_what_is_no_request_goes_nowhere,
     metadata_attacked::imds_nobody_else_speaks_for_the_service,
     metadata_attacked::imds_one_host_takes_no_ports_of_others,

@@ -2,7 +2,7 @@
 //! the router's in each subnet.
 
 use nat_common::{
-    map_types::{Interface, METADATA_IP, Subnet},
+    map_types::{Interface, Subnet},
     parse::IPV4_OFFSET,
     wire::{ArpPacket, EtherType, EthernetHeader},
 };
@@ -33,8 +33,8 @@ fn is_ours<H: Hook>(hook: &H, view: View, interface: &Interface, request: &ArpPa
         && view
             .public_address(target)
             .is_some_and(|public| !public.is_shared());
-    // Hosts that have a route for all of 169.254.0.0/16 on their interface ask for it.
-    let is_service = interface.is(Interface::SERVED) && target == METADATA_IP;
+    // Those of the node's services are in no subnet, or nobody's there.
+    let is_service = interface.serves_at(target);
     is_public
         || is_service
         || (interface.is(Interface::INSIDE)

@@ -7,8 +7,8 @@ use nat_common::{
     drop_reason::DropReason,
     flow::{Flow, protocol},
     map_types::{
-        Interface, METADATA_IP, PublicAddress, PublicUse, SERVICES, SessionKey, Settings, TRACKER,
-        bound_key,
+        Interface, METADATA_IP, PublicAddress, PublicUse, RESOLVER_IP, SERVICES, SessionKey,
+        Settings, TRACKER, bound_key,
     },
     parse::{Ipv4Packet, Transport},
     policy::{Decision, Inside, Session, Way},
@@ -106,6 +106,7 @@ pub fn may_come_from_outside(view: View, interface: &Interface, flow: &Flow) -> 
     interface.is(Interface::INSIDE)
         || !(flow.source.is_martian()
             || flow.source == METADATA_IP
+            || flow.source == RESOLVER_IP
             || view.is_private(flow.source)
             || view.public_address(flow.source).is_some())
 }

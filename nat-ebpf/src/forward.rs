@@ -15,7 +15,7 @@ use nat_common::{
     address::Address,
     drop_reason::DropReason,
     flow::Flow,
-    map_types::{DatagramKey, Interface, Subnet},
+    map_types::{DatagramKey, Interface, METADATA_IP, SERVICES_VPC, Subnet},
     parse::Ipv4Packet,
     policy::Leads,
     reply::Reshape,
@@ -211,7 +211,12 @@ pub fn find_next_hop<H: Hook>(
     } else {
         // Where the host has no address in the subnet its hosts are neighbours all the same.
         next.interface = inside;
-        next.gateway = flow.destination;
+        // The services have their own.
+        next.gateway = if vpc == SERVICES_VPC {
+            METADATA_IP
+        } else {
+            flow.destination
+        };
         next.mtu = mtu_of(hook, inside);
         // It is gone.
         if next.mtu == 0 {

@@ -12,6 +12,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io::{self, Write as _},
+    net::Ipv4Addr,
     os::unix::fs::MetadataExt as _,
     sync::Arc,
 };
@@ -20,7 +21,7 @@ use aya::Ebpf;
 use aya_log::EbpfLogger;
 use nat_common::{
     drop_reason::DropReason,
-    map_types::{Interface, names},
+    map_types::{Interface, RESOLVER_IP, names},
 };
 use nix::fcntl::Flock;
 use nix::time::{ClockId, clock_gettime};
@@ -32,7 +33,7 @@ use tokio::{
 
 use crate::{
     attach::Attached,
-    config::{Attach, Config},
+    config::{Attach, Config, Vpc},
     desired::{Dataplane, Order},
     error::{Error, Result},
     expiry::{self, Sweeper},
@@ -46,6 +47,7 @@ use crate::{
     pins::Pins,
     policy::{self, Drains, Facts, Numbering, Tables},
     reconcile::Policy,
+    resolver::{Names, Resolver},
     services::{self, Services},
     session_table::SessionTable,
     stale,
@@ -64,6 +66,8 @@ pub struct Controller {
     services: Option<Services>,
     /// What the services know of the policy.
     catalogue: watch::Sender<Arc<Catalogue>>,
+    names: watch::Sender<Arc<Names>>,
+    resolver: Option<Resolver>,
     lock: Flock<File>,
     /// What was decided at the start.
     fixed: Fixed,
@@ -79,6 +83,7 @@ struct Fixed {
     attach: Attach,
     max_sessions: u32,
     metadata: bool,
+    services: bool,
 }
 
 impl Fixed {
@@ -91,6 +96,7 @@ impl Fixed {
             attach: config.node.attach,
             max_sessions: config.node.max_sessions,
             metadata: config.node.metadata,
+            services: has_services(config),
         }
     }
 
@@ -108,6 +114,10 @@ impl Fixed {
             Some(
                 "node.metadata is another: that takes a restart of the controller, which keeps the sessions",
             )
+        } else if wanted.services && !self.services {
+            Some(
+                "a VPC has dns, and none had: that takes a restart of the controller, which keeps the sessions",
+            )
         } else if self.max_sessions != wanted.max_sessions {
             Some(
                 "node.max_sessions is another: that takes `nat down`, which ends the sessions, and a new start",
@@ -121,6 +131,21 @@ impl Fixed {
 fn host_interfaces(config: &Config) -> Result<Vec<HostInterface>> {
     let names: BTreeSet<&str> = config.interfaces().collect();
     names.into_iter().map(host::interface).collect()
+}
+
+/// Some service of the node is wanted.
+fn has_services(config: &Config) -> bool {
+    config.node.metadata || config.vpcs.iter().any(|vpc| vpc.dns)
+}
+
+/// Where hosts ask for names.
+fn resolvers(config: &Config) -> BTreeSet<Ipv4Addr> {
+    let of_vpcs = config.vpcs.iter().filter_map(Vpc::resolver);
+    let mut all: BTreeSet<_> = of_vpcs.collect();
+    if !all.is_empty() {
+        all.insert(RESOLVER_IP.into());
+    }
+    all
 }
 
 /// What this thread has had of a CPU.
@@ -180,7 +205,40 @@ impl Controller {
         self.numbering.settle();
         if self.services.is_some() {
             self.catalogue.send_replace(Arc::new(Catalogue::of(config)));
+            self.names.send_replace(Arc::new(Names::of(config)));
+            self.resolve(config)?;
         }
+        Ok(())
+    }
+
+    /// Answers hosts that ask for names, in the background of the runtime and until this controller has ended.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from beginning.
+    pub fn serve_dns(&mut self, config: &Config) -> Result<()> {
+        if self.services.is_none() {
+            return Ok(());
+        }
+        let clients = Arc::new(services::Clients::open(&self.pins)?);
+        self.resolver = Some(Resolver::new(self.names.subscribe(), clients));
+        self.resolve(config)
+    }
+
+    /// Has the resolver answer at the addresses of new VPCs, too.
+    fn resolve(&mut self, config: &Config) -> Result<()> {
+        let (Some(resolver), Some(services)) = (self.resolver.clone(), &mut self.services) else {
+            return Ok(());
+        };
+        let sockets = services.resolver_sockets(resolvers(config))?;
+        if sockets.udp.is_empty() {
+            return Ok(());
+        }
+        tokio::spawn(async move {
+            if let Err(error) = resolver.serve(sockets).await {
+                log::error!("names are no longer answered: {error}");
+            }
+        });
         Ok(())
     }
 

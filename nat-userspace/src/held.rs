@@ -12,7 +12,7 @@ use nat_common::{
     address::Address,
     map_types::{
         GroupKey, Instance, Interface, Judgement, NameKey, PortKey, PublicAddress, Route,
-        ScopedAddress, Subnet, Target, names,
+        SERVICES_VPC, ScopedAddress, Subnet, Target, names,
     },
     rules::Rules,
 };
@@ -84,8 +84,12 @@ impl<'a> Held<'a> {
             subnets: Vec::new(),
         };
         let of_vpcs = ScopedAddress::subnets_of_vpc(0);
+        // Not one of a VPC: the way to the services.
+        let services = ScopedAddress::subnets_of_vpc(SERVICES_VPC.into());
         held.subnets = held
-            .prefixes::<Subnet>(names::SUBNETS, |scope| scope & of_vpcs != 0)?
+            .prefixes::<Subnet>(names::SUBNETS, |scope| {
+                scope & of_vpcs != 0 && scope != services
+            })?
             .into_iter()
             .map(|(scope, cidr, subnet)| HeldSubnet {
                 vpc: (scope & !of_vpcs) as u16,

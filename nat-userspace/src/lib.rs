@@ -8,10 +8,11 @@
 //! a change would do to the sessions.
 //! [`held`] is the policy as the dataplane has it, for [`routes`], [`instances`] and [`explain`].
 //! [`services`] is where the node's own services listen.
-//! [`placement`] says which instances may be where, [`metadata`] tells them about themselves; no packet
-//! depends on either.
+//! [`placement`] says which instances may be where, [`metadata`] tells them about themselves, [`resolver`]
+//! answers their questions about names; no packet depends on any of them.
 //! Reading commands go through [`pins`] and work without a controller.
 
+mod admission;
 pub mod api;
 pub mod attach;
 pub mod bpf_batch;
@@ -46,6 +47,7 @@ pub mod policy;
 pub mod ports;
 pub mod qdisc;
 pub mod reconcile;
+pub mod resolver;
 pub mod routes;
 pub mod services;
 pub mod session_table;

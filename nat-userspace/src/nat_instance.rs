@@ -12,9 +12,9 @@ use ipnet::Ipv4Net;
 use crate::{
     config::{
         Attach, Clash, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS,
-        DEFAULT_NODE_NAME, DEFAULT_PORT_REST, DEFAULT_REGION, Destination, Filtering, Forward,
-        NatGateway, Node, PortRange, Profile, Protocol, Route, RouteTable, Subnet, Target,
-        Timeouts, Vpc, clashes, most_forwarded_ports,
+        DEFAULT_NODE_NAME, DEFAULT_PORT_REST, DEFAULT_PRIVATE_DOMAIN, DEFAULT_REGION, Destination,
+        Filtering, Forward, NatGateway, Node, PortRange, Profile, Protocol, Route, RouteTable,
+        Subnet, Target, Timeouts, Vpc, clashes, most_forwarded_ports,
     },
     error::{Error, Result},
     host::{self, HostInterface},
@@ -183,12 +183,15 @@ impl NatInstance {
                 icmp_errors_per_second: DEFAULT_ICMP_ERRORS_PER_SECOND,
                 log_destinations: false,
                 metadata: false,
+                dns_forwarders: None,
             },
             vpcs: vec![Vpc {
                 name: VPC.to_owned(),
                 cidrs: cidrs.to_vec(),
                 internet_gateway: true,
                 strict: false,
+                dns: false,
+                private_domain: DEFAULT_PRIVATE_DOMAIN.to_owned(),
                 nat_gateways: vec![NatGateway {
                     public_ips: vec![public],
                     ports: self.ports(),

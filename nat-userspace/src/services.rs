@@ -1,11 +1,12 @@
 //! Where the node's own services listen: a network namespace of their own, so that they need no address of the
 //! host's, with one pair of interfaces to the dataplane. It lasts as long as its sockets: nothing is left on
-//! the host when the controller is gone.
+//! the host when the controller is gone. Whom they answer says [`Identify`].
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io,
-    net::{Ipv4Addr, SocketAddrV4, TcpListener},
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket},
     os::fd::AsRawFd as _,
     thread,
 };
@@ -14,12 +15,14 @@ use aya::maps::{HashMap, MapData, MapError};
 use futures_util::TryStreamExt as _;
 use nat_common::{
     address::{Address, Port},
-    flow::{Flow, protocol},
-    map_types::{METADATA_IP, METADATA_PORT, Name, NameKey, SERVICES_IP, SessionKey, names},
+    flow::Flow,
+    map_types::{
+        METADATA_IP, METADATA_PORT, Name, NameKey, RESOLVER_PORT, SERVICES_IP, SessionKey, names,
+    },
 };
 use nix::{
     net::if_::{if_indextoname, if_nametoindex},
-    sched::{CloneFlags, unshare},
+    sched::{CloneFlags, setns, unshare},
 };
 use rtnetlink::{
     Handle, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection,
@@ -32,8 +35,8 @@ use rtnetlink::{
 use crate::{
     error::{Error, Result},
     host::{self, HostInterface},
-    metadata::{Identify, Who},
     pins::Pins,
+    resolver::Sockets,
     session_table::SessionTable,
 };
 
@@ -46,12 +49,41 @@ const OUTER_NUMBERED: &str = "nat-services%d";
 /// without being told.
 const MTU: u32 = 1280;
 
+/// A host of a VPC, as what it sends is known to be its.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Who {
+    /// The name of its VPC.
+    pub vpc: String,
+    /// Its private address.
+    pub private_ip: Ipv4Addr,
+}
+
+/// Tells hosts by what they send to the services.
+pub trait Identify: Send + Sync {
+    /// Who has sent what came to the service at `local` from `peer`, both as the service's socket has them,
+    /// by this protocol, a number of [`nat_common::flow::protocol`]. It is asked once for each connection, before anything is read from it, and once
+    /// for each datagram. `None`: nobody that could be told.
+    ///
+    /// # Errors
+    ///
+    /// It can't be found out now; whoever it is gets nothing.
+    fn whose(
+        &self,
+        protocol: u8,
+        peer: SocketAddrV4,
+        local: SocketAddrV4,
+    ) -> io::Result<Option<Who>>;
+}
+
 /// A way to the services, on which nobody answers yet.
 pub struct Services {
     /// The host's end of the pair.
     pub interface: HostInterface,
     /// Gets what comes to the metadata address, until somebody serves it.
     pub metadata: Option<TcpListener>,
+    namespace: File,
+    /// Where the resolver is asked.
+    resolvers: BTreeSet<Ipv4Addr>,
 }
 
 impl Services {
@@ -66,11 +98,11 @@ impl Services {
         let made = thread::spawn(make)
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("its thread has panicked")))
-            .and_then(|(index, metadata)| {
+            .and_then(|(index, metadata, namespace)| {
                 let name = if_indextoname(index)?;
-                Ok((name.to_string_lossy().into_owned(), metadata))
+                Ok((name.to_string_lossy().into_owned(), metadata, namespace))
             });
-        let (name, metadata) = made.map_err(failed)?;
+        let (name, metadata, namespace) = made.map_err(failed)?;
         let interface = HostInterface {
             is_services: true,
             ..host::interface(&name)?
@@ -78,11 +110,61 @@ impl Services {
         Ok(Self {
             interface,
             metadata: Some(metadata),
+            namespace,
+            resolvers: BTreeSet::new(),
         })
+    }
+
+    /// Sockets for the resolver at those of `addresses` that have none yet. One that is no longer asked keeps
+    /// its own.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn resolver_sockets(
+        &mut self,
+        addresses: impl IntoIterator<Item = Ipv4Addr>,
+    ) -> Result<Sockets> {
+        let addresses = addresses.into_iter();
+        let new: BTreeSet<_> = addresses
+            .filter(|address| !self.resolvers.contains(address))
+            .collect();
+        if new.is_empty() {
+            return Ok(Sockets::default());
+        }
+        let namespace = &self.namespace;
+        let bound = thread::scope(|scope| {
+            let bound = scope.spawn(|| bind_resolver(namespace, &new)).join();
+            bound.unwrap_or_else(|_| Err(io::Error::other("its thread has panicked")))
+        });
+        let sockets = bound.map_err(Error::io("binding the resolver's sockets"))?;
+        self.resolvers.extend(new);
+        Ok(sockets)
     }
 }
 
-/// Knows by the dataplane's sessions whose a connection to the services is.
+/// Sockets at these addresses, in a thread that is of no other use behind it.
+fn bind_resolver(namespace: &File, addresses: &BTreeSet<Ipv4Addr>) -> io::Result<Sockets> {
+    setns(namespace, CloneFlags::CLONE_NEWNET)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let mut sockets = Sockets::default();
+    for address in addresses {
+        runtime.block_on(async {
+            let (connection, inner, _) = new_connection()?;
+            tokio::spawn(connection);
+            let add = inner.address().add(index("lo"), (*address).into(), 32);
+            add.execute().await.map_err(io::Error::other)
+        })?;
+        let at = SocketAddrV4::new(*address, RESOLVER_PORT);
+        sockets.udp.push(UdpSocket::bind(at)?);
+        sockets.tcp.push(TcpListener::bind(at)?);
+    }
+    Ok(sockets)
+}
+
+/// Knows by the dataplane's sessions who has sent what comes to the services.
 pub struct Clients {
     sessions: SessionTable,
     names: HashMap<MapData, NameKey, Name>,
@@ -103,13 +185,18 @@ impl Clients {
 }
 
 impl Identify for Clients {
-    fn whose(&self, peer: SocketAddrV4) -> io::Result<Option<Who>> {
+    fn whose(
+        &self,
+        protocol: u8,
+        peer: SocketAddrV4,
+        local: SocketAddrV4,
+    ) -> io::Result<Option<Who>> {
         let answer = Flow {
-            source: METADATA_IP,
+            source: Address::from(*local.ip()),
             destination: Address::from(*peer.ip()),
-            source_port: Port::new(METADATA_PORT),
+            source_port: Port::new(local.port()),
             destination_port: Port::new(peer.port()),
-            protocol: protocol::TCP,
+            protocol,
         };
         let Some(session) = self.sessions.get(&SessionKey::reverse(&answer)) else {
             return Ok(None);
@@ -130,8 +217,8 @@ impl Identify for Clients {
     }
 }
 
-/// The index of the host's end, and the listener.
-fn make() -> io::Result<(u32, TcpListener)> {
+/// The index of the host's end, the listener, and the namespace.
+fn make() -> io::Result<(u32, TcpListener, File)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
@@ -140,6 +227,7 @@ fn make() -> io::Result<(u32, TcpListener)> {
         tokio::spawn(connection);
         let host_namespace = File::open("/proc/thread-self/ns/net")?;
         unshare(CloneFlags::CLONE_NEWNET)?;
+        let namespace = File::open("/proc/thread-self/ns/net")?;
         let (connection, inner, _) = new_connection()?;
         tokio::spawn(connection);
         let outer = connect(&host, &inner, &host_namespace)
@@ -147,7 +235,7 @@ fn make() -> io::Result<(u32, TcpListener)> {
             .map_err(io::Error::other)?;
         let metadata = TcpListener::bind(SocketAddrV4::new(METADATA_IP.into(), METADATA_PORT))?;
         metadata.set_nonblocking(true)?;
-        Ok((outer, metadata))
+        Ok((outer, metadata, namespace))
     })
 }
 

@@ -650,6 +650,11 @@ fn parsed(config: &ModelConfig, capacity: u32) -> Config {
     let parsed = config::parse("bench", &text);
     let mut parsed = parsed.unwrap_or_else(|error| panic!("{error}\n{text}"));
     parsed.node.max_sessions = capacity;
+    // The reference NAT has no services.
+    parsed.node.metadata = false;
+    for vpc in &mut parsed.vpcs {
+        vpc.dns = false;
+    }
     parsed
 }
 

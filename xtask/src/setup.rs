@@ -33,7 +33,11 @@ const NFTABLES: Package = (
     "the kernel's own NAT, which guests use and the bench compares with",
 );
 const BENCH_PACKAGES: [Package; 1] = [NFTABLES];
-const TEST_PACKAGES: [Package; 2] = [NFTABLES, ("curl", "curl", "the client of the labs")];
+const TEST_PACKAGES: [Package; 3] = [
+    NFTABLES,
+    ("curl", "curl", "the client of the labs"),
+    ("dig", "bind9-dnsutils", "their client of resolvers"),
+];
 const VM_PACKAGES: [Package; 2] = [
     ("qemu-system-x86_64", "qemu-system-x86", "runs the test VM"),
     ("xz", "xz-utils", "unpacks kernel modules"),

@@ -27,15 +27,16 @@ pub use name::{Name, NameKey};
 pub use policy::{
     ALL_GATEWAYS, ALL_VPCS, ApplianceKey, Exemption, Exemptions, Gateway, Generation, Instance,
     Interface, MAX_EXEMPTIONS, MAX_GATEWAYS, MAX_PUBLIC_IPS, MAX_VPCS, METADATA_IP, METADATA_PORT,
-    PublicAddress, PublicUse, Route, SERVICES, SERVICES_IP, SERVICES_VPC, SIDE_SHIFT,
-    ScopedAddress, Settings, Subnet, TRACKER, Target, Timeouts, side, sided, unsided,
+    PublicAddress, PublicUse, RESOLVER_IP, RESOLVER_PORT, Route, SERVICES, SERVICES_IP,
+    SERVICES_VPC, SIDE_SHIFT, ScopedAddress, Settings, Subnet, TRACKER, Target, Timeouts, side,
+    sided, unsided,
 };
 pub use rules::{GroupKey, Judgement, PortKey, Ruleset};
 pub use session::{Holds, Mark, Passed, Session, SessionKey};
 pub use trace::{TRACED_STEPS, Trace, TracedStep};
 
 /// Names the folder the maps are pinned in.
-pub const LAYOUT_VERSION: u32 = 7;
+pub const LAYOUT_VERSION: u32 = 8;
 
 /// Names of the maps, as in the object file and as pin names.
 pub mod names {

@@ -22,6 +22,10 @@ pub const SERVICES_IP: Address = Address::from_wire([169, 254, 168, 1]);
 pub const METADATA_IP: Address = Address::from_wire([169, 254, 169, 254]);
 /// The TCP port there, in host byte order.
 pub const METADATA_PORT: u16 = 80;
+/// Where the resolver is asked, in every VPC; also at an address of the VPC, [`Interface::resolver`].
+pub const RESOLVER_IP: Address = Address::from_wire([169, 254, 169, 253]);
+/// The TCP and UDP port there, in host byte order.
+pub const RESOLVER_PORT: u16 = 53;
 /// The route table that holds the address space of every VPC.
 pub const ALL_VPCS: u32 = 0;
 /// VPCs per node: their numbers leave room for what else a session's key says (see `session.rs`).
@@ -114,10 +118,12 @@ pub struct Interface {
     /// The host's address on it: the sender of the ICMP errors that are made here. Unspecified where
     /// it has none: then they come from the router of the receiver's subnet, if there is one.
     pub address: Address,
+    /// Where the resolver of its VPC is asked; unspecified when it has none.
+    pub resolver: Address,
     network: Address,
     mask: Address,
 }
-const _: () = assert!(size_of::<Interface>() == 24);
+const _: () = assert!(size_of::<Interface>() == 28);
 
 impl Interface {
     /// Leads outside.
@@ -145,7 +151,7 @@ impl Interface {
 
     /// Behind it are the node's own services.
     pub const SERVICES: u32 = 1 << 11;
-    /// Hosts behind it reach them.
+    /// Instances behind it are told about themselves.
     pub const SERVED: u32 = 1 << 12;
 
     /// An interface without subnets yet.
@@ -155,6 +161,7 @@ impl Interface {
             vpc: 0,
             mac,
             address,
+            resolver: Address::UNSPECIFIED,
             network: Address::UNSPECIFIED,
             mask: Address::UNSPECIFIED,
         }
@@ -169,6 +176,15 @@ impl Interface {
             mask,
             ..self
         }
+    }
+
+    /// One of the node's own services is asked at this address by those behind it.
+    #[inline(always)]
+    pub const fn serves_at(&self, address: Address) -> bool {
+        let at = address.raw();
+        (at == METADATA_IP.raw() && self.is(Self::SERVED))
+            || (!self.resolver.is_unspecified()
+                && (at == self.resolver.raw() || at == RESOLVER_IP.raw()))
     }
 
     /// Sets some of its flags, or clears them.

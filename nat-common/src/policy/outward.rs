@@ -9,8 +9,8 @@ use crate::{
     drop_reason::DropReason,
     flow::Flow,
     map_types::{
-        Gateway, Instance, Interface, METADATA_IP, METADATA_PORT, PublicAddress, PublicUse, Route,
-        Ruleset, SERVICES, SessionKey, Subnet, TRACKER,
+        Gateway, Instance, Interface, METADATA_IP, METADATA_PORT, PublicAddress, PublicUse,
+        RESOLVER_PORT, Route, Ruleset, SERVICES, SessionKey, Subnet, TRACKER,
     },
     parse::{Ipv4Packet, Transport},
     reply::Answer,
@@ -111,6 +111,12 @@ fn decide<P: Policy>(
     let (mut kind, mut value) = (route.kind(), route.value());
     course.public = policy.public_address(flow.destination);
     let public = read_again(&course.public);
+    // No route leads elsewhere what is for the node's own services.
+    let is_served = question.interface.serves_at(flow.destination);
+    if is_served {
+        kind = Route::NAT_GATEWAY;
+        value = SERVICES;
+    }
     if kind == Route::LOCAL {
         // NAT loopback: an address of the host within the VPC can be a gateway's too, and have forwards.
         if public.is_shared() {
@@ -135,11 +141,8 @@ fn decide<P: Policy>(
     } else {
         Address::UNSPECIFIED
     };
-    // No route leads elsewhere what is for the node's own services.
-    if question.interface.is(Interface::SERVED) && flow.destination == METADATA_IP {
+    if is_served {
         asks_a_service(question, &sender)?;
-        kind = Route::NAT_GATEWAY;
-        value = SERVICES;
     } else {
         let early = to_public(policy, question, course, (kind, own), public, node)?;
         if !matches!(early.way, Way::Undecided) {
@@ -154,17 +157,21 @@ fn decide<P: Policy>(
     }
 }
 
-/// A listed instance asks for itself, in a whole packet to the one port that somebody answers at: nothing else
-/// takes a session there, or goes anywhere.
+/// A listed instance asks for itself, in a whole packet to a port that somebody answers at: nothing else takes a
+/// session there, or goes anywhere.
 #[inline(always)]
 fn asks_a_service(question: &Question<'_>, sender: &Sender) -> Result<(), DropReason> {
     let packet = question.packet;
     if !packet.is_whole() {
         return Err(DropReason::Fragment);
     }
-    if !matches!(packet.transport, Transport::Tcp)
-        || packet.flow.destination_port.get() != METADATA_PORT
-    {
+    let port = packet.flow.destination_port.get();
+    let is_answered = if packet.flow.destination == METADATA_IP {
+        matches!(packet.transport, Transport::Tcp) && port == METADATA_PORT
+    } else {
+        matches!(packet.transport, Transport::Tcp | Transport::Udp) && port == RESOLVER_PORT
+    };
+    if !is_answered {
         return Err(DropReason::NoRoute);
     }
     if sender.address != packet.flow.source {

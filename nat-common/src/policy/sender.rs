@@ -4,7 +4,7 @@ use super::{Policy, Step};
 use crate::{
     address::Address,
     drop_reason::DropReason,
-    map_types::{Instance, Interface, METADATA_IP, Subnet},
+    map_types::{Instance, Interface, Subnet},
     wire::Mac,
 };
 
@@ -39,7 +39,7 @@ pub fn sender<P: Policy>(
         && let Some(own) = policy.appliance(ingress, mac)
     {
         // It may send what is from others, but not what is from nobody.
-        if own != source && (source.is_martian() || source == METADATA_IP) {
+        if own != source && (source.is_martian() || interface.serves_at(source)) {
             return Err(DropReason::SpoofedSource);
         }
         address = own;

@@ -261,6 +261,8 @@ fn schema(kind: Kind) -> Json {
                 ("cidrs", "array"),
                 ("internet_gateway", "boolean"),
                 ("strict", "boolean"),
+                ("dns", "boolean"),
+                ("private_domain", "string"),
             ],
             &["cidrs"],
         ),

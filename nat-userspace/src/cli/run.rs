@@ -330,6 +330,7 @@ pub fn run(pins: &Pins, socket: &Path, arguments: &Arguments) -> Outcome {
             let mut controller = start(desired.config())?;
             desired.confirm()?;
             controller.serve_metadata(desired.token_key(&mut host::random)?)?;
+            controller.serve_dns(desired.config())?;
             let _serving = listener.serve(orders)?;
             let steering = WithApi { arguments, desired };
             return Ok(controller
@@ -343,6 +344,7 @@ pub fn run(pins: &Pins, socket: &Path, arguments: &Arguments) -> Outcome {
         let mut controller = start(&config)?;
         // Nothing is kept: its tokens end with it.
         controller.serve_metadata(Key::random(&mut host::random))?;
+        controller.serve_dns(&config)?;
         let steering = WithoutApi(arguments);
         Ok(controller
             .run(signals, teardown, steering, received)

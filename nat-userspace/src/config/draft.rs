@@ -11,8 +11,8 @@ use super::place::{List, Place, Read};
 use super::placement::{HostDraft, PlacementDraft, PlacementGroupDraft, RackDraft};
 use super::types::{
     Attach, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME,
-    DEFAULT_REGION, Destination, Instance, InstanceMetadata, InstancePlacement, Node, Route,
-    RouteTable, Subnet, Target, Vpc,
+    DEFAULT_PRIVATE_DOMAIN, DEFAULT_REGION, Destination, Instance, InstanceMetadata,
+    InstancePlacement, Node, Route, RouteTable, Subnet, Target, Vpc,
 };
 
 #[derive(Clone, Default)]
@@ -31,6 +31,7 @@ pub struct NodeDraft {
     pub icmp_errors: Read<u32>,
     pub log_destinations: Read<bool>,
     pub metadata: Read<bool>,
+    pub dns_forwarders: List<Ipv4Addr>,
 }
 
 #[derive(Clone)]
@@ -39,6 +40,8 @@ pub struct VpcDraft {
     pub cidrs: List<Ipv4Net>,
     pub internet_gateway: Read<bool>,
     pub strict: Read<bool>,
+    pub dns: Read<bool>,
+    pub private_domain: Read<String>,
     pub subnets: Vec<SubnetDraft>,
     pub route_tables: Vec<RouteTableDraft>,
     pub nat_gateways: Vec<NatGatewayDraft>,
@@ -136,6 +139,10 @@ impl NodeDraft {
             icmp_errors_per_second: self.icmp_errors.or(DEFAULT_ICMP_ERRORS_PER_SECOND)?,
             log_destinations: self.log_destinations.or(false)?,
             metadata: self.metadata.or(true)?,
+            dns_forwarders: match self.dns_forwarders.place {
+                Some(_) => Some(self.dns_forwarders.all()?),
+                None => None,
+            },
         })
     }
 }
@@ -147,6 +154,8 @@ impl VpcDraft {
             cidrs: self.cidrs.all()?,
             internet_gateway: self.internet_gateway.or(false)?,
             strict: self.strict.or(false)?,
+            dns: self.dns.or(true)?,
+            private_domain: self.private_domain.or(DEFAULT_PRIVATE_DOMAIN.to_owned())?,
             subnets: self
                 .subnets
                 .into_iter()

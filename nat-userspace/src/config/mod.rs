@@ -9,9 +9,10 @@
 //! `parse` makes a draft in which every value knows its place; `validate` and its neighbours check the
 //! draft as a whole, with an `index` of its names. What is about NAT gateways alone is in `gateways`,
 //! about security groups, network ACLs and prefix lists in `filtering`, about racks, hosts and placement
-//! groups in `placement`, about what instances can ask about themselves in `metadata`.
+//! groups in `placement`, about what instances can ask about themselves in `metadata`, about names in `dns`.
 
 mod addresses;
+mod dns;
 mod draft;
 mod error;
 mod filtering;
@@ -45,11 +46,12 @@ pub use gateways::{Clash, clashes, client_count, most_forwarded_ports, rules_by_
 pub use types::{
     AclRule, AddressPorts, Attach, Config, DEFAULT_ACL, DEFAULT_HOP_LIMIT,
     DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_INSTANCE_TYPE, DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME,
-    DEFAULT_REGION, Destination, Filtering, Forward, GroupRule, Host, Instance, InstanceMetadata,
-    InstancePlacement, Ipv4Net, MAX_HOP_LIMIT, MAX_PARTITIONS, MAX_TAGS, MetadataAccess,
-    NatGateway, NetworkAcl, NoTranslate, Node, OnExhaustion, PassRule, PlacementGroup, PortRange,
-    Ports, PrefixList, Profile, Protocol, Rack, Remote, Route, RouteTable, RuleProtocol,
-    SecurityGroup, SpreadLevel, Strategy, Subnet, Target, Timeouts, Vpc,
+    DEFAULT_PRIVATE_DOMAIN, DEFAULT_REGION, Destination, Filtering, Forward, GroupRule, Host,
+    Instance, InstanceMetadata, InstancePlacement, Ipv4Net, MAX_DNS_FORWARDERS, MAX_HOP_LIMIT,
+    MAX_PARTITIONS, MAX_TAGS, MetadataAccess, NatGateway, NetworkAcl, NoTranslate, Node,
+    OnExhaustion, PassRule, PlacementGroup, PortRange, Ports, PrefixList, Profile, Protocol, Rack,
+    Remote, Route, RouteTable, RuleProtocol, SecurityGroup, SpreadLevel, Strategy, Subnet, Target,
+    Timeouts, Vpc,
 };
 
 use place::{Place, Report};

@@ -1,5 +1,6 @@
 //! The keys of the configuration: TOML to draft. Nothing here looks past one table. Those of a NAT
-//! gateway are in `gateways/parse.rs`, those of what filters, of placement and of metadata likewise.
+//! gateway are in `gateways/parse.rs`, those of what filters, of placement and of metadata likewise;
+//! the values of those about names are in `dns.rs`.
 
 use super::draft::{
     Draft, InstanceDraft, NodeDraft, RouteDraft, RouteTableDraft, SubnetDraft, VpcDraft,
@@ -9,7 +10,7 @@ use super::gateways::nat_gateway;
 use super::place::{Place, Read, Report};
 use super::reader::{Field, Section, field};
 use super::toml::Table;
-use super::{metadata, placement, values};
+use super::{dns, metadata, placement, values};
 
 const NAME: Field = field("name", "a string", "name = \"main\"");
 pub const SUBNET_NAME: Field = field("subnet", "a string", "subnet = \"public-a\"");
@@ -68,6 +69,11 @@ fn node(section: &mut Section<'_>, report: &mut Report<'_>) -> NodeDraft {
         "log_destinations = true",
     );
     const METADATA: Field = field("metadata", "true or false", "metadata = false");
+    const DNS_FORWARDERS: Field = field(
+        "dns_forwarders",
+        "an array of strings",
+        "dns_forwarders = [\"192.0.2.53\"]",
+    );
 
     let draft = NodeDraft {
         name: section.optional(report, &NODE_NAME, values::owned_text),
@@ -78,6 +84,7 @@ fn node(section: &mut Section<'_>, report: &mut Report<'_>) -> NodeDraft {
         icmp_errors: section.optional(report, &ICMP_ERRORS, values::integer(0..=100_000)),
         log_destinations: section.optional(report, &LOG_DESTINATIONS, values::boolean),
         metadata: section.optional(report, &METADATA, values::boolean),
+        dns_forwarders: section.list(report, &DNS_FORWARDERS, dns::forwarder),
     };
     values::check_name(draft.name.given(), report);
     values::check_name(draft.region.given(), report);
@@ -92,6 +99,12 @@ pub fn vpc(section: &mut Section<'_>, report: &mut Report<'_>) -> VpcDraft {
         "internet_gateway = true",
     );
     const STRICT: Field = field("strict", "true or false", "strict = false");
+    const DNS: Field = field("dns", "true or false", "dns = false");
+    const PRIVATE_DOMAIN: Field = field(
+        "private_domain",
+        "a string",
+        "private_domain = \"internal\"",
+    );
     const SUBNET: Field = field("subnet", "an array of tables", "[[vpc.subnet]]");
     const ROUTE_TABLE: Field = field("route_table", "an array of tables", "[[vpc.route_table]]");
     const NAT_GATEWAY: Field = field("nat_gateway", "an array of tables", "[[vpc.nat_gateway]]");
@@ -116,6 +129,8 @@ pub fn vpc(section: &mut Section<'_>, report: &mut Report<'_>) -> VpcDraft {
         cidrs: section.required_list(report, &CIDRS, values::cidr),
         internet_gateway: section.optional(report, &INTERNET_GATEWAY, values::boolean),
         strict: section.optional(report, &STRICT, values::boolean),
+        dns: section.optional(report, &DNS, values::boolean),
+        private_domain: section.optional(report, &PRIVATE_DOMAIN, dns::private_domain),
         subnets: section.each(report, &SUBNET, subnet),
         route_tables: section.each(report, &ROUTE_TABLE, route_table),
         nat_gateways: section.each(report, &NAT_GATEWAY, nat_gateway),

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 pub use ipnet::Ipv4Net;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+pub use super::dns::{DEFAULT_PRIVATE_DOMAIN, MAX_DNS_FORWARDERS};
 pub use super::filtering::types::{
     AclRule, DEFAULT_ACL, GroupRule, NetworkAcl, Ports, PrefixList, Remote, RuleProtocol,
     SecurityGroup,
@@ -67,6 +68,9 @@ pub struct Node {
     pub log_destinations: bool,
     /// Whether instances are told about themselves.
     pub metadata: bool,
+    /// Whom the VPCs' resolver asks about names that are not its own, on port 53, the first one first; `None`:
+    /// the name servers of the host.
+    pub dns_forwarders: Option<Vec<Ipv4Addr>>,
 }
 
 /// Where the programs are attached.
@@ -106,6 +110,10 @@ pub struct Vpc {
     pub internet_gateway: bool,
     /// Whether hosts not listed as instances are dropped.
     pub strict: bool,
+    /// Whether the node's resolver answers its hosts.
+    pub dns: bool,
+    /// What the names of its instances are below: in lower case, without a dot at its end.
+    pub private_domain: String,
     /// Its subnets; none overlap.
     pub subnets: Vec<Subnet>,
     /// The route tables the file defines; at most one is the main one.
@@ -136,6 +144,12 @@ impl Vpc {
             Some(name) => self.route_tables.iter().find(|table| table.name == *name),
             None => self.route_tables.iter().find(|table| table.main),
         }
+    }
+
+    /// Where its hosts ask for names, besides 169.254.169.253: the base of its first address block plus two.
+    pub fn resolver(&self) -> Option<Ipv4Addr> {
+        let base = self.cidrs.first()?.network().to_bits();
+        self.dns.then(|| Ipv4Addr::from_bits(base + 2))
     }
 
     /// The ACL of `subnet`: its own, else the one called [`DEFAULT_ACL`]. `None`: everything passes.

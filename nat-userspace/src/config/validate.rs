@@ -10,7 +10,7 @@ use super::draft::{Draft, RouteTableDraft, VpcDraft};
 use super::index::{Index, Parts};
 use super::place::{Located, Place, Read, Report};
 use super::suggest::{listed, quoted};
-use super::{addresses, filtering, gateways, instances, metadata, placement, routes};
+use super::{addresses, dns, filtering, gateways, instances, metadata, placement, routes};
 
 const MAX_SUBNETS: usize = 65_535;
 const MAX_NAT_GATEWAYS: usize = 4_096;
@@ -46,6 +46,7 @@ impl Scope<'_> {
 /// The same after a change.
 pub fn check_again(draft: &Draft, report: &mut Report<'_>, scope: &Scope<'_>) {
     uplinks(draft, report);
+    dns::check(draft, report);
     limits(draft, report);
     unique_names("VPC", draft.vpcs.iter().map(|vpc| &vpc.name), report);
     interfaces(draft, report);

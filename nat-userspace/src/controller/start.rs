@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::{
     Controller, Fixed, carry_over, change,
     footprint::{Footprint, flags_before, release_others},
-    host_interfaces,
+    has_services, host_interfaces,
 };
 use crate::{
     attach::{self, Attached, Hook},
@@ -22,6 +22,7 @@ use crate::{
     pins::Pins,
     policy::{self, Drains, Facts, Numbering},
     reconcile::Policy,
+    resolver::Names,
     services::Services,
 };
 
@@ -41,7 +42,7 @@ pub fn start(config: &Config, pins: &Pins, options: LoadOptions) -> Result<Contr
     let lock = pins.lock()?;
     let mut footprint = Footprint::default();
     let mut bring_up = || {
-        let services = config.node.metadata.then(Services::open).transpose()?;
+        let services = has_services(config).then(Services::open).transpose()?;
         interfaces.extend(services.iter().map(|services| services.interface.clone()));
         let dataplane = bring_up(config, pins, &interfaces, options, &mut footprint)?;
         Ok((services, dataplane))
@@ -59,6 +60,8 @@ pub fn start(config: &Config, pins: &Pins, options: LoadOptions) -> Result<Contr
                 Some(_) => Catalogue::of(config),
                 None => Catalogue::default(),
             })),
+            names: watch::Sender::new(Arc::new(Names::of(config))),
+            resolver: None,
             services,
             fixed,
             options,

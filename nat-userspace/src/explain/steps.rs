@@ -111,7 +111,7 @@ impl Teller<'_> {
             Step::Acl => self.acl(value, Judgement(detail)),
             Step::Groups => self.groups(value, Judgement(detail)),
             Step::Gateway if value == SERVICES => {
-                let text = "the node itself tells instances about themselves: no route, ACL or group counts";
+                let text = "one of the node's own services is asked: no route, ACL or group counts";
                 StepRecord::new("services", text.to_owned(), json!({}))
             }
             Step::Gateway => {

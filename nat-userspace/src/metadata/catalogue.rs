@@ -4,7 +4,10 @@ use std::net::Ipv4Addr;
 
 use rustc_hash::FxHashMap;
 
-use crate::config::{Config, Instance, Vpc};
+use crate::{
+    config::{Config, Instance, Vpc},
+    services::Who,
+};
 
 /// Of a configuration, what metadata is made of. It does not change; another configuration has another
 /// one.
@@ -20,15 +23,6 @@ struct Listed {
     vpc: Vpc,
     /// To the instances' positions.
     by_address: FxHashMap<Ipv4Addr, usize>,
-}
-
-/// An instance, as a connection is known to be its.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Who {
-    /// The name of its VPC.
-    pub vpc: String,
-    /// Its private address.
-    pub private_ip: Ipv4Addr,
 }
 
 /// An instance with what is around it.
@@ -80,6 +74,8 @@ fn needed(vpc: &Vpc) -> Vpc {
         cidrs: vpc.cidrs.clone(),
         internet_gateway: vpc.internet_gateway,
         strict: vpc.strict,
+        dns: vpc.dns,
+        private_domain: vpc.private_domain.clone(),
         subnets: vpc.subnets.clone(),
         route_tables: Vec::new(),
         nat_gateways: Vec::new(),

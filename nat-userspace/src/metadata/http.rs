@@ -8,10 +8,10 @@ use axum::{
 };
 
 use super::{
-    Catalogue, Described, Tree, Who,
+    Catalogue, Described, Tree,
     token::{self, Holder, Key, TTL_SECONDS},
 };
-use crate::config::MetadataAccess;
+use crate::{config::MetadataAccess, services::Who};
 
 const TOKEN_PATH: &str = "/latest/api/token";
 const TOKEN: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token");

@@ -28,11 +28,12 @@ use tokio::{
     time,
 };
 
-use super::{
-    Catalogue, Identify, Limits,
-    admission::{Admission, Guest},
-    http,
-    token::Key,
+use nat_common::flow::protocol;
+
+use super::{Catalogue, http, token::Key};
+use crate::{
+    admission::{Admission, Guest, Quota},
+    services::Identify,
 };
 
 /// The router is one hop, which takes one off the TTL.
@@ -41,6 +42,41 @@ const ROUTER: u32 = 1;
 const FAR: u32 = 64;
 /// How long to wait when no connection can be accepted, such as for want of file descriptors.
 const BREATH: Duration = Duration::from_millis(100);
+
+/// What the service bears.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: usize,
+    /// Connections of one instance at once. All that nobody knows count as one instance.
+    pub connections_each: usize,
+    /// Requests of one instance, in the long run.
+    pub requests_per_second: u32,
+    /// Requests of one instance after a time of rest, at once.
+    pub burst: u32,
+    /// How long the head of a request may take, and how long a connection may wait for one.
+    pub head: Duration,
+    /// How large the head of a request may be, in bytes; 8,192 at least.
+    pub head_bytes: usize,
+    /// How long a connection may last; a request under way is still answered.
+    pub connection: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            connections_each: 32,
+            // AWS takes 1024 packets a second from an interface, and a connection with one request is
+            // about ten.
+            requests_per_second: 100,
+            burst: 200,
+            head: Duration::from_secs(5),
+            head_bytes: 16 * 1024,
+            connection: Duration::from_secs(300),
+        }
+    }
+}
 
 /// The time since the Unix epoch.
 pub type Clock = dyn Fn() -> Duration + Send + Sync;
@@ -86,7 +122,12 @@ impl Service {
             catalogue,
             key,
             limits,
-            admission: Admission::new(limits),
+            admission: Admission::new(Quota {
+                at_once: limits.connections,
+                at_once_each: limits.connections_each,
+                per_second: limits.requests_per_second,
+                burst: limits.burst,
+            }),
             clock,
         }
     }
@@ -101,7 +142,7 @@ impl Service {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, SocketAddr::V4(peer))) => {
-                        if let Some(guest) = self.guest(peer, identify.as_ref()) {
+                        if let Some(guest) = self.guest(&stream, peer, identify.as_ref()) {
                             connections.spawn(self.clone().converse(stream, guest));
                         }
                     }
@@ -122,8 +163,17 @@ impl Service {
     }
 
     /// Who it is, if it is let in.
-    fn guest(&self, peer: SocketAddrV4, identify: &dyn Identify) -> Option<Guest> {
-        match identify.whose(peer) {
+    fn guest(
+        &self,
+        stream: &TcpStream,
+        peer: SocketAddrV4,
+        identify: &dyn Identify,
+    ) -> Option<Guest> {
+        // It is gone already.
+        let Ok(SocketAddr::V4(local)) = stream.local_addr() else {
+            return None;
+        };
+        match identify.whose(protocol::TCP, peer, local) {
             Ok(who) => self.admission.enter(who, Instant::now()),
             Err(error) => {
                 log::warn!("metadata: nobody can tell whose the connection of {peer} is: {error}");

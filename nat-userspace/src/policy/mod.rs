@@ -176,6 +176,7 @@ pub fn compile(config: &Config, numbering: &mut Numbering, facts: Facts<'_>) -> 
         tables: Tables::default(),
         routes: Vec::new(),
         numbering,
+        metadata: config.node.metadata,
         facts,
     };
     compiler.node(config)?;
@@ -202,6 +203,8 @@ struct Compiler<'a, 'n> {
     /// What is to be [`Tables::routes`].
     routes: Vec<(PrefixKey, Route)>,
     numbering: &'n mut Numbering,
+    /// Instances are told about themselves.
+    metadata: bool,
     facts: Facts<'a>,
 }
 

@@ -73,13 +73,16 @@ impl Compiler<'_, '_> {
             .instances
             .iter()
             .any(|instance| !instance.security_groups.is_empty());
-        let is_served = self.services().is_some();
+        let has_services = self.services().is_some();
+        let resolver = vpc.resolver().filter(|_| has_services);
+        let resolver = resolver.map_or(Address::UNSPECIFIED, Address::from);
         for index in interfaces.values() {
             if let Some(interface) = self.tables.interfaces.get_mut(index) {
                 interface.set(Interface::HAS_INSTANCES, !vpc.instances.is_empty());
                 interface.set(Interface::STRICT, vpc.strict);
                 interface.set(Interface::TRACKS, tracks);
-                interface.set(Interface::SERVED, is_served);
+                interface.set(Interface::SERVED, has_services && self.metadata);
+                interface.resolver = resolver;
             }
         }
         Ok(())

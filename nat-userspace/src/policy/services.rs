@@ -7,8 +7,8 @@ use ipnet::Ipv4Net;
 use nat_common::{
     address::Address,
     map_types::{
-        Gateway, MAX_PUBLIC_IPS, METADATA_IP, PublicAddress, PublicUse, SERVICES, SERVICES_IP,
-        SERVICES_VPC, ScopedAddress, Subnet,
+        Gateway, MAX_PUBLIC_IPS, PublicAddress, PublicUse, SERVICES, SERVICES_IP, SERVICES_VPC,
+        ScopedAddress, Subnet,
     },
     port_pool::PortPool,
 };
@@ -24,14 +24,17 @@ use crate::{
 };
 
 /// Connections that an instance may have to the services at once: a greedy one leaves ports to the others.
-const MOST_PER_CLIENT: u32 = 512;
+const MOST_PER_CLIENT: u32 = 2048;
 
 /// How long such a connection may be idle. The server ends one that says nothing much sooner, and one that is
-/// closed has to give its port back: by 512 of them an instance opens 128 each second.
+/// closed has to give its port back, as has a query: an instance that takes another port for each of them asks the
+/// resolver 200 times a second in the long run.
 const TIMEOUTS: Timeouts = Timeouts {
     tcp_established: Duration::from_secs(60),
     tcp_opening: Duration::from_secs(10),
     tcp_closing: Duration::from_secs(4),
+    udp: Duration::from_secs(10),
+    udp_stream: Duration::from_secs(10),
     ..Timeouts::of(Profile::Aws)
 };
 
@@ -55,7 +58,8 @@ impl Compiler<'_, '_> {
             router: SERVICES_IP,
             ..Subnet::default()
         };
-        let place = prefix(scope, Ipv4Net::from(std::net::Ipv4Addr::from(METADATA_IP)));
+        // Whatever address of theirs is asked.
+        let place = prefix(scope, Ipv4Net::default());
         self.tables.subnets.insert(place, subnet);
         let mut addresses = [Address::UNSPECIFIED; MAX_PUBLIC_IPS];
         let mut pools = [PortPool::default(); MAX_PUBLIC_IPS];

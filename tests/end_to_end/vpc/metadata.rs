@@ -84,7 +84,7 @@ pub fn imds_tells_instances_of_vpcs_with_the_same_addresses_apart(hook: Hook) {
 }
 
 /// web and a are listed, and nothing lets them do anything else.
-fn locked(hook: Hook) -> Configuration {
+pub(super) fn locked(hook: Hook) -> Configuration {
     vpc(hook)
         .security_group("none", "egress = []")
         .network_acl("nothing", &[], &[])
@@ -259,7 +259,11 @@ pub fn imds_leaves_no_interface_behind(hook: Hook) {
     assert!(has());
     standing.kill_nine();
     wait_until("its end", Duration::from_secs(10), || !has());
-    standing.configure(&vpc(hook).with_node("metadata = false"));
+    standing.configure(
+        &vpc(hook)
+            .with_node("metadata = false")
+            .with_vpc("dns = false"),
+    );
     standing.start(&[]);
     assert!(!has());
     assert!(!connects(&standing.lab.web, &format!("{METADATA}:80")));

@@ -2,6 +2,7 @@
 pub mod acls;
 pub mod appliances;
 pub mod changes;
+pub mod dns;
 pub mod gateways;
 pub mod groups;
 pub mod metadata;

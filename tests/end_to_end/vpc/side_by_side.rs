@@ -46,7 +46,10 @@ pub(super) fn stand(hook: Hook) -> Standing<Two> {
         let one = super::vpc(hook);
         let (_, one) = one.split_once("[[vpc]]").expect("a VPC");
         let one = one
-            .replace("name = \"main\"", &format!("name = \"vpc-{number}\""))
+            .replace(
+                "name = \"main\"",
+                &format!("name = \"vpc-{number}\"\nprivate_domain = \"vpc-{number}.test\""),
+            )
             .replace("198.51.100.10", NAT_IPS[number])
             .replace("198.51.100.20", WEB_IPS[number])
             .replace("public0", DEVICES[2 * number])

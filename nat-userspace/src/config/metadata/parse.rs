@@ -2,6 +2,7 @@
 
 use super::draft::MetadataDraft;
 use super::types::{ID_DIGITS, ID_PREFIX, MAX_HOP_LIMIT, MAX_TAGS, MetadataAccess};
+use crate::config::dns::host_name;
 use crate::config::place::{List, Place, Report};
 use crate::config::reader::{Complaint, Field, Section, field};
 use crate::config::suggest::quoted;
@@ -10,9 +11,6 @@ use crate::config::values::{boolean, check_name, choice, integer, owned_text, te
 
 const MAX_TAG_KEY: usize = 128;
 const MAX_TAG_VALUE: usize = 256;
-/// RFC 1035 2.3.4, as text and without a dot at its end.
-const MAX_HOSTNAME: usize = 253;
-const MAX_LABEL: usize = 63;
 
 /// What an instance says about its metadata; most say nothing, and there may be many.
 pub fn of_instance(
@@ -38,7 +36,7 @@ pub fn of_instance(
         id: section.optional(report, &ID, instance_id),
         instance_type: section.optional(report, &TYPE, owned_text),
         image: section.optional(report, &IMAGE, owned_text),
-        hostname: section.optional(report, &HOSTNAME, hostname),
+        hostname: section.optional(report, &HOSTNAME, host_name),
         tags: section.texts(report, &TAGS),
     };
     check_name(draft.instance_type.given(), report);
@@ -60,28 +58,6 @@ fn instance_id(value: &Value<'_>) -> Result<String, Complaint> {
         format!(
             "write {ID_PREFIX} and {ID_DIGITS} of the characters 0-9 a-f, as in \"i-0123456789abcdef0\", \
              or leave it out"
-        ),
-    ))
-}
-
-/// RFC 1123 2.1.
-fn hostname(value: &Value<'_>) -> Result<String, Complaint> {
-    let text = text(value)?;
-    let is_label = |label: &str| {
-        let inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        (1..=MAX_LABEL).contains(&label.len())
-            && label.chars().all(inner)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    if text.len() <= MAX_HOSTNAME && text.split('.').all(is_label) {
-        return Ok(text.to_owned());
-    }
-    Err(Complaint::invalid(
-        format!("{} is not a host name", quoted(text)),
-        format!(
-            "use labels of 1 to {MAX_LABEL} letters, digits and '-', with dots between them, \
-             {MAX_HOSTNAME} characters at most"
         ),
     ))
 }

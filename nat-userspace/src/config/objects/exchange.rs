@@ -157,6 +157,8 @@ fn exchange_vpc(
             cidrs,
             internet_gateway,
             strict,
+            dns,
+            private_domain,
             subnets: _,
             route_tables: _,
             nat_gateways: _,
@@ -173,6 +175,8 @@ fn exchange_vpc(
         mem::swap(cidrs, &mut old.cidrs);
         mem::swap(internet_gateway, &mut old.internet_gateway);
         mem::swap(strict, &mut old.strict);
+        mem::swap(dns, &mut old.dns);
+        mem::swap(private_domain, &mut old.private_domain);
     }
     let step = edit.map(|edit| Step {
         vpc: 0,

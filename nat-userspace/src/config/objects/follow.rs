@@ -10,7 +10,7 @@ use crate::config::{
     filtering::{NetworkAclDraft, PrefixListDraft, SecurityGroupDraft},
     gateways::NatGatewayDraft,
     placement::{HostDraft, PlacementGroupDraft, RackDraft},
-    types::{Config, Vpc},
+    types::{Config, DEFAULT_PRIVATE_DOMAIN, Vpc},
 };
 
 /// Does to the configuration what was done to the draft; `None` when the draft has a mistake.
@@ -58,6 +58,9 @@ fn follow_vpc(config: &mut Config, draft: &Draft, edit: Edit) -> Option<()> {
             to.cidrs = from.cidrs.clone().all()?;
             to.internet_gateway = from.internet_gateway.clone().or(false)?;
             to.strict = from.strict.clone().or(false)?;
+            to.dns = from.dns.clone().or(true)?;
+            let domain = from.private_domain.clone();
+            to.private_domain = domain.or(DEFAULT_PRIVATE_DOMAIN.to_owned())?;
         }
     }
     Some(())

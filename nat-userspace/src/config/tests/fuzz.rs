@@ -20,7 +20,7 @@ enum Mutation {
     Truncate(Index),
 }
 
-const WORDS: [&str; 62] = [
+const WORDS: [&str; 66] = [
     "0",
     "-1",
     "99999999999",
@@ -83,6 +83,10 @@ const WORDS: [&str; 62] = [
     "\"web.example.net\"",
     "{ Name = \"x\" }",
     "[vpc.instance.tags]",
+    "dns = false",
+    "private_domain = \"x.y\"",
+    "[\"192.0.2.53\"]",
+    "\"in-addr.arpa\"",
 ];
 
 fn mutation() -> impl Strategy<Value = Mutation> {

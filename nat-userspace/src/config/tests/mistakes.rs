@@ -46,11 +46,11 @@ attach = "auto"  "# => "node = 5"] gives [
     ];
     misspelt_key: [r#"uplink = ["eth0"]"# => r#"uplnik = ["eth0"]"#] gives [
         r#"f:1: node / uplink: required key is missing; add uplink = ["eth0"]"#,
-        "f:3: node / uplnik: unknown key; did you mean uplink? known keys here: name, region, uplink, attach, max_sessions, icmp_errors_per_second, log_destinations, metadata",
+        "f:3: node / uplnik: unknown key; did you mean uplink? known keys here: name, region, uplink, attach, max_sessions, icmp_errors_per_second, log_destinations, metadata, dns_forwarders",
     ];
     unknown_key: [r#"uplink = ["eth0"]"# => r#"uplink = ["eth0"]
 "co lour" = 1"#] gives [
-        r#"f:4: node / "co lour": unknown key; remove it; known keys here: name, region, uplink, attach, max_sessions, icmp_errors_per_second, log_destinations, metadata"#,
+        r#"f:4: node / "co lour": unknown key; remove it; known keys here: name, region, uplink, attach, max_sessions, icmp_errors_per_second, log_destinations, metadata, dns_forwarders"#,
     ];
     unknown_top_level_key: ["[node]" => r#"vcp = 1
 [node]"#] gives [

@@ -2,6 +2,7 @@
 
 mod fuzz;
 mod mistakes;
+mod mistakes_in_dns;
 mod mistakes_in_filtering;
 mod mistakes_in_gateways;
 mod mistakes_in_metadata;
@@ -12,6 +13,7 @@ mod promises;
 mod promises_of_filtering;
 mod promises_of_metadata;
 mod valid;
+mod valid_dns;
 mod valid_filtering;
 mod valid_metadata;
 mod valid_settings;

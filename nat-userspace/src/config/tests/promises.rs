@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::promises_of_filtering::{check_entries, check_filtering};
 use super::promises_of_metadata::check_metadata;
 use crate::config::{
-    Config, Filtering, Ipv4Net, NatGateway, PassRule, PortRange, Profile, Protocol, Target, Vpc,
+    Config, Filtering, Ipv4Net, MAX_DNS_FORWARDERS, NatGateway, PassRule, PortRange, Profile,
+    Protocol, Target, Vpc,
 };
 use crate::placement::{Site, tests::holds};
 
@@ -16,8 +17,14 @@ pub fn check_promises(config: &Config) -> Result<(), TestCaseError> {
     let mut public: Vec<Ipv4Addr> = Vec::new();
     let mut interfaces: Vec<(&str, &str)> = Vec::new();
     check_metadata(config)?;
+    if let Some(forwarders) = &config.node.dns_forwarders {
+        prop_assert!((1..=MAX_DNS_FORWARDERS).contains(&forwarders.len()));
+    }
     for vpc in &config.vpcs {
         check_apart(&vpc.cidrs)?;
+        let domain = &vpc.private_domain;
+        prop_assert!(!domain.is_empty() && domain.len() < 189 && !domain.ends_with("arpa"));
+        prop_assert_eq!(domain, &domain.to_ascii_lowercase());
         let own = vpc.subnets.iter().map(|subnet| subnet.interface.as_str());
         interfaces.extend(own.map(|interface| (interface, vpc.name.as_str())));
         check_filtering(vpc)?;

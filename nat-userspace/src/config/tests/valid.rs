@@ -20,12 +20,15 @@ fn sample() -> Config {
             icmp_errors_per_second: 100,
             log_destinations: false,
             metadata: true,
+            dns_forwarders: None,
         },
         vpcs: vec![Vpc {
             name: "main".into(),
             cidrs: vec![net("10.20.0.0/16"), net("10.40.0.0/16")],
             internet_gateway: true,
             strict: false,
+            dns: true,
+            private_domain: "internal".into(),
             subnets: vec![
                 Subnet {
                     name: "public-a".into(),

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::server::config;
-use crate::metadata::{Catalogue, Tree, Who};
+use crate::{
+    metadata::{Catalogue, Tree},
+    services::Who,
+};
 
 fn tree(private_ip: [u8; 4]) -> Tree {
     let config = config(&[]);

@@ -21,7 +21,8 @@ use tokio::{
 
 use crate::{
     config::{Config, parse, tests::described},
-    metadata::{Catalogue, Identify, Limits, Who, server::Service, token::Key},
+    metadata::{Catalogue, Limits, server::Service, token::Key},
+    services::{Identify, Who},
 };
 
 /// Last bytes of the addresses that connections come from.
@@ -68,7 +69,13 @@ pub fn config(edits: &[(&str, &str)]) -> Config {
 struct ByLastByte;
 
 impl Identify for ByLastByte {
-    fn whose(&self, peer: SocketAddrV4) -> io::Result<Option<Who>> {
+    fn whose(
+        &self,
+        protocol: u8,
+        peer: SocketAddrV4,
+        local: SocketAddrV4,
+    ) -> io::Result<Option<Who>> {
+        assert_eq!((protocol, *local.ip()), (6, Ipv4Addr::LOCALHOST));
         let who = |vpc: &str, private_ip: [u8; 4]| {
             Ok(Some(Who {
                 vpc: vpc.to_owned(),

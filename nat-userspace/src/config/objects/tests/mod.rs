@@ -342,10 +342,15 @@ fn a_vpc_of_the_api_has_parts_of_its_own_and_goes_last() {
     layers
         .put(
             &vpc,
-            spec(json!({"cidrs": ["10.60.0.0/16"], "strict": true})),
+            spec(json!({"cidrs": ["10.60.0.0/16"], "strict": true, "dns": false, "private_domain": "d.net"})),
         )
         .expect("valid");
     assert_eq!(layers.config(), &again(&layers));
+    let dev = &layers.config().vpcs[1];
+    assert_eq!(
+        (dev.strict, dev.dns, dev.private_domain.as_str()),
+        (true, false, "d.net")
+    );
     let smaller = layers.put(&vpc, spec(json!({"cidrs": ["10.30.0.0/16"]})));
     assert!(matches!(smaller, Err(Refusal::Invalid(_))));
     let with_parts = layers.put(&vpc, spec(json!({"cidrs": ["10.60.0.0/16"], "subnet": []})));

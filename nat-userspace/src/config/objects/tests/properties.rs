@@ -183,6 +183,8 @@ fn any_object() -> impl Strategy<Value = Map<String, Json>> {
         "host",
         "interface",
         "metadata",
+        "dns",
+        "private_domain",
         "tags",
         "id",
         "a b",
@@ -217,7 +219,7 @@ proptest! {
 }
 
 /// Of [`choice`].
-const CHOICES: usize = 34;
+const CHOICES: usize = 35;
 
 const ID: &str = "i-0123456789abcdef0";
 
@@ -263,6 +265,10 @@ fn choice(which: usize) -> (ObjectKey, Map<String, Json>) {
             json!({"cidr": "10.20.8.0/24", "interface": "br-own", "route_table": "own"}),
         ),
         12 => ("dev/vpc/dev", json!({"cidrs": ["10.60.0.0/16"]})),
+        33 => (
+            "dev/vpc/dev",
+            json!({"cidrs": ["10.60.0.0/16"], "dns": false, "private_domain": "Dev.example.net"}),
+        ),
         13 => ("main/prefix_list/far", json!({"entries": ["192.0.9.0/24"]})),
         14 => (
             "main/prefix_list/far",

@@ -1,53 +1,31 @@
-//! Who may connect, and ask how much. Time comes in.
+//! Who may connect to a service of the node, and ask how much. Time comes in.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rustc_hash::FxHashMap;
 
-use super::Who;
+use crate::services::Who;
 
-/// What the service bears.
+/// How much may be asked for.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Connections at once.
-    pub connections: usize,
-    /// Connections of one instance at once. All that nobody knows count as one instance.
-    pub connections_each: usize,
-    /// Requests of one instance, in the long run.
-    pub requests_per_second: u32,
-    /// Requests of one instance after a time of rest, at once.
+pub struct Quota {
+    /// Places at once, such as connections.
+    pub at_once: usize,
+    /// Places of one host at once. All that nobody knows count as one host.
+    pub at_once_each: usize,
+    /// Requests of one host, in the long run.
+    pub per_second: u32,
+    /// Requests of one host after a time of rest, at once.
     pub burst: u32,
-    /// How long the head of a request may take, and how long a connection may wait for one.
-    pub head: Duration,
-    /// How large the head of a request may be, in bytes; 8,192 at least.
-    pub head_bytes: usize,
-    /// How long a connection may last; a request under way is still answered.
-    pub connection: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 4096,
-            connections_each: 32,
-            // AWS takes 1024 packets a second from an interface, and a connection with one request is
-            // about ten.
-            requests_per_second: 100,
-            burst: 200,
-            head: Duration::from_secs(5),
-            head_bytes: 16 * 1024,
-            connection: Duration::from_secs(300),
-        }
-    }
 }
 
 /// Counts who is there.
 #[derive(Debug)]
 pub struct Admission {
-    limits: Limits,
+    quota: Quota,
     visitors: Mutex<Visitors>,
 }
 
@@ -74,14 +52,14 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn left(&self, now: Instant, limits: &Limits) -> f64 {
+    fn left(&self, now: Instant, quota: &Quota) -> f64 {
         let since = now.saturating_duration_since(self.as_of).as_secs_f64();
-        let more = since * f64::from(limits.requests_per_second);
-        (self.left + more).min(limits.burst.into())
+        let more = since * f64::from(quota.per_second);
+        (self.left + more).min(quota.burst.into())
     }
 
-    fn take(&mut self, now: Instant, limits: &Limits) -> bool {
-        let left = self.left(now, limits);
+    fn take(&mut self, now: Instant, quota: &Quota) -> bool {
+        let left = self.left(now, quota);
         let is_enough = left >= 1.0;
         *self = Self {
             left: if is_enough { left - 1.0 } else { left },
@@ -91,7 +69,30 @@ impl Bucket {
     }
 }
 
-/// A connection that counts until this is dropped.
+impl Visitors {
+    /// Always there; those who are long gone are forgotten.
+    fn visitor(&mut self, who: &Option<Who>, now: Instant, quota: &Quota) -> Option<&mut Visitor> {
+        if !self.by_who.contains_key(who) {
+            if self.by_who.len() >= self.most {
+                self.by_who.retain(|_, visitor| {
+                    visitor.connections > 0 || visitor.bucket.left(now, quota) < quota.burst.into()
+                });
+                self.most = quota.at_once.max(2 * self.by_who.len());
+            }
+            let new = Visitor {
+                connections: 0,
+                bucket: Bucket {
+                    left: quota.burst.into(),
+                    as_of: now,
+                },
+            };
+            self.by_who.insert(who.clone(), new);
+        }
+        self.by_who.get_mut(who)
+    }
+}
+
+/// A place that counts until this is dropped.
 #[derive(Debug)]
 pub struct Guest {
     admission: Arc<Admission>,
@@ -100,35 +101,22 @@ pub struct Guest {
 
 impl Admission {
     /// With nobody there yet.
-    pub fn new(limits: Limits) -> Arc<Self> {
+    pub fn new(quota: Quota) -> Arc<Self> {
         Arc::new(Self {
-            limits,
+            quota,
             visitors: Mutex::default(),
         })
     }
 
-    /// Lets a connection in, unless there are too many.
+    /// Gives a place, unless too many are taken.
     pub fn enter(self: &Arc<Self>, who: Option<Who>, now: Instant) -> Option<Guest> {
-        let limits = &self.limits;
+        let quota = &self.quota;
         let mut visitors = self.visitors();
-        if visitors.connections >= limits.connections {
+        if visitors.connections >= quota.at_once {
             return None;
         }
-        if visitors.by_who.len() > visitors.most {
-            visitors.by_who.retain(|_, visitor| {
-                visitor.connections > 0 || visitor.bucket.left(now, limits) < limits.burst.into()
-            });
-            visitors.most = limits.connections.max(2 * visitors.by_who.len());
-        }
-        let new = || Visitor {
-            connections: 0,
-            bucket: Bucket {
-                left: limits.burst.into(),
-                as_of: now,
-            },
-        };
-        let visitor = visitors.by_who.entry(who.clone()).or_insert_with(new);
-        if visitor.connections >= limits.connections_each {
+        let visitor = visitors.visitor(&who, now, quota)?;
+        if visitor.connections >= quota.at_once_each {
             return None;
         }
         visitor.connections += 1;
@@ -140,6 +128,13 @@ impl Admission {
         })
     }
 
+    /// Whether one more request of this host is within the limit; if so, it is counted.
+    pub fn may_ask(&self, who: &Option<Who>, now: Instant) -> bool {
+        let mut visitors = self.visitors();
+        let visitor = visitors.visitor(who, now, &self.quota);
+        visitor.is_some_and(|visitor| visitor.bucket.take(now, &self.quota))
+    }
+
     /// What is in there is right at any time.
     fn visitors(&self) -> MutexGuard<'_, Visitors> {
         self.visitors.lock().unwrap_or_else(PoisonError::into_inner)
@@ -147,17 +142,14 @@ impl Admission {
 }
 
 impl Guest {
-    /// Whose connection it is.
+    /// Whose place it is.
     pub const fn who(&self) -> Option<&Who> {
         self.who.as_ref()
     }
 
     /// Whether one more request is within the limit; if so, it is counted.
     pub fn may_ask(&self, now: Instant) -> bool {
-        let limits = &self.admission.limits;
-        let mut visitors = self.admission.visitors();
-        let visitor = visitors.by_who.get_mut(&self.who);
-        visitor.is_some_and(|visitor| visitor.bucket.take(now, limits))
+        self.admission.may_ask(&self.who, now)
     }
 }
 
@@ -173,16 +165,15 @@ impl Drop for Guest {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        connections: 5,
-        connections_each: 3,
-        requests_per_second: 10,
+    const QUOTA: Quota = Quota {
+        at_once: 5,
+        at_once_each: 3,
+        per_second: 10,
         burst: 20,
-        head: Duration::ZERO,
-        head_bytes: 0,
-        connection: Duration::ZERO,
     };
 
     fn who(last: u8) -> Option<Who> {
@@ -194,7 +185,7 @@ mod tests {
 
     #[test]
     fn connections_are_limited_for_each_and_for_all() {
-        let admission = Admission::new(LIMITS);
+        let admission = Admission::new(QUOTA);
         let now = Instant::now();
         let enter = |last| admission.enter(who(last), now);
         let mut first: Vec<_> = (0..3).filter_map(|_| enter(1)).collect();
@@ -212,7 +203,7 @@ mod tests {
 
     #[test]
     fn requests_are_limited_by_time_and_not_by_connection() {
-        let admission = Admission::new(LIMITS);
+        let admission = Admission::new(QUOTA);
         let start = Instant::now();
         let asked = |last, now| {
             let guest = admission.enter(who(last), now).expect("there is room");
@@ -229,7 +220,7 @@ mod tests {
 
     #[test]
     fn visitors_who_are_long_gone_are_forgotten() {
-        let admission = Admission::new(LIMITS);
+        let admission = Admission::new(QUOTA);
         let start = Instant::now();
         let stays = admission.enter(who(0), start);
         for number in 1..=200u8 {
@@ -237,7 +228,7 @@ mod tests {
             let guest = admission.enter(who(number), now).expect("there is room");
             assert!(guest.may_ask(now));
             let there = admission.visitors().by_who.len();
-            assert!(there <= 2 * LIMITS.connections, "{there}");
+            assert!(there <= 2 * QUOTA.at_once, "{there}");
         }
         assert!(admission.visitors().by_who.contains_key(&who(0)));
         drop(stays);
