@@ -51,7 +51,7 @@ pub use types::{
     MAX_PARTITIONS, MAX_TAGS, MetadataAccess, NatGateway, NetworkAcl, NoTranslate, Node,
     OnExhaustion, PassRule, PlacementGroup, PortRange, Ports, PrefixList, Profile, Protocol, Rack,
     Remote, Route, RouteTable, RuleProtocol, SecurityGroup, SpreadLevel, Strategy, Subnet, Target,
-    Timeouts, Vpc,
+    Timeouts, Vpc, derived_hostname,
 };
 
 use place::{Place, Report};

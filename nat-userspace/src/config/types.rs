@@ -17,7 +17,7 @@ pub use super::gateways::types::{
 };
 pub use super::metadata::types::{
     DEFAULT_HOP_LIMIT, DEFAULT_INSTANCE_TYPE, DEFAULT_REGION, InstanceMetadata, MAX_HOP_LIMIT,
-    MAX_TAGS, MetadataAccess,
+    MAX_TAGS, MetadataAccess, derived_hostname,
 };
 pub use super::placement::types::{
     Host, InstancePlacement, MAX_PARTITIONS, PlacementGroup, Rack, SpreadLevel, Strategy,

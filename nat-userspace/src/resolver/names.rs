@@ -1,6 +1,6 @@
 //! What is known of all VPCs' names at one moment, and what it answers. No socket is in here.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::OnceLock};
 
 use hickory_proto::rr::{
     Name, RData, RecordType,
@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::reverse::{self, Reverse};
-use crate::config::{Config, Vpc};
+use crate::config::{Config, Vpc, derived_hostname};
 
 /// How long an answer about an own name holds, in seconds, also that there is none (RFC 2308).
 pub const TTL_SECONDS: u32 = 60;
@@ -22,7 +22,25 @@ pub const MOST_ADDRESSES: usize = 64;
 #[derive(Debug, Default)]
 pub struct Names {
     forwarders: Option<Vec<Ipv4Addr>>,
-    zones: FxHashMap<String, Zone>,
+    vpcs: FxHashMap<String, Told>,
+}
+
+/// What a VPC's names are made of. They are made for the first query: changes of the configuration that nobody
+/// asks between cost no more than this.
+#[derive(Debug)]
+struct Told {
+    domain: String,
+    cidrs: Vec<Ipv4Net>,
+    hosts: Vec<Host>,
+    zone: OnceLock<Option<Zone>>,
+}
+
+#[derive(Debug)]
+struct Host {
+    name: String,
+    /// Where it is not the one by its address.
+    hostname: Option<String>,
+    private_ip: Ipv4Addr,
 }
 
 /// The names of a VPC, which no other VPC sees.
@@ -59,13 +77,15 @@ pub enum Found {
 }
 
 impl Names {
-    /// Of everything that is configured. It takes time and memory by the number of instances.
+    /// Of everything that is configured. It takes time and memory by the number of instances, and so does the
+    /// first query about a VPC.
     pub fn of(config: &Config) -> Self {
         let answered = config.vpcs.iter().filter(|vpc| vpc.dns);
-        let zones = answered.filter_map(|vpc| Some((vpc.name.clone(), Zone::of(vpc)?)));
         Self {
             forwarders: config.node.dns_forwarders.clone(),
-            zones: zones.collect(),
+            vpcs: answered
+                .map(|vpc| (vpc.name.clone(), Told::of(vpc)))
+                .collect(),
         }
     }
 
@@ -77,7 +97,7 @@ impl Names {
     /// What the VPC of this name knows about `name`; `None`: it has no resolver. Of all types together,
     /// `RecordType::ANY`, there is one record that says nothing (RFC 8482 4.2).
     pub fn find(&self, vpc: &str, name: &Name, of_type: RecordType) -> Option<Found> {
-        let found = self.zones.get(vpc)?.find(name, of_type);
+        let found = self.vpcs.get(vpc)?.zone()?.find(name, of_type);
         let found = match found {
             Found::Name { zone, mut data } => {
                 if of_type == RecordType::ANY {
@@ -96,29 +116,52 @@ impl Names {
     }
 }
 
+impl Told {
+    fn of(vpc: &Vpc) -> Self {
+        let hosts = vpc.instances.iter().map(|instance| Host {
+            name: instance.name.clone(),
+            hostname: instance.metadata.hostname.clone(),
+            private_ip: instance.private_ip,
+        });
+        Self {
+            domain: vpc.private_domain.clone(),
+            cidrs: vpc.cidrs.clone(),
+            hosts: hosts.collect(),
+            zone: OnceLock::new(),
+        }
+    }
+
+    fn zone(&self) -> Option<&Zone> {
+        self.zone.get_or_init(|| Zone::of(self)).as_ref()
+    }
+}
+
 impl Zone {
     /// The one place where names come from: whatever else is to lead to private addresses belongs in here.
     /// `None` does not occur: the domain of a checked configuration is a name.
-    fn of(vpc: &Vpc) -> Option<Self> {
+    fn of(vpc: &Told) -> Option<Self> {
         let mut zone = Self {
-            domain: Name::from_ascii(format!("{}.", vpc.private_domain)).ok()?,
+            domain: Name::from_ascii(format!("{}.", vpc.domain)).ok()?,
             cidrs: vpc.cidrs.clone(),
             addresses: FxHashMap::default(),
             between: FxHashSet::default(),
             hostnames: BTreeMap::new(),
         };
-        zone.addresses.reserve(2 * vpc.instances.len());
-        for instance in &vpc.instances {
-            let hostname = instance.hostname();
-            zone.add(&hostname, &vpc.private_domain, instance.private_ip);
+        zone.addresses.reserve(2 * vpc.hosts.len());
+        for instance in &vpc.hosts {
+            let hostname = instance
+                .hostname
+                .clone()
+                .unwrap_or_else(|| derived_hostname(instance.private_ip));
+            zone.add(&hostname, &vpc.domain, instance.private_ip);
             // The configuration takes names that DNS does not.
             if instance
                 .name
                 .split('.')
                 .all(|label| (1..64).contains(&label.len()))
             {
-                let name = format!("{}.{}", instance.name, vpc.private_domain);
-                zone.add(&name, &vpc.private_domain, instance.private_ip);
+                let name = format!("{}.{}", instance.name, vpc.domain);
+                zone.add(&name, &vpc.domain, instance.private_ip);
             }
             zone.hostnames.insert(instance.private_ip, hostname);
         }

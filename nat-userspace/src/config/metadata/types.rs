@@ -119,7 +119,8 @@ pub(super) fn derived_id(vpc: &str, name: &str) -> String {
     format!("{ID_PREFIX}{digits}")
 }
 
-fn derived_hostname(address: Ipv4Addr) -> String {
+/// The host name of an instance that was given none: `ip-10-20-1-10.internal`.
+pub fn derived_hostname(address: Ipv4Addr) -> String {
     let [a, b, c, d] = address.octets();
     format!("ip-{a}-{b}-{c}-{d}.internal")
 }
