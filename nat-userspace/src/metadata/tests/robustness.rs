@@ -10,7 +10,7 @@ use super::{
 };
 use crate::metadata::Limits;
 
-const HASTY: Duration = Duration::from_millis(800);
+const HASTY: Duration = Duration::from_millis(2500);
 
 fn hasty() -> Limits {
     Limits {

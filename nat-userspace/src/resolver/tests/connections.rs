@@ -11,7 +11,7 @@ use super::server::{
 };
 use crate::resolver::{MOST_ADDRESSES, server::Limits};
 
-const HASTY: Duration = Duration::from_millis(600);
+const HASTY: Duration = Duration::from_millis(2000);
 
 fn hasty() -> Limits {
     Limits {

@@ -38,7 +38,7 @@ pub const UNANSWERED: u8 = 17;
 /// Nothing in these tests takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// What is not there after this does not come.
-pub const SILENCE: Duration = Duration::from_millis(300);
+pub const SILENCE: Duration = Duration::from_millis(1000);
 
 pub const CONFIG: &str = r#"
 [node]
