@@ -61,8 +61,8 @@ pub struct Who {
 /// Tells hosts by what they send to the services.
 pub trait Identify: Send + Sync {
     /// Who has sent what came to the service at `local` from `peer`, both as the service's socket has them,
-    /// by this protocol, a number of [`nat_common::flow::protocol`]. It is asked once for each connection, before anything is read from it, and once
-    /// for each datagram. `None`: nobody that could be told.
+    /// by this protocol, a number of [`nat_common::flow::protocol`]. It is asked once for each connection,
+    /// before anything is read from it, and once for each datagram. `None`: nobody that could be told.
     ///
     /// # Errors
     ///
