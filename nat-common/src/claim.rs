@@ -10,7 +10,7 @@ use crate::{
     deterministic,
     drop_reason::DropReason,
     flow::{Flow, protocol},
-    map_types::{Counter, Gateway, Holds, Session, SessionKey, binding_key},
+    map_types::{Counter, Far, Gateway, Holds, Session, SessionKey, binding_key},
     port_pool::{Part, unguessable},
     port_search::{Place, port_freed, search},
     sessions::{is_tracker, withdraw},
@@ -35,6 +35,8 @@ pub struct Claim {
     pub now: Tick,
     /// What its source becomes, ports unchanged, in a session of [`crate::map_types::TRACKER`].
     pub mapped: Address,
+    /// What its destination becomes.
+    pub far: Far,
     /// Somebody outside wants it: it takes a binding or a forward that is there, and no new port.
     pub lets_in: bool,
 }
@@ -143,7 +145,7 @@ fn make<T: Tables>(tables: &T, claim: &Claim, reclaims: bool) -> Entry {
 #[inline(never)]
 fn track<T: Tables>(tables: &T, claim: &Claim) -> Entry {
     let public = (claim.mapped, claim.flow.source_port);
-    let inbound = claim.flow.with_source(public.0, public.1).reversed();
+    let inbound = claim.inbound(public);
     match insert_forward(tables, claim, public, Holds::NOTHING) {
         Ok(()) => {}
         Err(Refused::Exists) => return Entry::Found,
@@ -182,9 +184,18 @@ fn find_place(gateway: &Gateway, claim: &Claim, place: &mut Place) -> bool {
         let hash = unguessable(gateway.secret, &client, claim.vpc, 0) as u32;
         place.slot = ((u64::from(hash) * u64::from(gateway.address_count)) >> 32) as u32;
     }
-    let address = gateway.addresses.get(place.slot as usize);
-    place.recorded = address.copied().unwrap_or(Address::UNSPECIFIED);
+    place.recorded = address_in(gateway, place.slot, claim.flow.source);
     true
+}
+
+/// The address in this place of a gateway, for packets from `source`.
+#[inline(always)]
+pub(crate) fn address_in(gateway: &Gateway, slot: u32, source: Address) -> Address {
+    if gateway.is(Gateway::KEEPS_SOURCE) {
+        return source;
+    }
+    let address = gateway.addresses.get(slot as usize);
+    address.copied().unwrap_or(Address::UNSPECIFIED)
 }
 
 /// The block of a deterministic gateway's client; `None` when the address is none of its clients'.
@@ -273,9 +284,47 @@ fn hold_or_bind<T: Tables>(
 }
 
 impl Claim {
+    /// Its flow, to whom it goes in the end.
+    #[inline(always)]
+    pub(crate) const fn outward(&self) -> Flow {
+        let mut flow = self.flow;
+        (flow.destination, flow.destination_port) =
+            self.far.or(flow.destination, flow.destination_port);
+        flow
+    }
+
+    /// What comes in for a session by this public end.
+    #[inline(always)]
+    pub(crate) const fn inbound(&self, public: (Address, Port)) -> Flow {
+        let flow = &self.flow;
+        let (source, source_port) = self.far.or(flow.destination, flow.destination_port);
+        Flow {
+            source,
+            source_port,
+            destination: public.0,
+            destination_port: public.1,
+            protocol: flow.protocol,
+        }
+    }
+
+    /// The key of the reverse half of a session with a port, for what comes in.
+    #[inline(always)]
+    pub(crate) const fn reverse_key(&self, inbound: &Flow) -> SessionKey {
+        if self.far.scope == 0 {
+            SessionKey::reverse(inbound)
+        } else {
+            SessionKey::answers(inbound, self.far.scope)
+        }
+    }
+
     /// The reverse half of its session, under this key.
     #[inline(always)]
     pub(crate) fn reverse_half(&self, key: &SessionKey) -> Session {
+        let mut far = Far::NONE;
+        if !self.far.is_none() {
+            far.address = self.flow.destination;
+            far.port = self.flow.destination_port;
+        }
         Session::new(
             key,
             self.flow.source,
@@ -284,6 +333,7 @@ impl Claim {
             self.now,
         )
         .through(self.gateway)
+        .towards(far)
     }
 }
 
@@ -302,7 +352,8 @@ fn insert_forward<T: Tables>(
     space.key = SessionKey::forward(&claim.flow, claim.vpc);
     space.half = Session::new(&space.key, public.0, public.1, claim.gateway, claim.now)
         .through(claim.gateway)
-        .holding(holds);
+        .holding(holds)
+        .towards(claim.far);
     tables.insert_half(Side::Inside, &space.key, &space.half)
 }
 
@@ -319,7 +370,7 @@ fn insert_reverse<T: Tables>(
     space.key = if is_tracker(claim.gateway) && claim.mapped == claim.flow.source {
         SessionKey::answers(inbound, claim.vpc)
     } else {
-        SessionKey::reverse(inbound)
+        claim.reverse_key(inbound)
     };
     space.half = claim.reverse_half(&space.key).holding(holds);
     tables.insert_half(Side::Outside, &space.key, &space.half)
@@ -392,7 +443,7 @@ fn enter_bound<T: Tables>(
     public: (Address, Port),
     holds: Holds,
 ) -> Entry {
-    let inbound = claim.flow.with_source(public.0, public.1).reversed();
+    let inbound = claim.inbound(public);
     let permits = gateway.is(Gateway::FILTER_BY_ADDRESS);
     let holds = if permits {
         holds.and(Holds::PERMISSION)
@@ -444,9 +495,9 @@ fn enter_forward<T: Tables>(
         return Entry::Made;
     }
     // Nobody else ever uses a reverse half that has no forward one.
-    let inbound = claim.flow.with_source(public.0, public.1).reversed();
-    withdraw(tables, Side::Outside, &SessionKey::reverse(&inbound));
-    port_freed(tables, &claim.flow, public, claim.gateway, false);
+    let key = claim.reverse_key(&claim.inbound(public));
+    withdraw(tables, Side::Outside, &key);
+    port_freed(tables, &claim.outward(), public, claim.gateway, false);
     match inserted {
         Ok(()) | Err(Refused::Exists) => Entry::Found,
         Err(refused) => Entry::kept_out(refused),

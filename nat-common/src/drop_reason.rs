@@ -57,6 +57,9 @@ drop_reasons! {
     UnlistedSource = 21, "unlisted_source", "The VPC is strict, and the source is no listed instance.";
     PolicyChanged = 22, "policy_changed", "The session was made under another policy, by which its packets went elsewhere.";
     SourceDestCheck = 23, "source_dest_check", "The route leads to an instance that takes only packets to its own address.";
+    NoListener = 24, "no_listener", "The endpoint or load balancer offers nothing at this port, or is not available.";
+    NoTarget = 25, "no_target", "No target of the load balancer takes new flows, or the proxy is down and nothing gets around it.";
+    EndpointPolicy = 26, "endpoint_policy", "The policy of the gateway endpoint does not allow this instance to go there.";
 }
 
 /// How many reasons there are: the size of the counter array.

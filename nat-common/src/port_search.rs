@@ -5,7 +5,7 @@
 
 use crate::{
     address::{Address, Port},
-    claim::Claim,
+    claim::{Claim, address_in},
     clock::{Tick, elapsed},
     drop_reason::DropReason,
     flow::Flow,
@@ -176,7 +176,7 @@ fn moved<T: Tables>(tables: &T, claim: &Claim, search: &Search) -> bool {
     let moved = move_client(tables, &client, search.place.recorded, search.public.0);
     if !moved {
         remove_public(tables, &search.key);
-        port_freed(tables, &claim.flow, search.public, claim.gateway, true);
+        port_freed(tables, &claim.outward(), search.public, claim.gateway, true);
     }
     moved
 }
@@ -261,23 +261,15 @@ impl Search {
     /// block can be out of ports while others are not.
     #[inline(always)]
     fn searched(&self, gateway: &Gateway, binds: bool) -> SessionKey {
-        let Claim {
-            flow,
-            gateway: number,
-            ..
-        } = &self.claim;
+        let flow = &self.claim.outward();
         let source = if self.place.has_block {
             flow.source
         } else if self.place.may_move {
             Address::UNSPECIFIED
         } else {
-            gateway
-                .addresses
-                .get(self.place.slot as usize)
-                .copied()
-                .unwrap_or(Address::UNSPECIFIED)
+            address_in(gateway, self.place.slot, flow.source)
         };
-        exhaustion_key(flow, source, Port::NONE, *number, binds)
+        exhaustion_key(flow, source, Port::NONE, self.claim.gateway, binds)
     }
 
     /// One attempt, or one step on the way to the next; true when it was the last one. What it calls is
@@ -344,8 +336,7 @@ impl Search {
     /// What comes in for the port that is tried.
     #[inline(always)]
     fn inbound(&self) -> Flow {
-        let (address, port) = self.public;
-        self.claim.flow.with_source(address, port).reversed()
+        self.claim.inbound(self.public)
     }
 
     #[inline(always)]
@@ -427,7 +418,7 @@ impl Search {
         let claimed = if self.binds {
             self.claim_binding(tables, gateway, &inbound)
         } else {
-            self.key = SessionKey::reverse(&inbound);
+            self.key = self.claim.reverse_key(&inbound);
             self.half = self.claim.reverse_half(&self.key);
             if self.phase == Phase::Probe {
                 tables.prepare(
@@ -499,12 +490,12 @@ impl Search {
             self.slot -= gateway.address_count;
         }
         let slot = self.slot as usize;
-        let (Some(address), Some(pool)) = (gateway.addresses.get(slot), gateway.pools.get(slot))
-        else {
+        let Some(pool) = gateway.pools.get(slot) else {
             return false;
         };
-        self.public.0 = *address;
-        let flow = &self.claim.flow;
+        let address = address_in(gateway, self.slot, self.claim.flow.source);
+        self.public.0 = address;
+        let flow = &self.claim.outward();
         let part = if is_ranked {
             Part::ranked(pool, flow.source_port, rank)
         } else if self.place.has_block {
@@ -517,7 +508,7 @@ impl Search {
         self.surprises = 0;
         self.phase = Phase::Probe;
         self.left = if self.is_large() { PROBES } else { 1 };
-        self.part_key = exhaustion_key(flow, *address, part.kind(), self.claim.gateway, self.binds);
+        self.part_key = exhaustion_key(flow, address, part.kind(), self.claim.gateway, self.binds);
         if part.size() == 0 || self.is_known_full(tables) {
             self.phase = Phase::Over;
             self.left = 0;

@@ -9,7 +9,7 @@ use crate::{
     flow::{Flow, protocol},
     flow_cache::{Moment, Origin},
     lifecycle::{GRACE, State, overdue},
-    map_types::{Counter, GatewayCounter, Holds, Mark, Passed, Session, SessionKey, TRACKER},
+    map_types::{Counter, Far, GatewayCounter, Holds, Mark, Passed, Session, SessionKey, TRACKER},
     port_search::port_freed,
     shared,
     tables::{Side, Tables},
@@ -25,6 +25,8 @@ pub struct Found {
     pub address: Address,
     /// Port its packets get.
     pub port: Port,
+    /// What they get at their far end.
+    pub far: Far,
     /// The last bits of when it was made.
     pub made: u16,
 }
@@ -35,6 +37,7 @@ impl Found {
         half: null_mut(),
         address: Address::UNSPECIFIED,
         port: Port::NONE,
+        far: Far::NONE,
         made: 0,
     };
 
@@ -47,7 +50,10 @@ impl Found {
     unsafe fn read(&mut self, half: *mut Session) {
         self.half = half;
         // SAFETY: the caller's.
-        (self.address, self.port) = unsafe { Session::mapped(half) };
+        unsafe {
+            (self.address, self.port) = Session::mapped(half);
+            self.far = Session::far_now(half);
+        }
     }
 
     /// The NAT gateway's number (forward half), or the scope of the forward half's key (reverse half).
@@ -204,6 +210,8 @@ pub fn find_passed<T: Tables>(
         mark == before
             && Mark(mark).key_and_state() == key.mark(State::Live)
             && elapsed(now.now, last_seen) < now.fresh
+            // The short way changes one end.
+            && found.far.is_none()
             && passed == Passed::new(now.epoch, origin, found.made)
     }
 }
@@ -300,19 +308,31 @@ fn swap_of<T: Tables>(
 /// Key of the forward half of a reverse one.
 #[inline(always)]
 pub fn forward_key(key: &SessionKey, reverse: &Session) -> SessionKey {
-    let inside = key
-        .flow()
-        .with_destination(reverse.mapped_address(), reverse.mapped_port());
-    SessionKey::forward(&inside.reversed(), reverse.owner())
+    let inside = (reverse.mapped_address(), reverse.mapped_port());
+    forward_key_of(&key.flow(), inside, &reverse.far(), reverse.owner())
+}
+
+/// As [`forward_key`], of what the reverse half says: the inside end, the far one, and the scope.
+#[inline(always)]
+pub const fn forward_key_of(
+    inbound: &Flow,
+    inside: (Address, Port),
+    far: &Far,
+    scope: u16,
+) -> SessionKey {
+    let end = far.or(inbound.source, inbound.source_port);
+    SessionKey::between(inside, end, inbound.protocol, scope)
 }
 
 /// Key of the reverse half of a forward one. Of a session that translates nothing the answers are in the
 /// VPC, too.
 #[inline(always)]
 pub fn reverse_key(key: &SessionKey, forward: &Session) -> SessionKey {
-    let flow = outside_flow(key, forward);
+    let (flow, scope) = (outside_flow(key, forward), forward.far_scope());
     if flow.destination == key.flow().source && is_tracker(forward.owner()) {
         SessionKey::answers(&flow, key.scope())
+    } else if scope != 0 {
+        SessionKey::answers(&flow, scope)
     } else {
         SessionKey::reverse(&flow)
     }
@@ -324,12 +344,27 @@ pub const fn is_tracker(gateway: u16) -> bool {
     gateway as u32 == TRACKER
 }
 
+/// The flow of a forward half, to whom it goes in the end.
+#[inline(always)]
+const fn outward_flow(key: &SessionKey, forward: &Session) -> Flow {
+    let mut flow = key.flow();
+    (flow.destination, flow.destination_port) =
+        forward.far().or(flow.destination, flow.destination_port);
+    flow
+}
+
 /// The flow of the answers to a forward half, as the key of the reverse half has it.
 #[inline(always)]
 pub fn outside_flow(key: &SessionKey, forward: &Session) -> Flow {
-    key.flow()
-        .with_source(forward.mapped_address(), forward.mapped_port())
-        .reversed()
+    let flow = key.flow();
+    let (source, source_port) = forward.far().or(flow.destination, flow.destination_port);
+    Flow {
+        source,
+        source_port,
+        destination: forward.mapped_address(),
+        destination_port: forward.mapped_port(),
+        protocol: flow.protocol,
+    }
 }
 
 /// Starts a session over when a SYN meets one that is closing (RFC 9293, 3.6.1). True when its forward
@@ -506,10 +541,11 @@ impl Pair {
         }
         shared::release(tables, &self.key, &self.forward_copy);
         tables.remove_half(Side::Inside, &self.key);
-        let (flow, half) = (self.key.flow(), &self.forward_copy);
+        let half = &self.forward_copy;
         if is_tracker(half.owner()) {
             return;
         }
+        let flow = outward_flow(&self.key, half);
         let public = (half.mapped_address(), half.mapped_port());
         port_freed(tables, &flow, public, half.owner(), false);
     }

@@ -1,8 +1,9 @@
 //! Answers ARP (RFC 826) for addresses that need not be on an interface: the public IPs on the uplinks, and
-//! the router's in each subnet.
+//! the router's in each subnet, and those of endpoints.
 
 use nat_common::{
-    map_types::{Interface, Subnet},
+    address::Address,
+    map_types::{Instance, Interface, Subnet},
     parse::IPV4_OFFSET,
     wire::{ArpPacket, EtherType, EthernetHeader},
 };
@@ -41,6 +42,16 @@ fn is_ours<H: Hook>(hook: &H, view: View, interface: &Interface, request: &ArpPa
             && view
                 .subnet_behind(hook.ingress(), target)
                 .is_some_and(|subnet| {
-                    subnet.router == target && !subnet.is(Subnet::HOST_IS_ROUTER)
+                    (subnet.router == target && !subnet.is(Subnet::HOST_IS_ROUTER))
+                        || is_endpoint(view, interface, target)
                 }))
+}
+
+/// An endpoint or load balancer has the address.
+#[inline(always)]
+fn is_endpoint(view: View, interface: &Interface, target: Address) -> bool {
+    interface.is(Interface::HAS_INSTANCES)
+        && view
+            .instance(interface.vpc, target)
+            .is_some_and(|instance| instance.is(Instance::IS_ENDPOINT))
 }

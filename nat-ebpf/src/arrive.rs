@@ -7,7 +7,7 @@ use nat_common::{
     drop_reason::DropReason,
     flow::{Flow, protocol},
     map_types::{
-        Interface, METADATA_IP, PublicAddress, PublicUse, RESOLVER_IP, SERVICES, SessionKey,
+        Far, Interface, METADATA_IP, PublicAddress, PublicUse, RESOLVER_IP, SERVICES, SessionKey,
         Settings, TRACKER, bound_key,
     },
     parse::{Ipv4Packet, Transport},
@@ -85,6 +85,52 @@ pub fn translate_destination<H: Hook>(
     }
 }
 
+/// Somebody inside may have been left his address by a gateway endpoint, so that answers come to it.
+#[inline(always)]
+pub fn may_be_kept(view: View, interface: &Interface, packet: &Ipv4Packet) -> bool {
+    interface.is(Interface::UPLINK)
+        && view.has_setting(Settings::KEEPS_SOURCES)
+        && packet.may_come_in()
+        && view.is_private(packet.flow.destination)
+}
+
+/// An answer by a gateway endpoint; [`Step::Undecided`] when it is none.
+#[inline(always)]
+pub fn kept<H: Hook>(
+    hook: &H,
+    view: View,
+    packet: &Ipv4Packet,
+    plan: &mut Plan,
+) -> Result<Step, DropReason> {
+    plan.is_stateless = false;
+    if packet.is_later_fragment() {
+        return Ok(Step::Wait);
+    }
+    if !find(hook, plan) {
+        return Ok(Step::Undecided);
+    }
+    plan.inward = true;
+    plan.gateway = plan.reverse.gateway;
+    let is_over = packet.flags.opens() && is_over(plan) != 0;
+    // Nobody opens anything from there.
+    if is_over {
+        return Err(DropReason::NoSession);
+    }
+    if plan.reverse.has_passed != 0 {
+        return Ok(take_session(plan));
+    }
+    let inside = Inside {
+        vpc: plan.reverse.owner,
+        address: plan.reverse.address,
+        port: plan.reverse.port,
+        gateway: Address::UNSPECIFIED,
+    };
+    Ok(match ask(view, (true, false), inside, plan)? {
+        Some(_) => take_session(plan),
+        None => Step::Decide,
+    })
+}
+
 /// Somebody inside has the public address and port that a flow is addressed to.
 #[inline(always)]
 fn is_somebodys(flow: &Flow) -> bool {
@@ -122,9 +168,7 @@ fn find<H: Hook>(hook: &H, plan: &mut Plan) -> bool {
 /// The session of [`find`] was closed; 1 for true.
 #[inline(never)]
 fn is_over(plan: &Plan) -> u32 {
-    let reverse = &plan.reverse;
-    let inside = plan.to.with_destination(reverse.address, reverse.port);
-    let key = SessionKey::forward(&inside.reversed(), reverse.owner);
+    let key = plan.reverse.forward_key(&plan.to);
     halves::is_over(&raw const key)
 }
 
@@ -150,8 +194,8 @@ fn ask(
     let session = Session {
         is_there: is_found,
         flags: Session::over_if(is_over),
-        gateway: 0,
         address: inside.address,
+        ..Session::default()
     };
     let source = plan.to.source;
     let Some(decision) = decisions::inward(view, plan.stage, session, source, inside) else {
@@ -214,6 +258,7 @@ fn to_instance(
         gateway: TRACKER as u16,
         now: settings::now(),
         mapped: public,
+        far: Far::NONE,
         lets_in: false,
     })
 }
@@ -285,6 +330,7 @@ fn to_gateway(
         gateway: opens_by,
         now: settings::now(),
         mapped: Address::UNSPECIFIED,
+        far: Far::NONE,
         lets_in: true,
     })
 }

@@ -4,7 +4,10 @@
 use nat_common::{
     address::{Address, Port},
     flow::Flow,
-    map_types::{Gateway, Instance, PublicAddress, Route, SessionKey, Subnet, bound_key},
+    map_types::{
+        BalancedTarget, Gateway, Instance, Listener, PublicAddress, Route, SessionKey, Subnet,
+        bound_key,
+    },
     parse,
     policy::{self, Leads, Policy, Question, Step, What},
     wire::{EthernetHeader, Mac},
@@ -100,6 +103,21 @@ impl<H: Hook> Policy for Asked<'_, H> {
     #[inline(always)]
     fn public_address(&self, address: Address) -> PublicAddress {
         self.view.public_address(address).unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn listener(&self, gateway: u32, protocol: u8, port: Port) -> Option<Listener> {
+        self.view.listener(gateway, protocol, port)
+    }
+
+    #[inline(always)]
+    fn target(&self, table: u32, hash: u32) -> BalancedTarget {
+        self.view.target(table, hash)
+    }
+
+    #[inline(always)]
+    fn has_target(&self, table: u32, address: Address, port: Port) -> bool {
+        self.view.has_target(table, address, port)
     }
 
     #[inline(always)]

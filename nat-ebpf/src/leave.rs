@@ -6,7 +6,7 @@ use nat_common::{
     claim::Claim,
     drop_reason::DropReason,
     flow::Flow,
-    map_types::{Gateway, Interface, SessionKey, TRACKER},
+    map_types::{Far, Gateway, Interface, SessionKey, TRACKER},
     parse::{Ipv4Packet, Transport},
     policy::{Decision, Session, Way},
     reply::Answer,
@@ -99,15 +99,30 @@ pub fn translate_source<H: Hook>(
             Ok(Step::Wait)
         }
         Way::NatGateway if session.is_there && !session.is_answer() => Ok(take_session(flow, plan)),
+        Way::Endpoint if session.is_there => Ok(take_session(flow, plan)),
+        Way::Endpoint => {
+            plan.is_stateless = false;
+            plan.forget_sessions();
+            claim(
+                &Claim {
+                    vpc: interface.vpc,
+                    gateway: decision.gateway as u16,
+                    far: decision.far,
+                    ..unmapped(flow)
+                },
+                view,
+                plan,
+            )
+        }
         Way::NatGateway => {
             plan.is_stateless = false;
             plan.forget_sessions();
-            let number = decision.value;
             claim(
-                interface.vpc,
-                number as u16,
-                Address::UNSPECIFIED,
-                flow,
+                &Claim {
+                    vpc: interface.vpc,
+                    gateway: decision.value as u16,
+                    ..unmapped(flow)
+                },
                 view,
                 plan,
             )
@@ -152,15 +167,29 @@ fn find<H: Hook>(
             flags: Session::over_if(opens && is_over(&raw const plan.forward.key) != 0),
             gateway: plan.forward.owner,
             address: plan.forward.address,
+            far: plan.forward.far,
+            ..Session::default()
         };
     }
     if interface.is(Interface::TRACKS) && is_answer(hook, flow, scope, plan) {
-        return Session {
+        let reverse = &plan.reverse;
+        let mut session = Session {
             is_there: true,
             flags: Session::ANSWER | Session::over_if(opens && is_answer_over(flow, plan) != 0),
             gateway: TRACKER as u16,
             address: flow.source,
+            ..Session::default()
         };
+        if reverse.is_far() {
+            session.gateway = reverse.gateway;
+            session.address = reverse.address;
+            session.port = reverse.port;
+            session.far = Far {
+                scope: reverse.owner,
+                ..reverse.far
+            };
+        }
+        return session;
     }
     Session::default()
 }
@@ -168,7 +197,7 @@ fn find<H: Hook>(
 /// The session that [`is_answer`] found was closed; 1 for true.
 #[inline(never)]
 fn is_answer_over(flow: &Flow, plan: &Plan) -> u32 {
-    let key = SessionKey::forward(&flow.reversed(), plan.reverse.owner);
+    let key = plan.reverse.forward_key(flow);
     is_over(&raw const key)
 }
 
@@ -183,11 +212,22 @@ fn is_answer<H: Hook>(hook: &H, flow: &Flow, scope: u16, plan: &mut Plan) -> boo
 /// The packet becomes what its session says.
 #[inline(always)]
 fn take_session(flow: &Flow, plan: &mut Plan) -> Step {
-    if plan.forward.is_none() {
+    if plan.is_far() {
+        plan.inward = true;
+        if plan.forward.is_none() {
+            plan.to = plan.reverse.inward(flow);
+            plan.vpc = plan.reverse.owner;
+        } else {
+            plan.to = plan.forward.outward(flow);
+            plan.vpc = plan.forward.far.scope;
+        }
+    } else if plan.forward.is_none() {
         plan.inward = true;
     } else {
         plan.to = flow.with_source(plan.forward.address, plan.forward.port);
-        plan.inward = plan.forward.address == flow.source && plan.forward.port == flow.source_port;
+        plan.inward = is_tracker(plan.forward.owner)
+            && plan.forward.address == flow.source
+            && plan.forward.port == flow.source_port;
     }
     plan.has_session = true;
     plan.is_stateless = false;
@@ -244,31 +284,38 @@ fn untranslated<H: Hook>(
     if packet.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
-    claim(here, TRACKER as u16, mapped, flow, view, plan)
+    claim(
+        &Claim {
+            vpc: here,
+            mapped,
+            ..unmapped(flow)
+        },
+        view,
+        plan,
+    )
+}
+
+/// A claim of this flow, of a session that changes nothing.
+#[inline(always)]
+fn unmapped(flow: &Flow) -> Claim {
+    Claim {
+        flow: *flow,
+        vpc: 0,
+        gateway: TRACKER as u16,
+        now: settings::now(),
+        mapped: Address::UNSPECIFIED,
+        far: Far::NONE,
+        lets_in: false,
+    }
 }
 
 /// The packet needs a session.
 #[inline(always)]
-fn claim(
-    scope: u16,
-    gateway: u16,
-    mapped: Address,
-    flow: &Flow,
-    view: View,
-    plan: &mut Plan,
-) -> Result<Step, DropReason> {
-    let claim = Claim {
-        flow: *flow,
-        vpc: scope,
-        gateway,
-        now: settings::now(),
-        mapped,
-        lets_in: false,
-    };
-    match ticket::redeem(&claim) {
+fn claim(claim: &Claim, view: View, plan: &mut Plan) -> Result<Step, DropReason> {
+    match ticket::redeem(claim) {
         None => Ok(Step::Claim),
         Some(reason) => {
-            plan.answer = exhaustion(view, u32::from(gateway), reason);
+            plan.answer = exhaustion(view, u32::from(claim.gateway), reason);
             Err(reason)
         }
     }

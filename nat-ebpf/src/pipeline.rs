@@ -264,6 +264,15 @@ fn decide<H: Hook>(
             arrive::translate_destination(hook, view, interface, packet, &public, from_inside, plan)
         }
         _ if from_inside => Ok(Step::GoOn),
+        _ if arrive::may_be_kept(view, interface, packet) => {
+            match arrive::kept(hook, view, packet, plan)? {
+                Step::Undecided => {
+                    strangers::to_others(hook, view, interface, packet)?;
+                    Ok(Step::Pass)
+                }
+                step => Ok(step),
+            }
+        }
         _ => {
             // From outside ports may decide.
             plan.is_stateless = interface.is(Interface::INSIDE);

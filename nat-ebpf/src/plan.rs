@@ -5,10 +5,10 @@ use nat_common::{
     address::{Address, Port},
     clock::Tick,
     flow::Flow,
-    map_types::{SERVICES, SERVICES_VPC, Session, SessionKey, TRACKER},
+    map_types::{Far, SERVICES, SERVICES_VPC, Session, SessionKey, TRACKER},
     policy,
     reply::Answer,
-    sessions::Found,
+    sessions::{Found, forward_key_of, is_tracker},
     wire::TcpFlags,
 };
 
@@ -55,14 +55,18 @@ pub struct Carrier {
     pub is_there: u16,
     /// Its packets went this way before, in this generation of the policy.
     pub has_passed: u16,
-    reserved: u16,
+    /// The NAT gateway's number.
+    pub gateway: u16,
+    /// What its packets get at their far end.
+    pub far: Far,
 }
 
 impl Carrier {
     /// One that was just found.
     #[inline(always)]
     pub fn set(&mut self, key: &SessionKey, found: &Found) {
-        self.reserved = 0;
+        self.gateway = found.gateway();
+        self.far = found.far;
         self.key = *key;
         self.address = found.address;
         self.port = found.port;
@@ -74,7 +78,8 @@ impl Carrier {
     /// One that would be made.
     #[inline(always)]
     pub fn set_from(&mut self, key: &SessionKey, half: &Session) {
-        self.reserved = 0;
+        self.gateway = half.gateway();
+        self.far = half.far();
         self.key = *key;
         self.address = half.mapped_address();
         self.port = half.mapped_port();
@@ -95,6 +100,44 @@ impl Carrier {
     #[inline(always)]
     pub const fn is_none(&self) -> bool {
         self.is_there == 0
+    }
+
+    /// It is there, and its packets change at both ends.
+    #[inline(always)]
+    pub const fn is_far(&self) -> bool {
+        !self.is_none() && !self.far.is_none()
+    }
+
+    /// What a packet of a forward half becomes.
+    #[inline(always)]
+    pub const fn outward(&self, flow: &Flow) -> Flow {
+        let (destination, destination_port) = self.far.or(flow.destination, flow.destination_port);
+        Flow {
+            source: self.address,
+            source_port: self.port,
+            destination,
+            destination_port,
+            protocol: flow.protocol,
+        }
+    }
+
+    /// What a packet of a reverse half becomes.
+    #[inline(always)]
+    pub const fn inward(&self, flow: &Flow) -> Flow {
+        let (source, source_port) = self.far.or(flow.source, flow.source_port);
+        Flow {
+            source,
+            source_port,
+            destination: self.address,
+            destination_port: self.port,
+            protocol: flow.protocol,
+        }
+    }
+
+    /// Of a reverse half: the key of the forward one.
+    #[inline(always)]
+    pub const fn forward_key(&self, flow: &Flow) -> SessionKey {
+        forward_key_of(flow, (self.address, self.port), &self.far, self.owner)
     }
 
     /// It is of a flow that went to an instance.
@@ -219,6 +262,21 @@ impl Plan {
     #[inline(always)]
     pub const fn has_passed(&self) -> bool {
         self.forward.has_passed | self.reverse.has_passed != 0
+    }
+
+    /// Its session is one of an endpoint.
+    #[inline(always)]
+    pub const fn is_far(&self) -> bool {
+        self.forward.is_far() || self.reverse.is_far()
+    }
+
+    /// It comes back by a gateway endpoint: of two hosts with the same address in two VPCs, its session alone
+    /// tells which it is for.
+    #[inline(always)]
+    pub fn is_kept(&self, flow: &Flow) -> bool {
+        self.is_answer()
+            && !is_tracker(self.reverse.gateway)
+            && self.to.destination == flow.destination
     }
 
     /// A reverse half carries it.

@@ -10,9 +10,9 @@ use nat_common::{
     address::{Address, Port},
     flow::Flow,
     map_types::{
-        ALL_GATEWAYS, ALL_VPCS, ApplianceKey, Exemptions, Gateway, Generation, Instance, Interface,
-        MAX_GATEWAYS, Name, NameKey, PublicAddress, Route, ScopedAddress, Settings, Subnet, side,
-        sided,
+        ALL_GATEWAYS, ALL_VPCS, ApplianceKey, BalancedTarget, Exemptions, Gateway, Generation,
+        Instance, Interface, Listener, ListenerKey, MAX_GATEWAYS, Name, NameKey, PublicAddress,
+        Route, ScopedAddress, Settings, Subnet, TargetTable, side, sided,
     },
     wire::{EthernetHeader, Mac},
 };
@@ -38,6 +38,10 @@ static PUBLIC_ADDRESSES: HashMap<ScopedAddress, PublicAddress> =
 static INSTANCES: HashMap<ScopedAddress, Instance> = HashMap::pinned(131_072, BPF_F_NO_PREALLOC);
 #[map]
 static APPLIANCES: HashMap<ApplianceKey, Address> = HashMap::pinned(8192, BPF_F_NO_PREALLOC);
+#[map]
+static LISTENERS: HashMap<ListenerKey, Listener> = HashMap::pinned(65_536, BPF_F_NO_PREALLOC);
+#[map]
+static TARGET_TABLES: HashMap<u32, TargetTable> = HashMap::pinned(8192, BPF_F_NO_PREALLOC);
 #[map]
 static EXEMPTIONS: LpmTrie<ScopedAddress, Exemptions> = LpmTrie::pinned(32_768, 0);
 #[map]
@@ -194,6 +198,33 @@ impl View {
         GATEWAYS.get(number + self.side() * MAX_GATEWAYS)
     }
 
+    /// What an endpoint or load balancer of this gateway offers at a port.
+    #[inline(always)]
+    pub fn listener(self, gateway: u32, protocol: u8, port: Port) -> Option<Listener> {
+        let key = ListenerKey {
+            gateway: self.sided(gateway),
+            port,
+            protocol,
+            reserved: 0,
+        };
+        // SAFETY: as for interfaces.
+        unsafe { LISTENERS.get(key) }.copied()
+    }
+
+    /// The target of new flows with this hash.
+    #[inline(always)]
+    pub fn target(self, table: u32, hash: u32) -> BalancedTarget {
+        // SAFETY: as for interfaces.
+        let table = unsafe { TARGET_TABLES.get(self.sided(table)) };
+        table.map_or(BalancedTarget::default(), |table| table.choose(hash))
+    }
+
+    /// Flows that have this target may go on there.
+    #[inline(always)]
+    pub fn has_target(self, table: u32, address: Address, port: Port) -> bool {
+        table_has(self.sided(table), address.raw(), u32::from(port.raw())) != 0
+    }
+
     /// A gateway leaves packets to this remote end alone.
     #[inline(always)]
     pub fn is_exempt(
@@ -268,7 +299,18 @@ pub extern "C" fn host_is_not_in(scope: u32, address: u32) -> u32 {
     u32::from(subnet.is_some_and(|subnet| !subnet.is(Subnet::HOST_IS_IN_IT)))
 }
 
-/// As the one above.
+/// A global function, as the one above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn table_has(table: u32, address: u32, port: u32) -> u32 {
+    // SAFETY: as for interfaces.
+    let Some(table) = (unsafe { TARGET_TABLES.get(table) }) else {
+        return 0;
+    };
+    u32::from(table.has(Address::from_raw(address), Port::from_raw(port as u16)))
+}
+
+/// As the ones above.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn is_exempt_in(scope: u32, remote: u32, protocol: u32, port: u32) -> u32 {

@@ -79,7 +79,7 @@ pub fn remember<H: Hook>(
     let is_in = plan.to.destination != flow.destination
         || plan.to.destination_port != flow.destination_port;
     // A hairpin packet changes at both ends, and one on its way to an instance has another session.
-    if (is_out && is_in)
+    if (is_out && is_in && !plan.is_far())
         || plan.renumbers
         || !next.is_resolved()
         || !origin.is_some()
@@ -140,7 +140,7 @@ pub fn remember<H: Hook>(
     );
     // With the second packet: flows of one packet do not crowd out the others. And the first answer may
     // leave its session less time than has passed.
-    if !is_plain(packet) || carried & CARRIED_ONE != 0 {
+    if !is_plain(packet) || carried & CARRIED_ONE != 0 || plan.is_far() || plan.is_kept(flow) {
         return;
     }
     let direction = if !plan.is_answer() {

@@ -41,8 +41,14 @@ pub struct SessionRecord {
     pub translated: Ipv4Addr,
     /// The port, or ICMP identifier, it sees.
     pub translated_port: u16,
-    /// NAT gateway.
+    /// NAT gateway, endpoint or load balancer.
     pub gateway: String,
+    /// Whom a load balancer has chosen to get it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Ipv4Addr>,
+    /// And the port there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_port: Option<u16>,
     /// TCP: opening, established, half-closed, closing, reset; else one-way or two-way.
     pub state: &'static str,
     /// Since it was made.
@@ -160,7 +166,7 @@ fn record(
     forward: &Session,
     reverse: &Session,
 ) -> SessionRecord {
-    let flow = key.flow();
+    let (flow, far) = (key.flow(), forward.far());
     let ip = |address: Address| Ipv4Addr::from(address);
     let state = if flow.protocol == protocol::TCP {
         tcp_state::state(forward.tcp_seen(), reverse.tcp_seen()).name()
@@ -179,6 +185,8 @@ fn record(
         translated: ip(forward.mapped_address()),
         translated_port: forward.mapped_port().get(),
         gateway: names.gateway(u32::from(forward.owner())),
+        target: (!far.is_none()).then(|| ip(far.address)),
+        target_port: (!far.is_none()).then(|| far.port.get()),
         state,
         age_seconds: duration(elapsed(now, forward.created())).as_secs(),
         idle_seconds: duration(lifecycle::idle(now, forward, reverse)).as_secs(),

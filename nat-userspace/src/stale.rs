@@ -79,7 +79,7 @@ pub fn judge(policy: &Tables, key: &SessionKey, session: &Session) -> Result<(),
     let Some(gateway) = policy.gateways.get(&u32::from(number)) else {
         return Err(Reason::Gateway);
     };
-    if !gateway.serves(public.0) {
+    if !gateway.serves(public.0, outward.source) {
         return Err(Reason::PublicIp);
     }
     // A forward's public port serves its inside port alone.

@@ -2,7 +2,7 @@
 //! maps of a running system share. A change of size or meaning is a new [`LAYOUT_VERSION`].
 //!
 //! - `session.rs`: sessions; `binding.rs`: what they share (bindings, clients)
-//! - `policy.rs`, `rules.rs`: what the controller writes
+//! - `policy.rs`, `rules.rs`, `link.rs`: what the controller writes
 //! - `fragment.rs`: datagrams on their way in pieces
 //! - `rules.rs`: classified security groups and ACLs
 //! - `counter.rs`, `name.rs`, `trace.rs`: what readers need
@@ -10,6 +10,7 @@
 mod binding;
 mod counter;
 mod fragment;
+mod link;
 mod name;
 mod policy;
 mod rules;
@@ -22,6 +23,10 @@ pub use binding::{
 pub use counter::{Counter, GatewayCounter, GatewayPeak, GatewayTraffic};
 pub use fragment::{
     DatagramKey, Fate, FateKind, FateWord, HELD_BYTES, HELD_FRAMES, HELD_PER_DATAGRAM, HeldFrame,
+};
+pub use link::{
+    Diversion, Far, Listener, ListenerKey, MAX_TARGETS, TARGET_SLOTS, Target as BalancedTarget,
+    TargetTable,
 };
 pub use name::{Name, NameKey};
 pub use policy::{
@@ -36,7 +41,7 @@ pub use session::{Holds, Mark, Passed, Session, SessionKey};
 pub use trace::{TRACED_STEPS, Trace, TracedStep};
 
 /// Names the folder the maps are pinned in.
-pub const LAYOUT_VERSION: u32 = 8;
+pub const LAYOUT_VERSION: u32 = 9;
 
 /// Names of the maps, as in the object file and as pin names.
 pub mod names {
@@ -66,6 +71,10 @@ pub mod names {
     pub const INSTANCES: &str = "INSTANCES";
     /// [`super::ApplianceKey`] to the private IP of the instance.
     pub const APPLIANCES: &str = "APPLIANCES";
+    /// [`super::ListenerKey`] to [`super::Listener`].
+    pub const LISTENERS: &str = "LISTENERS";
+    /// [`super::TargetTable`]s by number.
+    pub const TARGET_TABLES: &str = "TARGET_TABLES";
     /// Gateway, or [`super::ALL_GATEWAYS`], and remote address to [`super::Exemptions`].
     pub const EXEMPTIONS: &str = "EXEMPTIONS";
     /// [`super::Ruleset`] and remote address to the class of the latter.
@@ -119,6 +128,7 @@ pub mod names {
         GROUP_RULES,
         INSTANCES,
         INTERFACES,
+        LISTENERS,
         NAMES,
         PATH_CACHE,
         PORT_RULES,
@@ -129,6 +139,7 @@ pub mod names {
         SESSIONS,
         SETTINGS,
         SUBNETS,
+        TARGET_TABLES,
     ];
 }
 
@@ -192,6 +203,9 @@ mod pod {
         PublicAddress,
         Instance,
         ApplianceKey,
+        ListenerKey,
+        Listener,
+        TargetTable,
         Trace,
         Exemptions,
         Settings,

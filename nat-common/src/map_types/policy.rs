@@ -140,7 +140,7 @@ impl Interface {
     pub const STRICT: u32 = 1 << 5;
     /// Some instance behind it may send packets that are not from its own address.
     pub const HAS_APPLIANCES: u32 = 1 << 6;
-    /// Some instance of its VPC has security groups.
+    /// Some instance of its VPC has security groups, or its VPC has load balancers: answers have sessions.
     pub const TRACKS: u32 = 1 << 7;
     /// For the controller: forwarding was off before the dataplane came.
     pub const FORWARDING_SET: u32 = 1 << 8;
@@ -233,6 +233,8 @@ impl Subnet {
     pub const HOST_IS_ROUTER: u32 = 1;
     /// The host has an address in it, so that its routing table knows the way.
     pub const HOST_IS_IN_IT: u32 = 1 << 1;
+    /// Some ports of what leaves it go to a proxy first, see [`super::Diversion`].
+    pub const DIVERTS: u32 = 1 << 2;
 
     /// It has this flag.
     #[inline(always)]
@@ -241,7 +243,7 @@ impl Subnet {
     }
 }
 
-/// A listed instance, found by VPC and private IP.
+/// A listed instance, or an endpoint, found by VPC and private IP.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Instance {
@@ -253,14 +255,31 @@ pub struct Instance {
     pub groups: u32,
     /// Its MAC address; zeros when nobody said.
     pub mac: Mac,
-    /// [`Instance::IS_APPLIANCE`].
+    /// Bits of [`Instance::IS_APPLIANCE`] and the others.
     pub flags: u16,
+    /// The gateway by which an endpoint's packets go on.
+    pub gateway: u32,
 }
-const _: () = assert!(size_of::<Instance>() == 20);
+const _: () = assert!(size_of::<Instance>() == 24);
 
 impl Instance {
     /// It has no source/destination check: it may send what is not from it, and get what is not to it.
     pub const IS_APPLIANCE: u16 = 1;
+    /// It is no instance but an interface endpoint or a load balancer: what is sent to it goes on to somebody
+    /// else, by [`Instance::gateway`].
+    pub const IS_ENDPOINT: u16 = 1 << 1;
+
+    /// An endpoint whose packets go on by this gateway, behind this set of security groups or 0.
+    pub const fn endpoint(gateway: u32, groups: u32) -> Self {
+        Self {
+            public: Address::UNSPECIFIED,
+            interface: 0,
+            groups,
+            mac: [0; 6],
+            flags: Self::IS_ENDPOINT,
+            gateway,
+        }
+    }
 
     /// It has this flag.
     #[inline(always)]
@@ -456,6 +475,17 @@ impl Gateway {
     pub const UDP_OUTBOUND_REFRESH: u32 = 1 << 9;
     /// It translates to public IPs, so that its packets leave by the internet gateway.
     pub const IS_PUBLIC: u32 = 1 << 10;
+    /// A gateway endpoint: the source's address stays, and its port where that is free.
+    pub const KEEPS_SOURCE: u32 = 1 << 11;
+    /// A gateway endpoint that says who may go where: a ruleset for each source, by a route table of
+    /// [`Gateway::policy_table`].
+    pub const HAS_POLICY: u32 = 1 << 12;
+
+    /// Among route tables: which ruleset of a gateway endpoint holds for a source.
+    #[inline(always)]
+    pub const fn policy_table(gateway: u32) -> u32 {
+        gateway | 1 << 30
+    }
 
     /// All bits of `flags` are set.
     #[inline(always)]
@@ -463,9 +493,12 @@ impl Gateway {
         self.flags & flags == flags
     }
 
-    /// A session of it may have this address.
+    /// A session of it, of packets from `source`, may have this address.
     #[inline(always)]
-    pub fn serves(&self, address: Address) -> bool {
+    pub fn serves(&self, address: Address, source: Address) -> bool {
+        if self.is(Self::KEEPS_SOURCE) {
+            return address.raw() == source.raw();
+        }
         let count = self.address_count.wrapping_add(self.draining_count);
         let mut serves = false;
         for (index, own) in self.addresses.iter().enumerate() {
@@ -545,6 +578,8 @@ impl Settings {
     pub const TRACKS: u32 = 1 << 3;
     /// Some instance has a MAC address that its packets must come from.
     pub const STATIONS: u32 = 1 << 4;
+    /// Some gateway keeps the source: what comes from outside to a private address may have a session.
+    pub const KEEPS_SOURCES: u32 = 1 << 5;
     /// The log names the remote ends that hosts inside write to (RFC 6888 REQ-12).
     pub const LOG_DESTINATIONS: u32 = 1 << 1;
 

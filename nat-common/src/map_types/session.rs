@@ -6,7 +6,7 @@ use crate::{
     flow::Flow,
     flow_cache::Origin,
     lifecycle::State,
-    map_types::TRACKER,
+    map_types::{Far, TRACKER},
     tcp_state,
     wire::{TcpFlags, Wire},
 };
@@ -42,12 +42,25 @@ impl SessionKey {
     /// Key of the forward half: `flow` as the inside host sends it.
     #[inline(always)]
     pub const fn forward(flow: &Flow, vpc: u16) -> Self {
+        let source = (flow.source, flow.source_port);
+        let destination = (flow.destination, flow.destination_port);
+        Self::between(source, destination, flow.protocol, vpc)
+    }
+
+    /// Key of a flow from one end to another in this scope.
+    #[inline(always)]
+    pub const fn between(
+        (source, source_port): (Address, Port),
+        (destination, destination_port): (Address, Port),
+        protocol: u8,
+        scope: u16,
+    ) -> Self {
         Self {
-            addresses: flow.source.raw() as u64 | (flow.destination.raw() as u64) << 32,
-            rest: flow.source_port.raw() as u64
-                | (flow.destination_port.raw() as u64) << 16
-                | (vpc as u64) << 32
-                | (flow.protocol as u64) << 48,
+            addresses: source.raw() as u64 | (destination.raw() as u64) << 32,
+            rest: source_port.raw() as u64
+                | (destination_port.raw() as u64) << 16
+                | (scope as u64) << 32
+                | (protocol as u64) << 48,
         }
     }
 
@@ -145,7 +158,8 @@ impl SessionKey {
     }
 }
 
-/// One direction's half of a session. Each direction writes only its own half.
+/// One direction's half of a session. Each direction writes only its own half. One that [`Holds::FAR`] keeps
+/// its other end in the upper parts of what it counts: halves are as large as a line of the CPU's cache.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Session {
@@ -163,6 +177,11 @@ pub struct Session {
     passed: Passed,
 }
 const _: () = assert!(size_of::<Session>() == 48);
+
+/// The part of the counts that a half with a far end has for itself.
+const FAR_PACKETS: u64 = u32::MAX as u64;
+const FAR_PORT_SHIFT: u32 = 48;
+const FAR_BYTES: u64 = (1 << FAR_PORT_SHIFT) - 1;
 
 /// Where and under which policy a half's packets last went the whole way through the stages, in one word:
 /// the generation of the policy, the origin, and the last bits of when the session was made, so that it is
@@ -258,16 +277,94 @@ impl Session {
     /// The NAT gateway's number; [`TRACKER`] is none.
     #[inline(always)]
     pub const fn gateway(&self) -> u16 {
-        self.gateway
+        // A forward half has it as its owner, too.
+        if self.holds().include(Holds::FAR_SCOPE) {
+            self.owner
+        } else {
+            self.gateway
+        }
     }
 
-    /// This half, of a session that holds these shared entries.
+    /// This half, of a session that holds these shared entries, besides what it holds already.
     #[inline(always)]
     #[must_use]
     pub const fn holding(self, holds: Holds) -> Self {
         Self {
-            holds: holds.0,
+            holds: self.holds | holds.0,
             ..self
+        }
+    }
+
+    /// This half, whose packets get another far end, too: that which is not [`Session::mapped_address`]'s.
+    /// Nothing changes with [`Far::NONE`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn towards(self, far: Far) -> Self {
+        if far.is_none() {
+            return self;
+        }
+        let mut holds = self.holds | Holds::FAR.0;
+        let mut gateway = self.gateway;
+        if far.scope != 0 {
+            holds |= Holds::FAR_SCOPE.0;
+            gateway = far.scope;
+        }
+        Self {
+            holds,
+            gateway,
+            packets: (far.address.raw() as u64) << 32,
+            bytes: (far.port.raw() as u64) << FAR_PORT_SHIFT,
+            ..self
+        }
+    }
+
+    /// What its packets get at their far end, as [`Session::towards`] was told.
+    #[inline(always)]
+    pub const fn far(&self) -> Far {
+        if !self.holds().include(Holds::FAR) {
+            return Far::NONE;
+        }
+        Far {
+            address: Address::from_raw((self.packets >> 32) as u32),
+            port: Port::from_raw((self.bytes >> FAR_PORT_SHIFT) as u16),
+            scope: self.far_scope(),
+        }
+    }
+
+    /// The VPC of its far end; 0 when it has none, or that is outside.
+    #[inline(always)]
+    pub const fn far_scope(&self) -> u16 {
+        if self.holds().include(Holds::FAR_SCOPE) {
+            self.gateway
+        } else {
+            0
+        }
+    }
+
+    /// As [`Session::far`], read in this moment.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Session::mapped`].
+    #[inline(always)]
+    pub unsafe fn far_now(half: *const Self) -> Far {
+        // SAFETY: the caller's.
+        unsafe {
+            let holds = Holds((&raw const (*half).holds).read_volatile());
+            if !holds.include(Holds::FAR) {
+                return Far::NONE;
+            }
+            let address = (&raw const (*half).packets).read_volatile() >> 32;
+            let port = (&raw const (*half).bytes).read_volatile() >> FAR_PORT_SHIFT;
+            let mut scope = 0;
+            if holds.include(Holds::FAR_SCOPE) {
+                scope = (&raw const (*half).gateway).read_volatile();
+            }
+            Far {
+                address: Address::from_raw(address as u32),
+                port: Port::from_raw(port as u16),
+                scope,
+            }
         }
     }
 
@@ -338,13 +435,23 @@ impl Session {
     }
 
     /// Packets it carried.
+    #[inline(always)]
     pub const fn packets(&self) -> u64 {
-        self.packets
+        if self.holds().include(Holds::FAR) {
+            self.packets & FAR_PACKETS
+        } else {
+            self.packets
+        }
     }
 
     /// Bytes it carried, from the IP header on.
+    #[inline(always)]
     pub const fn bytes(&self) -> u64 {
-        self.bytes
+        if self.holds().include(Holds::FAR) {
+            self.bytes & FAR_BYTES
+        } else {
+            self.bytes
+        }
     }
 
     /// Accounts for packets of this direction. The clock's and the flags' bytes are written only
@@ -366,6 +473,15 @@ impl Session {
 
     #[inline(always)]
     const fn count(&mut self, packets: u64, bytes: u64) {
+        if self.holds().include(Holds::FAR) {
+            // Of so many it stops counting.
+            let (packets, bytes) = (self.packets() + packets, self.bytes() + bytes);
+            if packets <= FAR_PACKETS && bytes <= FAR_BYTES {
+                self.packets = self.packets & !FAR_PACKETS | packets;
+                self.bytes = self.bytes & !FAR_BYTES | bytes;
+            }
+            return;
+        }
         self.packets += packets;
         self.bytes += bytes;
     }
@@ -375,7 +491,7 @@ impl Session {
     /// they went on by the session before it.
     #[inline(always)]
     pub const fn settle(&mut self, packets: u64, bytes: u64) {
-        if self.packets != 0 {
+        if self.packets() != 0 {
             self.count(packets, bytes);
         }
     }
@@ -409,6 +525,10 @@ impl Holds {
     pub const CLIENT: Self = Self(1 << 2);
     /// Of a reverse half: nothing, and its packets do not keep the session (RFC 4787 REQ-6).
     pub const NO_REFRESH: Self = Self(1 << 3);
+    /// Nothing: its packets get another far end, too.
+    pub const FAR: Self = Self(1 << 4);
+    /// Nothing: and that is in this VPC.
+    pub const FAR_SCOPE: Self = Self(1 << 5);
 
     /// All of `other` are among them.
     #[inline(always)]

@@ -4,9 +4,11 @@
 //!
 //! - `sender.rs`: who sent a packet from inside
 //! - `outward.rs`: packets from inside
+//! - `endpoint.rs`: what is sent to endpoints and load balancers, and its answers
 //! - `inward.rs`: packets to a public IP
 //! - `opening.rs`: what may open a session through a NAT gateway
 
+mod endpoint;
 mod inward;
 mod opening;
 mod outward;
@@ -21,7 +23,10 @@ use crate::{
     address::{Address, Port},
     drop_reason::DropReason,
     flow::{Flow, protocol},
-    map_types::{Gateway, Instance, Interface, PublicAddress, Route, Ruleset, Subnet, TRACKER},
+    map_types::{
+        BalancedTarget, Far, Gateway, Instance, Interface, Listener, PublicAddress, Route, Ruleset,
+        Subnet, TRACKER,
+    },
     parse::Ipv4Packet,
     reply::Answer,
     wire::Mac,
@@ -56,6 +61,12 @@ pub trait Policy {
     fn gateway(&self, number: u32) -> Option<&Gateway>;
     /// What a public IP of ours is for, or [`PublicAddress::is_none`].
     fn public_address(&self, address: Address) -> PublicAddress;
+    /// What an endpoint or load balancer of this gateway offers at a port, in host byte order.
+    fn listener(&self, gateway: u32, protocol: u8, port: Port) -> Option<Listener>;
+    /// The target of new flows with this hash; the default when there is none.
+    fn target(&self, table: u32, hash: u32) -> BalancedTarget;
+    /// Flows that have this target may go on there.
+    fn has_target(&self, table: u32, address: Address, port: Port) -> bool;
     /// A gateway leaves packets to this remote end alone.
     fn is_exempt(&self, gateway: u32, remote: Address, protocol: u8, port: Option<Port>) -> bool;
 
@@ -117,6 +128,10 @@ pub enum Step {
     Destination = 14,
     /// The subnet that the NAT gateway is in: its number, and its route table.
     GatewaySubnet = 15,
+    /// An endpoint or load balancer: its gateway's number, and the table of its targets.
+    Endpoint = 16,
+    /// The target of a flow: the address, and the port.
+    Target = 17,
 }
 
 /// What rules look at besides the remote end.
@@ -181,8 +196,14 @@ pub struct Session {
     pub flags: u8,
     /// The NAT gateway's number.
     pub gateway: u16,
-    /// The address that the inside host has outside.
+    /// The address that the inside host has outside; of answers by an endpoint, the inside host's.
     pub address: Address,
+    /// The far end that its packets get.
+    pub far: Far,
+    /// The port that goes with the address.
+    pub port: Port,
+    /// Zero.
+    pub reserved: u16,
 }
 
 impl Session {
@@ -247,6 +268,8 @@ pub enum Way {
     Inside = 8,
     /// To the router's own address.
     Router = 9,
+    /// By an endpoint to [`Decision::far`].
+    Endpoint = 10,
 }
 
 /// What the policy says. Plain numbers, because it lies in a map between two programs.
@@ -263,6 +286,8 @@ pub struct Decision {
     pub answer: u32,
     /// The NAT gateway that it goes through, or would; [`TRACKER`] is none.
     pub gateway: u32,
+    /// The far end of the session that [`Way::Endpoint`] needs.
+    pub far: Far,
 }
 
 impl Decision {
@@ -279,6 +304,7 @@ impl Decision {
             flags: 0,
             answer: 0,
             gateway: TRACKER,
+            far: Far::NONE,
         }
     }
 

@@ -1,16 +1,16 @@
 //! Packets from inside: where the route leads, and whether ACLs and groups let them go there.
 
 use super::{
-    Decision, Leads, Policy, Question, Sender, Session, Step, Way, lacks_ports, may_enter,
-    may_leave, may_open, sender, translatable,
+    Decision, Leads, Policy, Question, Sender, Session, Step, Way, endpoint, lacks_ports,
+    may_enter, may_leave, may_open, sender, translatable,
 };
 use crate::{
     address::Address,
     drop_reason::DropReason,
-    flow::Flow,
+    flow::{Flow, protocol},
     map_types::{
-        Gateway, Instance, Interface, METADATA_IP, METADATA_PORT, PublicAddress, PublicUse,
-        RESOLVER_PORT, Route, Ruleset, SERVICES, SessionKey, Subnet, TRACKER,
+        Far, Gateway, Instance, Interface, ListenerKey, METADATA_IP, METADATA_PORT, PublicAddress,
+        PublicUse, RESOLVER_PORT, Route, Ruleset, SERVICES, SessionKey, Subnet, TRACKER,
     },
     parse::{Ipv4Packet, Transport},
     reply::Answer,
@@ -45,6 +45,7 @@ pub struct Course {
     receiver: Instance,
     public: PublicAddress,
     route: Route,
+    far: Far,
     node: Node,
     /// The NAT gateway that the route leads to.
     gateway: u32,
@@ -117,6 +118,13 @@ fn decide<P: Policy>(
         kind = Route::NAT_GATEWAY;
         value = SERVICES;
     }
+    if sender.subnet.is(Subnet::DIVERTS) && leads_out(kind) && !is_served {
+        let proxy = diverted(policy, question, course, &sender)?;
+        if !proxy.is_unspecified() {
+            kind = Route::INSTANCE;
+            value = proxy.raw();
+        }
+    }
     if kind == Route::LOCAL {
         // NAT loopback: an address of the host within the VPC can be a gateway's too, and have forwards.
         if public.is_shared() {
@@ -155,6 +163,41 @@ fn decide<P: Policy>(
         Route::INSTANCE => instance(policy, question, course, &sender, Address::from_raw(value)),
         _ => Err(nowhere(kind)),
     }
+}
+
+/// The private IP of the proxy that a packet on its way out goes to first, or unspecified. What it sends itself
+/// goes on, and so does what found its way without it.
+#[inline(always)]
+fn diverted<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    course: &mut Course,
+    sender: &Sender,
+) -> Result<Address, DropReason> {
+    let packet = question.packet;
+    if packet.flow.protocol != protocol::TCP {
+        return Ok(Address::UNSPECIFIED);
+    }
+    course.takes_ports(packet)?;
+    let subnet = ListenerKey::diversion(sender.subnet.number);
+    let Some(diversion) = policy.listener(subnet, protocol::TCP, packet.flow.destination_port)
+    else {
+        return Ok(Address::UNSPECIFIED);
+    };
+    let proxy = diversion.proxy();
+    if proxy.raw() == sender.address.raw() || question.session.speaks() {
+        Ok(Address::UNSPECIFIED)
+    } else if proxy.is_unspecified() {
+        Err(DropReason::NoTarget)
+    } else {
+        Ok(proxy)
+    }
+}
+
+/// A route of this kind leads out of the VPC.
+#[inline(always)]
+const fn leads_out(kind: u32) -> bool {
+    matches!(kind, Route::INTERNET_GATEWAY | Route::NAT_GATEWAY)
 }
 
 /// A listed instance asks for itself, in a whole packet to a port that somebody answers at: nothing else takes a
@@ -377,6 +420,9 @@ fn local<P: Policy>(
         leave(policy, question, course, sender)?;
         enter(policy, question, course, sender, &subnet)?;
     }
+    if receiver.is(Instance::IS_ENDPOINT) {
+        return to_endpoint(policy, question, course, sender, &receiver);
+    }
     let is_tracked = tracks(question, course, sender, &receiver)?;
     if is_tracked {
         goes_on(question, TRACKER, question.session.address)?;
@@ -393,6 +439,41 @@ fn local<P: Policy>(
         Decision::to(Way::Local, subnet.interface),
         is_tracked,
     ))
+}
+
+/// To an endpoint or load balancer, which is no host: what it stands for gets the packet.
+#[inline(always)]
+fn to_endpoint<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    course: &mut Course,
+    sender: &Sender,
+    receiver: &Instance,
+) -> Result<Decision, DropReason> {
+    let packet = question.packet;
+    course.takes_ports(packet)?;
+    let session = &question.session;
+    if session.is_answer() && !session.far.is_none() {
+        course.gateway = u32::from(session.gateway);
+        return endpoint::back(policy, question);
+    }
+    course.gateway = receiver.gateway;
+    course.far = endpoint::choose(policy, question, receiver.gateway)?;
+    ask_groups(policy, question, sender, receiver, receiver.groups)?;
+    let far = read_again(&course.far);
+    endpoint::reach(policy, question, receiver.gateway, &far)?;
+    if !session.is_there {
+        if packet.ttl <= 1 {
+            return Err(DropReason::TtlExpired);
+        }
+        if let Err(reason) = may_open(packet) {
+            return Ok(Decision::refused(reason).answered(Answer::RESET));
+        }
+    }
+    Ok(Decision {
+        far,
+        ..Decision::to(Way::Endpoint, 0)
+    })
 }
 
 /// Whose the destination is on this node. A number: of an enum that is handed on, part may be uninitialised.
@@ -501,10 +582,18 @@ fn gateway<P: Policy>(
     }
     course.takes_ports(packet)?;
     through_subnet_of(policy, question, course, sender, number, gateway)?;
+    if gateway.is(Gateway::HAS_POLICY) {
+        let ruleset = policy
+            .route(Gateway::policy_table(number), flow.source)
+            .value();
+        if !policy.acl_allows(ruleset, flow.destination, question.what) {
+            return Err(DropReason::EndpointPolicy);
+        }
+    }
     let has_session = question.session.is_there;
     if has_session {
         goes_on(question, number, question.session.address)?;
-        if !gateway.serves(question.session.address) {
+        if !gateway.serves(question.session.address, flow.source) {
             return Err(DropReason::PolicyChanged);
         }
     } else {

@@ -7,7 +7,7 @@ use nat_common::{
     flow::protocol,
     lifecycle::State,
     map_types::{
-        Binding, ClientKey, Holds, Lease, Paired, SessionKey, binding_key, bound_key,
+        Binding, ClientKey, Far, Holds, Lease, Paired, SessionKey, binding_key, bound_key,
         permission_key,
     },
     sessions::{forward_key, outside_flow},
@@ -323,6 +323,7 @@ impl World {
                     gateway: GATEWAY,
                     now,
                     mapped: nat_common::address::Address::UNSPECIFIED,
+                    far: Far::NONE,
                     lets_in: false,
                 },
             );

@@ -10,7 +10,7 @@ use nat_common::{
     drop_reason::DropReason,
     flow::{Flow, protocol},
     lifecycle::{GRACE, State, overdue, timeout},
-    map_types::{Session, SessionKey, bound_key},
+    map_types::{Far, Session, SessionKey, bound_key},
     sessions::{Found, end_if_expired, find, forward_key, outside_flow, reopen_if_closing, sweep},
     shared::admitted,
     tables::Side,
@@ -178,6 +178,7 @@ impl World {
             gateway: GATEWAY,
             now,
             mapped: nat_common::address::Address::UNSPECIFIED,
+            far: Far::NONE,
             lets_in: false,
         };
         self.ledger.borrow_mut().doing().claims = Some(SessionKey::forward(flow, VPC));

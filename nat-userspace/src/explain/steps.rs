@@ -21,7 +21,8 @@ use crate::{
 #[derive(Clone, Debug, Serialize)]
 pub struct StepRecord {
     /// What kind: `subnet`, `instance`, `route`, `network-acl`, `security-groups`, `nat-gateway`,
-    /// `services`, `gateway-subnet`, `receiver-subnet`, `public-ip`, `session`, `mapping` or `next-hop`.
+    /// `services`, `gateway-subnet`, `receiver-subnet`, `public-ip`, `endpoint`, `target`, `session`, `mapping` or
+    /// `next-hop`.
     pub step: &'static str,
     /// It, for people.
     pub text: String,
@@ -69,6 +70,8 @@ const ALL: &[Step] = &[
     Step::NextHop,
     Step::Answer,
     Step::GatewaySubnet,
+    Step::Endpoint,
+    Step::Target,
 ];
 
 /// What comes after what.
@@ -120,6 +123,16 @@ impl Teller<'_> {
                 StepRecord::new("nat-gateway", text, json!({ "gateway": name }))
             }
             Step::GatewaySubnet => self.gateway_subnet(value)?,
+            Step::Endpoint => {
+                let name = self.held.gateway(value);
+                let text = format!("{name} offers something at this port");
+                StepRecord::new("endpoint", text, json!({ "endpoint": name }))
+            }
+            Step::Target => {
+                let (target, port) = end(noted);
+                let text = format!("it goes to the target {target}, port {port}");
+                StepRecord::new("target", text, json!({ "target": target, "port": port }))
+            }
             Step::ReceiverSubnet => {
                 let subnet = self.held.name(NameKey::SUBNET, value);
                 let interface = self.held.interface(detail);

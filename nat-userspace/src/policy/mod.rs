@@ -26,8 +26,8 @@ use nat_common::{
     lifecycle::shortest_timeout,
     map_types::{
         self, ApplianceKey, Binding, Exemptions, Gateway, GroupKey, Instance, Interface, Judgement,
-        Name, NameKey, PortKey, PublicAddress, Route, SERVICES, ScopedAddress, SessionKey,
-        Settings, Subnet, TRACKER,
+        Listener, ListenerKey, Name, NameKey, PortKey, PublicAddress, Route, SERVICES,
+        ScopedAddress, SessionKey, Settings, Subnet, TRACKER, TargetTable,
     },
 };
 
@@ -71,6 +71,10 @@ pub struct Tables {
     pub bindings: Map<SessionKey, Binding>,
     /// Forwards by public port: their inside one.
     pub bound: Map<SessionKey, Binding>,
+    /// What endpoints and load balancers offer, and what goes to proxies.
+    pub listeners: Map<ListenerKey, Listener>,
+    /// By number.
+    pub target_tables: Map<u32, TargetTable>,
     /// What is not translated, by gateway (or all of them) and remote prefix.
     pub exemptions: Map<PrefixKey, Exemptions>,
     /// Classes of remote addresses, by ruleset and prefix.

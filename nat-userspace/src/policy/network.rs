@@ -240,6 +240,7 @@ impl Compiler<'_, '_> {
             groups,
             mac,
             flags,
+            gateway: 0,
         };
         self.tables.instances.insert(key, entry);
     }

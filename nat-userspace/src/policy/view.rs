@@ -9,8 +9,9 @@ use nat_common::{
     drop_reason::DropReason,
     flow::{Flow, protocol},
     map_types::{
-        ApplianceKey, Gateway, GroupKey, Instance, Interface, Judgement, PortKey, PublicAddress,
-        Route, SERVICES, ScopedAddress, Session, SessionKey, Subnet, TRACKER,
+        ApplianceKey, BalancedTarget, Gateway, GroupKey, Instance, Interface, Judgement, Listener,
+        ListenerKey, PortKey, PublicAddress, Route, SERVICES, ScopedAddress, Session, SessionKey,
+        Subnet, TRACKER,
     },
     parse::{Ipv4Packet, Transport},
     policy::{self, Course, Decision, Inside, Leads, Policy, Question, Way, What},
@@ -36,9 +37,15 @@ pub fn judge(tables: &Tables, key: &SessionKey, session: &Session) -> Result<(),
         flags: 0,
         gateway: session.owner(),
         address: session.mapped_address(),
+        far: session.far(),
+        ..policy::Session::default()
     };
     let flow = key.flow();
     view.outward(key.vpc(), &flow, carried)?;
+    // Both VPCs have been asked.
+    if !session.far().is_none() {
+        return Ok(());
+    }
     let is_translated = session.mapped_address() != flow.source;
     if is_translated || !is_tracker(session.owner()) {
         view.inward(key, session)
@@ -203,6 +210,26 @@ impl Policy for View<'_> {
     fn public_address(&self, address: Address) -> PublicAddress {
         let entry = self.tables.public_addresses.get(&address);
         entry.copied().unwrap_or_default()
+    }
+
+    fn listener(&self, gateway: u32, protocol: u8, port: Port) -> Option<Listener> {
+        let key = ListenerKey {
+            gateway,
+            port,
+            protocol,
+            reserved: 0,
+        };
+        self.tables.listeners.get(&key).copied()
+    }
+
+    fn target(&self, table: u32, hash: u32) -> BalancedTarget {
+        let table = self.tables.target_tables.get(&table);
+        table.map_or(BalancedTarget::default(), |table| table.choose(hash))
+    }
+
+    fn has_target(&self, table: u32, address: Address, port: Port) -> bool {
+        let table = self.tables.target_tables.get(&table);
+        table.is_some_and(|table| table.has(address, port))
     }
 
     fn is_exempt(&self, gateway: u32, remote: Address, protocol: u8, port: Option<Port>) -> bool {

@@ -6,8 +6,8 @@ use aya::{Pod, maps::MapData};
 use nat_common::{
     address::Address,
     map_types::{
-        ApplianceKey, Exemptions, Gateway, GroupKey, Instance, Interface, Judgement, PortKey,
-        PublicAddress, Route, ScopedAddress, Settings, Subnet,
+        ApplianceKey, Exemptions, Gateway, GroupKey, Instance, Interface, Judgement, Listener,
+        ListenerKey, PortKey, PublicAddress, Route, ScopedAddress, Settings, Subnet, TargetTable,
     },
 };
 
@@ -152,6 +152,8 @@ difference! {
     public_addresses: Address, PublicAddress;
     instances: ScopedAddress, Instance;
     appliances: ApplianceKey, Address;
+    listeners: ListenerKey, Listener;
+    target_tables: u32, TargetTable;
     exemptions: PrefixKey, Exemptions;
     rulesets: PrefixKey, u32;
     group_rules: GroupKey, u32;

@@ -6,7 +6,9 @@ use aya::{
 };
 use nat_common::{
     address::Address,
-    map_types::{ApplianceKey, Gateway, GroupKey, PortKey, ScopedAddress, Settings, names},
+    map_types::{
+        ApplianceKey, Gateway, GroupKey, ListenerKey, PortKey, ScopedAddress, Settings, names,
+    },
 };
 
 use super::{difference::Difference, map, missing, reading};
@@ -36,6 +38,11 @@ pub fn read(ebpf: &Ebpf, here: Side) -> Result<Tables> {
             let interface = here.scope(key.interface)?;
             Some(ApplianceKey { interface, ..key })
         })?,
+        listeners: entries(ebpf, names::LISTENERS, |key: ListenerKey| {
+            let gateway = here.scope(key.gateway)?;
+            Some(ListenerKey { gateway, ..key })
+        })?,
+        target_tables: entries(ebpf, names::TARGET_TABLES, |number| here.scope(number))?,
         exemptions: entries(ebpf, names::EXEMPTIONS, prefix)?,
         rulesets: entries::<_, _, _, Vec<_>>(ebpf, names::RULESETS, prefix)?.into(),
         group_rules: entries(ebpf, names::GROUP_RULES, |key: GroupKey| {
@@ -103,6 +110,12 @@ pub fn write(ebpf: &mut Ebpf, side: Side, difference: &Difference) -> Result<()>
         ..*key
     });
     bring!(RULESETS, rulesets, prefix);
+    bring!(TARGET_TABLES, target_tables, |number: &u32| side
+        .sided(*number));
+    bring!(LISTENERS, listeners, |key: &ListenerKey| ListenerKey {
+        gateway: side.sided(key.gateway),
+        ..*key
+    });
     bring!(EXEMPTIONS, exemptions, prefix);
     bring!(ROUTES, routes, prefix);
     bring!(SUBNETS, subnets, prefix);

@@ -1,0 +1,193 @@
+//! Endpoints and load balancers: what stands behind an address of a VPC that is no host's.
+
+use crate::address::{Address, Port};
+
+/// The end of a session that is not its inside host's, where that is changed, too: what consumers of a service
+/// get as destination, and its targets' answers as source.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Far {
+    /// The address; unspecified when it stays as it is.
+    pub address: Address,
+    /// The port.
+    pub port: Port,
+    /// The VPC it is in; 0 outside, and where the session's key says it.
+    pub scope: u16,
+}
+const _: () = assert!(size_of::<Far>() == 8);
+
+impl Far {
+    /// It stays as it is.
+    pub const NONE: Self = Self {
+        address: Address::UNSPECIFIED,
+        port: Port::NONE,
+        scope: 0,
+    };
+
+    /// It stays as it is.
+    #[inline(always)]
+    pub const fn is_none(&self) -> bool {
+        self.address.is_unspecified()
+    }
+
+    /// This end, or that one where it stays as it is.
+    #[inline(always)]
+    pub const fn or(&self, address: Address, port: Port) -> (Address, Port) {
+        if self.is_none() {
+            (address, port)
+        } else {
+            (self.address, self.port)
+        }
+    }
+}
+
+/// Key of a listener: what is offered at a port of an endpoint or load balancer.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct ListenerKey {
+    /// [`super::Instance::gateway`], with the side in its highest bit.
+    pub gateway: u32,
+    /// The port.
+    pub port: Port,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Zero.
+    pub reserved: u8,
+}
+const _: () = assert!(size_of::<ListenerKey>() == 8);
+
+/// A listener.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Listener {
+    /// The number of its [`TargetTable`].
+    pub table: u32,
+    /// The VPC of its targets.
+    pub vpc: u32,
+}
+
+impl ListenerKey {
+    /// Key of a diversion: what leaves a subnet to a TCP port and goes to a proxy first. In the place of the
+    /// gateway, with a bit that no gateway's number has.
+    #[inline(always)]
+    pub const fn diversion(subnet: u32) -> u32 {
+        subnet | 1 << 30
+    }
+}
+
+/// What a [`ListenerKey::diversion`] leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Diversion {
+    /// To the instance with this private IP.
+    To(Address),
+    /// Nowhere: the proxy is down, and nothing gets around it.
+    Down,
+}
+
+impl Listener {
+    /// As the value of a diversion.
+    pub const fn divert(diversion: Diversion) -> Self {
+        match diversion {
+            Diversion::To(address) => Self {
+                table: address.raw(),
+                vpc: 0,
+            },
+            Diversion::Down => Self { table: 0, vpc: 0 },
+        }
+    }
+
+    /// The private IP of the proxy that the value of a diversion leads to; unspecified when that is down.
+    #[inline(always)]
+    pub const fn proxy(&self) -> Address {
+        Address::from_raw(self.table)
+    }
+}
+
+/// Slots of a table: a prime, so that each target's preferences go through all of them (Maglev, NSDI 2016, 3.4).
+pub const TARGET_SLOTS: u32 = 2039;
+/// Room for them: whatever a hash leaves of a number, it is within.
+pub const TARGET_ROOM: usize = 2048;
+/// Targets of a group, at most.
+pub const MAX_TARGETS: usize = 64;
+
+/// A target.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Target {
+    /// Its private IP.
+    pub address: Address,
+    /// Its port; none where there is no target.
+    pub port: Port,
+    /// Zero.
+    pub reserved: u16,
+}
+
+/// Which target gets a new flow, by the flow's hash; consistent when targets come and go.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TargetTable {
+    /// Positions in [`TargetTable::targets`], for each slot; [`TargetTable::NOBODY`] for none.
+    pub slots: [u8; TARGET_ROOM],
+    /// Those that get flows, and those that have some left.
+    pub targets: [Target; MAX_TARGETS],
+}
+const _: () = assert!(size_of::<TargetTable>() == 2560);
+
+impl Default for TargetTable {
+    fn default() -> Self {
+        Self {
+            slots: [Self::NOBODY; TARGET_ROOM],
+            targets: [Target::default(); MAX_TARGETS],
+        }
+    }
+}
+
+impl TargetTable {
+    /// No target.
+    pub const NOBODY: u8 = u8::MAX;
+
+    /// The target of a flow with this hash; [`Target::default`] when there is none.
+    #[inline(always)]
+    pub fn choose(&self, hash: u32) -> Target {
+        let slot = (u64::from(hash) * u64::from(TARGET_SLOTS)) >> 32;
+        let position = self
+            .slots
+            .get(slot as usize)
+            .copied()
+            .unwrap_or(Self::NOBODY);
+        let target = self.targets.get(usize::from(position));
+        target.copied().unwrap_or_default()
+    }
+
+    /// It is one of the targets.
+    #[inline(always)]
+    pub fn has(&self, address: Address, port: Port) -> bool {
+        let mut has = false;
+        for target in &self.targets {
+            has |= target.address.raw() == address.raw() && target.port.raw() == port.raw();
+        }
+        has
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_without_targets_chooses_none() {
+        let table = TargetTable::default();
+        assert_eq!(table.choose(7), Target::default());
+        assert!(!table.has(Address::from_wire([10, 0, 0, 1]), Port::new(80)));
+    }
+
+    #[test]
+    fn every_hash_has_a_slot() {
+        let mut table = TargetTable::default();
+        table.targets[3].port = Port::new(80);
+        table.slots[..TARGET_SLOTS as usize].fill(3);
+        for hash in [0, 1, 1 << 31, u32::MAX] {
+            assert_eq!(table.choose(hash).port, Port::new(80));
+        }
+    }
+}

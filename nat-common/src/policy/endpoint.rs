@@ -1,0 +1,113 @@
+//! What is sent to an interface endpoint or a load balancer, and what its targets answer: the way is that of two
+//! VPCs. The consumer's rules have been asked when this begins.
+
+use super::{Decision, Policy, Question, Step, Way, may_enter, may_leave};
+use crate::{
+    address::Port,
+    drop_reason::DropReason,
+    map_types::{Far, Instance, Ruleset},
+    parse::Transport,
+    port_pool::unguessable,
+};
+
+/// Whom a consumer's flow goes to: the target it has, or gets.
+#[inline(always)]
+pub fn choose<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    gateway: u32,
+) -> Result<Far, DropReason> {
+    let (packet, flow) = (question.packet, &question.packet.flow);
+    if !matches!(packet.transport, Transport::Tcp | Transport::Udp) {
+        return Err(DropReason::NoListener);
+    }
+    let listener = policy
+        .listener(gateway, flow.protocol, flow.destination_port)
+        .ok_or(DropReason::NoListener)?;
+    policy.note(Step::Endpoint, gateway, listener.table);
+    let mut far = Far {
+        scope: listener.vpc as u16,
+        ..question.session.far
+    };
+    if question.session.is_there {
+        let session = &question.session;
+        let node = policy
+            .gateway(gateway)
+            .ok_or(DropReason::Internal)?
+            .addresses[0];
+        let is_same = session.is_of(gateway)
+            && session.address.raw() == node.raw()
+            && session.far.scope == far.scope;
+        if !is_same || !policy.has_target(listener.table, far.address, far.port) {
+            return Err(DropReason::PolicyChanged);
+        }
+    } else {
+        let secret = policy.gateway(gateway).ok_or(DropReason::Internal)?.secret;
+        let hash = unguessable(secret, flow, question.interface.vpc, 0) as u32;
+        let target = policy.target(listener.table, hash);
+        if target.port == Port::NONE {
+            return Err(DropReason::NoTarget);
+        }
+        far.address = target.address;
+        far.port = target.port;
+    }
+    policy.note(Step::Target, far.address.raw(), u32::from(far.port.get()));
+    Ok(far)
+}
+
+/// Whether the target's VPC lets the load balancer's packets in: the ACLs between their subnets, and the
+/// target's groups. The load balancer has none.
+#[inline(always)]
+pub fn reach<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    gateway: u32,
+    far: &Far,
+) -> Result<(), DropReason> {
+    let node = policy
+        .gateway(gateway)
+        .ok_or(DropReason::Internal)?
+        .addresses[0];
+    let what = question.what.to_port(far.port);
+    let there = policy
+        .subnet_of(far.scope, far.address)
+        .ok_or(DropReason::NoRoute)?;
+    policy.note(Step::ReceiverSubnet, there.number, there.interface);
+    if let Some(here) = policy.subnet_of(far.scope, node)
+        && here.number != there.number
+        && !(may_leave(policy, &here, far.address, what) && may_enter(policy, &there, node, what))
+    {
+        return Err(DropReason::NetworkAcl);
+    }
+    let target: Instance = policy.instance(far.scope, far.address).unwrap_or_default();
+    if target.groups == 0 || question.session.speaks() {
+        return Ok(());
+    }
+    let ruleset = Ruleset::ingress_of_groups(target.groups);
+    if policy.groups_allow(ruleset, node, 0, what) {
+        Ok(())
+    } else {
+        Err(DropReason::SecurityGroup)
+    }
+}
+
+/// What a target answers goes back to the consumer, from the endpoint: past the ACLs between these two.
+#[inline(always)]
+pub fn back<P: Policy>(policy: &P, question: &Question<'_>) -> Result<Decision, DropReason> {
+    let session = &question.session;
+    let (vpc, endpoint) = (session.far.scope, session.far.address);
+    let what = question.what.to_port(session.port);
+    let (Some(here), Some(there)) = (
+        policy.subnet_of(vpc, endpoint),
+        policy.subnet_of(vpc, session.address),
+    ) else {
+        return Err(DropReason::NoRoute);
+    };
+    if here.number != there.number
+        && !(may_leave(policy, &here, session.address, what)
+            && may_enter(policy, &there, endpoint, what))
+    {
+        return Err(DropReason::NetworkAcl);
+    }
+    Ok(Decision::to(Way::Endpoint, 0))
+}
