@@ -226,6 +226,11 @@ impl NatInstance {
                 racks: Vec::new(),
                 hosts: Vec::new(),
                 placement_groups: Vec::new(),
+                target_groups: Vec::new(),
+                load_balancers: Vec::new(),
+                endpoint_services: Vec::new(),
+                endpoints: Vec::new(),
+                proxies: Vec::new(),
             }],
         }
     }

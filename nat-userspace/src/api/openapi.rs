@@ -105,7 +105,7 @@ impl Endpoint {
                 "put": put("Make or replace an object of the API", json!({
                     "anyOf": Kind::ALL.map(schema_of),
                 })),
-                "delete": delete("Delete an object of the API; routes to a NAT gateway or an instance that is deleted become blackholes"),
+                "delete": delete("Delete an object of the API; routes to a NAT gateway, an instance or an endpoint that is deleted become blackholes"),
             }),
             Self::Apply => {
                 let errors = ["400", "409", "412", "413", "422", "500"];
@@ -319,6 +319,59 @@ fn schema(kind: Kind) -> Json {
                 ("spread_level", "string"),
             ],
             &["strategy"],
+        ),
+        Kind::TargetGroup => (
+            &[
+                ("protocol", "string"),
+                ("port", "integer"),
+                ("targets", "array"),
+                ("health_check", "object"),
+                ("proxy_protocol_v2", "boolean"),
+                ("deregistration_delay", "integer"),
+            ],
+            &["protocol", "port"],
+        ),
+        Kind::LoadBalancer => (
+            &[
+                ("subnet", "string"),
+                ("private_ip", "string"),
+                ("listeners", "array"),
+            ],
+            &["subnet", "private_ip"],
+        ),
+        Kind::EndpointService => (
+            &[
+                ("load_balancer", "string"),
+                ("acceptance_required", "boolean"),
+                ("allowed_vpcs", "array"),
+                ("accepted", "array"),
+                ("rejected", "array"),
+            ],
+            &["load_balancer"],
+        ),
+        Kind::Endpoint => (
+            &[
+                ("type", "string"),
+                ("prefix_lists", "array"),
+                ("policy", "array"),
+                ("service", "string"),
+                ("address", "string"),
+                ("nat_gateway", "string"),
+                ("interfaces", "array"),
+                ("security_groups", "array"),
+                ("private_dns", "array"),
+            ],
+            &["type"],
+        ),
+        Kind::Proxy => (
+            &[
+                ("instance", "string"),
+                ("ports", "array"),
+                ("subnets", "array"),
+                ("on_failure", "string"),
+                ("health_check", "object"),
+            ],
+            &["instance"],
         ),
         Kind::Instance => (
             &[

@@ -21,6 +21,11 @@ const NOT_UNICAST: [Ipv4Net; 5] = [
     Ipv4Net::new_assert(Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
+/// The block that an address is no host's in, if there is one.
+pub fn not_unicast(address: Ipv4Addr) -> Option<&'static Ipv4Net> {
+    NOT_UNICAST.iter().find(|block| block.contains(&address))
+}
+
 /// Reports the mistakes in the addresses of all VPCs.
 pub fn check(draft: &Draft, report: &mut Report<'_>) {
     for vpc in &draft.vpcs {
@@ -146,8 +151,17 @@ fn private_addresses(vpc: &VpcDraft, report: &mut Report<'_>) {
         .instances
         .iter()
         .map(|instance| (&instance.subnet, &instance.private_ip));
+    let balancers = vpc
+        .load_balancers
+        .iter()
+        .map(|balancer| (&balancer.subnet, &balancer.private_ip));
+    let endpoints = vpc.endpoints.iter().flat_map(|endpoint| {
+        let interfaces = endpoint.interfaces.items.iter();
+        interfaces.map(|interface| (&interface.subnet, &interface.private_ip))
+    });
     let mut addresses: Vec<&Located<Ipv4Addr>> = Vec::new();
-    for (subnet, address) in gateways.chain(instances) {
+    let parts = gateways.chain(instances).chain(balancers).chain(endpoints);
+    for (subnet, address) in parts {
         let Some(address) = address.given() else {
             continue;
         };
@@ -160,7 +174,7 @@ fn private_addresses(vpc: &VpcDraft, report: &mut Report<'_>) {
     unique(
         addresses.into_iter(),
         |address| format!("private address {address}"),
-        "give each NAT gateway and instance an address of its own",
+        "give each NAT gateway, instance, load balancer and endpoint an address of its own",
         report,
     );
 }
@@ -285,10 +299,7 @@ fn public_address(
     outside: Option<&str>,
     report: &mut Report<'_>,
 ) {
-    if let Some(block) = NOT_UNICAST
-        .iter()
-        .find(|block| block.contains(&address.value))
-    {
+    if let Some(block) = not_unicast(address.value) {
         report.error(
             &address.place,
             format!(

@@ -66,16 +66,28 @@ pub fn private_domain(value: &Value<'_>) -> Result<String, Complaint> {
             host_name_rule(MAX_PRIVATE_DOMAIN),
         ));
     }
-    let top = text.rsplit('.').next().unwrap_or(text);
+    not_taken(
+        text,
+        "use another domain, as in \"internal\" or \"corp.example.net\"",
+    )
+}
+
+/// A name that leads to an endpoint.
+pub fn private_name(value: &Value<'_>) -> Result<String, Complaint> {
+    not_taken(
+        &host_name(value)?,
+        "use another name, as in \"db.example.com\"",
+    )
+}
+
+/// The name in lower case.
+fn not_taken(name: &str, remedy: &str) -> Result<String, Complaint> {
+    let top = name.rsplit('.').next().unwrap_or(name);
     if TAKEN.iter().any(|taken| taken.eq_ignore_ascii_case(top)) {
-        return Err(Complaint::invalid(
-            format!("names below {} have a meaning of their own", quoted(top)),
-            format!(
-                "use another domain, as in \"{DEFAULT_PRIVATE_DOMAIN}\" or \"corp.example.net\""
-            ),
-        ));
+        let message = format!("names below {} have a meaning of their own", quoted(top));
+        return Err(Complaint::invalid(message, remedy));
     }
-    Ok(text.to_ascii_lowercase())
+    Ok(name.to_ascii_lowercase())
 }
 
 /// A server that can be asked from the host.

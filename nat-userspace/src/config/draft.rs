@@ -4,11 +4,14 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use super::balancing::{LoadBalancerDraft, TargetGroupDraft};
+use super::endpoints::{EndpointDraft, EndpointServiceDraft};
 use super::filtering::{NetworkAclDraft, PrefixListDraft, SecurityGroupDraft};
 use super::gateways::NatGatewayDraft;
 use super::metadata::MetadataDraft;
 use super::place::{List, Place, Read};
 use super::placement::{HostDraft, PlacementDraft, PlacementGroupDraft, RackDraft};
+use super::proxies::ProxyDraft;
 use super::types::{
     Attach, Config, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME,
     DEFAULT_PRIVATE_DOMAIN, DEFAULT_REGION, Destination, Instance, InstanceMetadata,
@@ -52,6 +55,11 @@ pub struct VpcDraft {
     pub racks: Vec<RackDraft>,
     pub hosts: Vec<HostDraft>,
     pub placement_groups: Vec<PlacementGroupDraft>,
+    pub target_groups: Vec<TargetGroupDraft>,
+    pub load_balancers: Vec<LoadBalancerDraft>,
+    pub endpoint_services: Vec<EndpointServiceDraft>,
+    pub endpoints: Vec<EndpointDraft>,
+    pub proxies: Vec<ProxyDraft>,
     /// Route targets that the API has deleted: their routes are blackholes until they are there again.
     pub gone: Vec<Target>,
 }
@@ -205,6 +213,31 @@ impl VpcDraft {
                 .placement_groups
                 .into_iter()
                 .map(PlacementGroupDraft::build)
+                .collect::<Option<_>>()?,
+            target_groups: self
+                .target_groups
+                .into_iter()
+                .map(TargetGroupDraft::build)
+                .collect::<Option<_>>()?,
+            load_balancers: self
+                .load_balancers
+                .into_iter()
+                .map(LoadBalancerDraft::build)
+                .collect::<Option<_>>()?,
+            endpoint_services: self
+                .endpoint_services
+                .into_iter()
+                .map(EndpointServiceDraft::build)
+                .collect::<Option<_>>()?,
+            endpoints: self
+                .endpoints
+                .into_iter()
+                .map(EndpointDraft::build)
+                .collect::<Option<_>>()?,
+            proxies: self
+                .proxies
+                .into_iter()
+                .map(ProxyDraft::build)
                 .collect::<Option<_>>()?,
         })
     }

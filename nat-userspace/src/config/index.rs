@@ -3,7 +3,9 @@
 use ipnet::Ipv4Net;
 use rustc_hash::FxHashMap;
 
+use super::balancing::{LoadBalancerDraft, TargetGroupDraft};
 use super::draft::{InstanceDraft, RouteTableDraft, SubnetDraft, VpcDraft};
+use super::endpoints::EndpointDraft;
 use super::filtering::{NetworkAclDraft, PrefixListDraft, SecurityGroupDraft};
 use super::gateways::NatGatewayDraft;
 use super::place::Read;
@@ -22,6 +24,9 @@ pub struct Index<'a> {
     pub racks: Parts<'a, RackDraft>,
     pub hosts: Parts<'a, HostDraft>,
     pub placement_groups: Parts<'a, PlacementGroupDraft>,
+    pub target_groups: Parts<'a, TargetGroupDraft>,
+    pub load_balancers: Parts<'a, LoadBalancerDraft>,
+    pub endpoints: Parts<'a, EndpointDraft>,
     main: Routing<'a>,
 }
 
@@ -79,6 +84,9 @@ impl<'a> Index<'a> {
             racks: Parts::new(&vpc.racks, |rack| &rack.name),
             hosts: Parts::new(&vpc.hosts, |host| &host.name),
             placement_groups: Parts::new(&vpc.placement_groups, |group| &group.name),
+            target_groups: Parts::new(&vpc.target_groups, |group| &group.name),
+            load_balancers: Parts::new(&vpc.load_balancers, |balancer| &balancer.name),
+            endpoints: Parts::new(&vpc.endpoints, |endpoint| &endpoint.name),
             main: match vpc.route_tables.iter().find(main) {
                 Some(table) => Routing::Table(table),
                 None if vpc.route_tables.iter().any(|table| table.main.is_broken()) => {

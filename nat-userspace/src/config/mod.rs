@@ -9,11 +9,15 @@
 //! `parse` makes a draft in which every value knows its place; `validate` and its neighbours check the
 //! draft as a whole, with an `index` of its names. What is about NAT gateways alone is in `gateways`,
 //! about security groups, network ACLs and prefix lists in `filtering`, about racks, hosts and placement
-//! groups in `placement`, about what instances can ask about themselves in `metadata`, about names in `dns`.
+//! groups in `placement`, about what instances can ask about themselves in `metadata`, about load balancers in
+//! `balancing`, about endpoints and what they lead to in `endpoints`, about proxies in `proxies`, about names in
+//! `dns`.
 
 mod addresses;
+mod balancing;
 mod dns;
 mod draft;
+mod endpoints;
 mod error;
 mod filtering;
 mod gateways;
@@ -25,6 +29,7 @@ pub mod objects;
 mod parse;
 mod place;
 mod placement;
+mod proxies;
 mod reader;
 mod routes;
 mod suggest;
@@ -44,14 +49,18 @@ pub use error::{ConfigError, ConfigErrors};
 pub use gateways::types::DEFAULT_PORT_REST;
 pub use gateways::{Clash, clashes, client_count, most_forwarded_ports, rules_by_prefix};
 pub use types::{
-    AclRule, AddressPorts, Attach, Config, DEFAULT_ACL, DEFAULT_HOP_LIMIT,
-    DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_INSTANCE_TYPE, DEFAULT_MAX_SESSIONS, DEFAULT_NODE_NAME,
-    DEFAULT_PRIVATE_DOMAIN, DEFAULT_REGION, Destination, Filtering, Forward, GroupRule, Host,
-    Instance, InstanceMetadata, InstancePlacement, Ipv4Net, MAX_DNS_FORWARDERS, MAX_HOP_LIMIT,
-    MAX_PARTITIONS, MAX_TAGS, MetadataAccess, NatGateway, NetworkAcl, NoTranslate, Node,
-    OnExhaustion, PassRule, PlacementGroup, PortRange, Ports, PrefixList, Profile, Protocol, Rack,
-    Remote, Route, RouteTable, RuleProtocol, SecurityGroup, SpreadLevel, Strategy, Subnet, Target,
-    Timeouts, Vpc, derived_hostname,
+    AclRule, AddressPorts, Attach, Config, DEFAULT_ACL, DEFAULT_DEREGISTRATION_DELAY,
+    DEFAULT_HOP_LIMIT, DEFAULT_ICMP_ERRORS_PER_SECOND, DEFAULT_INSTANCE_TYPE, DEFAULT_MAX_SESSIONS,
+    DEFAULT_NODE_NAME, DEFAULT_PRIVATE_DOMAIN, DEFAULT_PROXY_PORTS, DEFAULT_REGION, Destination,
+    Endpoint, EndpointInterface, EndpointKind, EndpointService, EndpointState, EndpointStatement,
+    Filtering, Forward, Front, GatewayEndpoint, GroupRule, HealthCheck, HealthCheckKind, Host,
+    Instance, InstanceMetadata, InstancePlacement, InterfaceEndpoint, Ipv4Net, Listener,
+    LoadBalancer, MAX_DNS_FORWARDERS, MAX_ENDPOINT_INTERFACES, MAX_ENDPOINTS, MAX_HOP_LIMIT,
+    MAX_LISTENERS, MAX_PARTITIONS, MAX_PROXY_PORTS, MAX_TAGS, MAX_TARGETS, MetadataAccess,
+    NatGateway, NetworkAcl, NoTranslate, Node, OnExhaustion, PassRule, PlacementGroup, PortRange,
+    Ports, PrefixList, Profile, Protocol, Proxy, Rack, Remote, Route, RouteTable, RuleProtocol,
+    SecurityGroup, SpreadLevel, Strategy, Subnet, Target, TargetGroup, Timeouts, Vpc,
+    derived_hostname,
 };
 
 use place::{Place, Report};

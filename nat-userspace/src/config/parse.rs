@@ -1,5 +1,6 @@
 //! The keys of the configuration: TOML to draft. Nothing here looks past one table. Those of a NAT
-//! gateway are in `gateways/parse.rs`, those of what filters, of placement and of metadata likewise;
+//! gateway are in `gateways/parse.rs`, those of what filters, of placement, of
+//! metadata, of load balancers, of endpoints and of proxies likewise;
 //! the values of those about names are in `dns.rs`.
 
 use super::draft::{
@@ -10,7 +11,7 @@ use super::gateways::nat_gateway;
 use super::place::{Place, Read, Report};
 use super::reader::{Field, Section, field};
 use super::toml::Table;
-use super::{dns, metadata, placement, values};
+use super::{balancing, dns, endpoints, metadata, placement, proxies, values};
 
 const NAME: Field = field("name", "a string", "name = \"main\"");
 pub const SUBNET_NAME: Field = field("subnet", "a string", "subnet = \"public-a\"");
@@ -123,6 +124,19 @@ pub fn vpc(section: &mut Section<'_>, report: &mut Report<'_>) -> VpcDraft {
         "an array of tables",
         "[[vpc.placement_group]]",
     );
+    const TARGET_GROUP: Field = field("target_group", "an array of tables", "[[vpc.target_group]]");
+    const LOAD_BALANCER: Field = field(
+        "load_balancer",
+        "an array of tables",
+        "[[vpc.load_balancer]]",
+    );
+    const ENDPOINT_SERVICE: Field = field(
+        "endpoint_service",
+        "an array of tables",
+        "[[vpc.endpoint_service]]",
+    );
+    const ENDPOINT: Field = field("endpoint", "an array of tables", "[[vpc.endpoint]]");
+    const PROXY: Field = field("proxy", "an array of tables", "[[vpc.proxy]]");
 
     VpcDraft {
         name: required_name(section, report),
@@ -141,6 +155,11 @@ pub fn vpc(section: &mut Section<'_>, report: &mut Report<'_>) -> VpcDraft {
         racks: section.each(report, &RACK, placement::rack),
         hosts: section.each(report, &HOST, placement::host),
         placement_groups: section.each(report, &PLACEMENT_GROUP, placement::placement_group),
+        target_groups: section.each(report, &TARGET_GROUP, balancing::target_group),
+        load_balancers: section.each(report, &LOAD_BALANCER, balancing::load_balancer),
+        endpoint_services: section.each(report, &ENDPOINT_SERVICE, endpoints::endpoint_service),
+        endpoints: section.each(report, &ENDPOINT, endpoints::endpoint),
+        proxies: section.each(report, &PROXY, proxies::proxy),
         gone: Vec::new(),
     }
 }

@@ -67,6 +67,12 @@ impl<'d> Section<'d> {
         self.table.get(field.key).is_some()
     }
 
+    /// Where a key stands; `None` when it is absent.
+    pub fn place_of_key(&self, field: &Field) -> Option<Place> {
+        let entry = self.table.get(field.key)?;
+        Some(self.place_of(entry, Key::Plain(field.key)))
+    }
+
     /// Reads a key that may be left out.
     pub fn optional<T>(
         &mut self,
@@ -109,6 +115,17 @@ impl<'d> Section<'d> {
         field: &Field,
         convert: impl Fn(&'d Value<'d>) -> Result<T, Complaint>,
     ) -> List<T> {
+        self.list_of("a string", report, field, convert)
+    }
+
+    /// As [`Self::list`], whose elements are of the type that `each` names.
+    pub fn list_of<T>(
+        &mut self,
+        each: &str,
+        report: &mut Report<'_>,
+        field: &Field,
+        convert: impl Fn(&'d Value<'d>) -> Result<T, Complaint>,
+    ) -> List<T> {
         let mut list = List::default();
         let Some((item, place)) = self.take(field.key) else {
             return list;
@@ -133,7 +150,7 @@ impl<'d> Section<'d> {
                 Err(complaint) => {
                     list.complete = false;
                     let found = element.type_name();
-                    refuse_found(report, &place, complaint, "a string", found, field);
+                    refuse_found(report, &place, complaint, each, found, field);
                 }
             }
         }
@@ -302,11 +319,6 @@ impl<'d> Section<'d> {
             }
             let written = suggest::key(key);
             let place = self.place_of(entry, Key::Foreign(written.as_str().into()));
-            if is_planned(key) {
-                let remedy = format!("remove {written}");
-                report.error(&place, "not supported in this version", remedy);
-                continue;
-            }
             let known = self.known.join(", ");
             let remedy = match report.closest(key, &self.known) {
                 Some(near) => format!("did you mean {near}? known keys here: {known}"),
@@ -338,12 +350,6 @@ impl<'d> Section<'d> {
             format!("add {}", field.example),
         );
     }
-}
-
-/// Words of the design that are not built yet. They are refused by name, so that nobody takes them for
-/// misspelt.
-fn is_planned(key: &str) -> bool {
-    key.starts_with("endpoint")
 }
 
 fn refuse(

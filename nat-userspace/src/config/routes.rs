@@ -5,6 +5,7 @@ use std::fmt;
 use ipnet::Ipv4Net;
 
 use super::draft::{InstanceDraft, RouteDraft, RouteTableDraft, VpcDraft};
+use super::endpoints::{Ways, takes_routes};
 use super::index::Index;
 use super::nets::Nets;
 use super::place::{Located, Place, Read, Report};
@@ -29,6 +30,7 @@ pub fn check(
         vpc,
         index,
         cidrs: cidrs.collect(),
+        endpoints: Ways::new(index),
     };
     for table in vpc.route_tables.iter().filter(|table| touched(table)) {
         checks.table(table, report);
@@ -39,6 +41,7 @@ struct Checks<'a> {
     vpc: &'a VpcDraft,
     index: &'a Index<'a>,
     cidrs: Nets<()>,
+    endpoints: Ways<'a>,
 }
 
 impl Checks<'_> {
@@ -146,7 +149,10 @@ impl Checks<'_> {
                     );
                 }
             }
-            Target::NatGateway(_) | Target::Instance(_) | Target::Blackhole => {
+            Target::NatGateway(_)
+            | Target::Instance(_)
+            | Target::Endpoint(_)
+            | Target::Blackhole => {
                 let own = |prefix: &Ipv4Net| {
                     self.cidrs
                         .around(*prefix)
@@ -181,6 +187,17 @@ impl Checks<'_> {
                 Some(instance) => takes_what_is_not_its_own(instance, name, place, report),
                 None => dangling("instance", place, name, &self.index.instances, report),
             },
+            Target::Endpoint(name) => {
+                match (self.index.endpoints.get(name), route.destination.given()) {
+                    (Some(endpoint), destination) => {
+                        takes_routes(endpoint, name, place, report);
+                        if let Some(destination) = destination {
+                            self.endpoints.destination(name, destination, report);
+                        }
+                    }
+                    (None, _) => dangling("endpoint", place, name, &self.index.endpoints, report),
+                }
+            }
             Target::Local | Target::InternetGateway | Target::Blackhole => {}
         }
     }

@@ -6,7 +6,15 @@ use std::net::Ipv4Addr;
 pub use ipnet::Ipv4Net;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+pub use super::balancing::health::{HealthCheck, HealthCheckKind};
+pub use super::balancing::types::{
+    DEFAULT_DEREGISTRATION_DELAY, Listener, LoadBalancer, MAX_LISTENERS, MAX_TARGETS, TargetGroup,
+};
 pub use super::dns::{DEFAULT_PRIVATE_DOMAIN, MAX_DNS_FORWARDERS};
+pub use super::endpoints::types::{
+    Endpoint, EndpointInterface, EndpointKind, EndpointService, EndpointState, EndpointStatement,
+    Front, GatewayEndpoint, InterfaceEndpoint, MAX_ENDPOINT_INTERFACES, MAX_ENDPOINTS,
+};
 pub use super::filtering::types::{
     AclRule, DEFAULT_ACL, GroupRule, NetworkAcl, Ports, PrefixList, Remote, RuleProtocol,
     SecurityGroup,
@@ -22,6 +30,7 @@ pub use super::metadata::types::{
 pub use super::placement::types::{
     Host, InstancePlacement, MAX_PARTITIONS, PlacementGroup, Rack, SpreadLevel, Strategy,
 };
+pub use super::proxies::types::{DEFAULT_PROXY_PORTS, MAX_PROXY_PORTS, Proxy};
 
 /// `node.name` when the file gives none.
 pub const DEFAULT_NODE_NAME: &str = "nat";
@@ -134,6 +143,16 @@ pub struct Vpc {
     pub hosts: Vec<Host>,
     /// Its placement groups.
     pub placement_groups: Vec<PlacementGroup>,
+    /// Instances that do the same, for its load balancers.
+    pub target_groups: Vec<TargetGroup>,
+    /// Its load balancers.
+    pub load_balancers: Vec<LoadBalancer>,
+    /// What it offers to other VPCs.
+    pub endpoint_services: Vec<EndpointService>,
+    /// Its ways to services of others.
+    pub endpoints: Vec<Endpoint>,
+    /// Where connections that leave it go first.
+    pub proxies: Vec<Proxy>,
 }
 
 impl Vpc {
@@ -261,6 +280,8 @@ pub enum Target {
     /// The instance of this name, in the same VPC, which does not check source and destination, or one
     /// that the API has deleted.
     Instance(String),
+    /// The gateway endpoint of this name, in the same VPC, or one that the API has deleted.
+    Endpoint(String),
     /// Dropped.
     Blackhole,
 }

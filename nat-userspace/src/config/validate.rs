@@ -1,6 +1,7 @@
 //! Checks the draft as a whole: names, references, interfaces, limits. Addresses are checked in
 //! `addresses`, routes in `routes`, instances in `instances`, NAT gateways in `gateways`, security
-//! groups and network ACLs in `filtering`, where instances run in `placement`, their ids in `metadata`.
+//! groups and network ACLs in `filtering`, where instances run in `placement`, their ids in `metadata`,
+//! load balancers in `balancing`, endpoints in `endpoints`, proxies in `proxies`.
 
 use std::hash::Hash;
 
@@ -10,7 +11,10 @@ use super::draft::{Draft, RouteTableDraft, VpcDraft};
 use super::index::{Index, Parts};
 use super::place::{Located, Place, Read, Report};
 use super::suggest::{listed, quoted};
-use super::{addresses, dns, filtering, gateways, instances, metadata, placement, routes};
+use super::{
+    addresses, balancing, dns, endpoints, filtering, gateways, instances, metadata, placement,
+    proxies, routes,
+};
 
 const MAX_SUBNETS: usize = 65_535;
 const MAX_NAT_GATEWAYS: usize = 4_096;
@@ -69,10 +73,14 @@ pub fn check_again(draft: &Draft, report: &mut Report<'_>, scope: &Scope<'_>) {
         filtering::check(vpc, &index, report);
         placement::check(vpc, &index, report, scope.newest);
         gateways::check(vpc, &index, report, scope.ways);
+        balancing::check(vpc, &index, report);
+        endpoints::check(vpc, &index, report);
+        proxies::check(vpc, &index, report);
     }
     addresses::check(draft, report);
     metadata::check(draft, report, scope);
     gateways::check_together(draft, report);
+    endpoints::check_together(draft, report);
 }
 
 fn uplinks(draft: &Draft, report: &mut Report<'_>) {

@@ -46,6 +46,10 @@ pub fn integer(range: RangeInclusive<u32>) -> impl Fn(&Value<'_>) -> Result<u32,
     }
 }
 
+pub fn port(value: &Value<'_>) -> Result<u16, Complaint> {
+    integer(1..=65_535)(value).map(|port| port as u16)
+}
+
 pub fn seconds(range: RangeInclusive<u32>) -> impl Fn(&Value<'_>) -> Result<Duration, Complaint> {
     let integer = integer(range);
     move |value| integer(value).map(|seconds| Duration::from_secs(seconds.into()))
@@ -73,11 +77,12 @@ pub fn check_name(name: Option<&Located<String>>, report: &mut Report<'_>) {
     } else {
         format!("{} has characters a name cannot have", quoted(value))
     };
-    report.error(
-        place,
-        message,
-        format!("use 1 to {MAX_NAME} of the characters A-Z a-z 0-9 . _ -"),
-    );
+    report.error(place, message, name_rule());
+}
+
+/// How a name is written, for people.
+pub fn name_rule() -> String {
+    format!("use 1 to {MAX_NAME} of the characters A-Z a-z 0-9 . _ -")
 }
 
 pub fn interface(value: &Value<'_>) -> Result<String, Complaint> {
@@ -195,11 +200,12 @@ pub fn destination(value: &Value<'_>) -> Result<Destination, Complaint> {
 }
 
 pub fn target(value: &Value<'_>) -> Result<Target, Complaint> {
-    const ALLOWED: [&str; 5] = [
+    const ALLOWED: [&str; 6] = [
         "local",
         "internet-gateway",
         "nat-gateway:NAME",
         "instance:NAME",
+        "endpoint:NAME",
         "blackhole",
     ];
     let text = text(value)?;
@@ -212,19 +218,17 @@ pub fn target(value: &Value<'_>) -> Result<Target, Complaint> {
     let (word, name) = text.split_once(':').unwrap_or((text, ""));
     let allowed = || format!("allowed: {}", listed(ALLOWED));
     match word {
-        "nat-gateway" | "instance" if name.is_empty() => Err(Complaint::invalid(
+        "nat-gateway" | "instance" | "endpoint" if name.is_empty() => Err(Complaint::invalid(
             match word {
                 "instance" => "the target names no instance",
+                "endpoint" => "the target names no endpoint",
                 _ => "the target names no NAT gateway",
             },
             format!("write \"{word}:NAME\""),
         )),
         "nat-gateway" => Ok(Target::NatGateway(name.to_owned())),
         "instance" => Ok(Target::Instance(name.to_owned())),
-        "endpoint" => Err(Complaint::invalid(
-            "targets of the kind \"endpoint:\" are not supported in this version",
-            allowed(),
-        )),
+        "endpoint" => Ok(Target::Endpoint(name.to_owned())),
         _ => {
             let near = closest(
                 word,

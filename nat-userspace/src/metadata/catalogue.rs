@@ -86,5 +86,10 @@ fn needed(vpc: &Vpc) -> Vpc {
         racks: Vec::new(),
         hosts: vpc.hosts.clone(),
         placement_groups: Vec::new(),
+        target_groups: Vec::new(),
+        load_balancers: Vec::new(),
+        endpoint_services: Vec::new(),
+        endpoints: Vec::new(),
+        proxies: Vec::new(),
     }
 }

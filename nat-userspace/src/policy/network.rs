@@ -124,7 +124,8 @@ impl Compiler<'_, '_> {
         match target {
             Target::Local => map_types::Target::Local,
             Target::InternetGateway => map_types::Target::InternetGateway,
-            Target::Blackhole => map_types::Target::Blackhole,
+            // Endpoints carry nothing yet.
+            Target::Endpoint(_) | Target::Blackhole => map_types::Target::Blackhole,
             Target::NatGateway(name) => {
                 if !vpc.nat_gateways.iter().any(|gateway| gateway.name == *name) {
                     return map_types::Target::Gone;

@@ -1,11 +1,11 @@
-//! Checks of what instances and subnets name: their security groups and network ACLs.
+//! Checks of what instances, endpoints and subnets name: their security groups and network ACLs.
 
 use rustc_hash::FxHashMap;
 
 use super::rules::{MAX_RULES, directions, weight};
-use crate::config::draft::{InstanceDraft, VpcDraft};
+use crate::config::draft::VpcDraft;
 use crate::config::index::Index;
-use crate::config::place::Report;
+use crate::config::place::{List, Report};
 use crate::config::suggest::quoted;
 use crate::config::validate::{dangling, limit, unique};
 
@@ -40,14 +40,17 @@ pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
             (name, weights)
         })
         .collect();
-    for instance in &vpc.instances {
-        groups(instance, index, report);
-        together(instance, &weights, report);
+    let instances = vpc.instances.iter();
+    let instances = instances.map(|instance| ("an instance", &instance.security_groups));
+    let endpoints = vpc.endpoints.iter();
+    let endpoints = endpoints.map(|endpoint| ("an endpoint", &endpoint.security_groups));
+    for (member, list) in instances.chain(endpoints) {
+        groups(member, list, index, report);
+        together(list, &weights, report);
     }
 }
 
-fn groups(instance: &InstanceDraft, index: &Index<'_>, report: &mut Report<'_>) {
-    let groups = &instance.security_groups;
+fn groups(member: &str, groups: &List<String>, index: &Index<'_>, report: &mut Report<'_>) {
     if let Some(place) = groups.place.as_ref()
         && groups.items.is_empty()
         && groups.complete
@@ -55,12 +58,18 @@ fn groups(instance: &InstanceDraft, index: &Index<'_>, report: &mut Report<'_>) 
         report.error(
             place,
             "the list of security groups is empty",
-            "leave it out for an instance that is not filtered, or name a group whose ingress and \
-             egress are empty for one that nothing reaches",
+            format!(
+                "leave it out for {member} that is not filtered, or name a group whose ingress and \
+                 egress are empty for one that nothing reaches"
+            ),
         );
     }
     let places = groups.items.iter().map(|group| &group.place);
-    limit("security groups on an instance", MAX_GROUPS, places, report);
+    if groups.items.len() > MAX_GROUPS {
+        // There are many members, and most have few.
+        let what = format!("security groups on {member}");
+        limit(&what, MAX_GROUPS, places, report);
+    }
     let show = |name: &String| format!("security group {}", quoted(name));
     unique(groups.items.iter(), show, "name each group once", report);
     for group in &groups.items {
@@ -75,8 +84,7 @@ fn groups(instance: &InstanceDraft, index: &Index<'_>, report: &mut Report<'_>) 
 }
 
 /// A group that has too many rules alone was reported as one.
-fn together(instance: &InstanceDraft, weights: &Weights<'_>, report: &mut Report<'_>) {
-    let groups = &instance.security_groups;
+fn together(groups: &List<String>, weights: &Weights<'_>, report: &mut Report<'_>) {
     let Some(place) = groups.place.as_ref() else {
         return;
     };

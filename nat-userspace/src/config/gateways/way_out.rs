@@ -209,6 +209,10 @@ fn default_gateway<'a>(
     };
     match first(&written).or_else(|| first(&listed))?.target.value()? {
         Target::NatGateway(name) => Some(name),
-        Target::Local | Target::InternetGateway | Target::Instance(_) | Target::Blackhole => None,
+        Target::Local
+        | Target::InternetGateway
+        | Target::Instance(_)
+        | Target::Endpoint(_)
+        | Target::Blackhole => None,
     }
 }

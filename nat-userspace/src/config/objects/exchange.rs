@@ -9,11 +9,14 @@ use super::{
     parts::{Listed, Part},
 };
 use crate::config::{
+    balancing::{LoadBalancerDraft, TargetGroupDraft},
     draft::{Draft, InstanceDraft, RouteTableDraft, SubnetDraft, VpcDraft},
+    endpoints::{EndpointDraft, EndpointServiceDraft},
     filtering::{NetworkAclDraft, PrefixListDraft, SecurityGroupDraft},
     gateways::NatGatewayDraft,
     place::{Read, Report},
     placement::{HostDraft, PlacementGroupDraft, RackDraft},
+    proxies::ProxyDraft,
     suggest::quoted,
     types::{Destination, Target},
 };
@@ -68,6 +71,11 @@ pub fn exchange(
         Kind::Rack => exchange_listed::<RackDraft>(vpc, key, new),
         Kind::Host => exchange_listed::<HostDraft>(vpc, key, new),
         Kind::PlacementGroup => exchange_listed::<PlacementGroupDraft>(vpc, key, new),
+        Kind::TargetGroup => exchange_listed::<TargetGroupDraft>(vpc, key, new),
+        Kind::LoadBalancer => exchange_listed::<LoadBalancerDraft>(vpc, key, new),
+        Kind::EndpointService => exchange_listed::<EndpointServiceDraft>(vpc, key, new),
+        Kind::Endpoint => exchange_listed::<EndpointDraft>(vpc, key, new),
+        Kind::Proxy => exchange_listed::<ProxyDraft>(vpc, key, new),
     };
     let step = |edit| Step {
         vpc: number,
@@ -169,6 +177,11 @@ fn exchange_vpc(
             racks: _,
             hosts: _,
             placement_groups: _,
+            target_groups: _,
+            load_balancers: _,
+            endpoint_services: _,
+            endpoints: _,
+            proxies: _,
             gone: _,
         } = there;
         mem::swap(name, &mut old.name);
@@ -261,6 +274,12 @@ pub fn tables_to<'a>(
 pub fn leads_to(table: &RouteTableDraft, target: &Target) -> bool {
     let mut routes = table.routes.iter();
     routes.any(|route| route.target.value() == Some(target))
+}
+
+/// A route of the table leads to an endpoint.
+pub fn leads_to_endpoint(table: &RouteTableDraft) -> bool {
+    let mut targets = table.routes.iter().filter_map(|route| route.target.value());
+    targets.any(|target| matches!(target, Target::Endpoint(_)))
 }
 
 /// A route of the table goes to what is in this prefix list.

@@ -6,10 +6,13 @@ use super::{
     parts::Listed,
 };
 use crate::config::{
+    balancing::{LoadBalancerDraft, TargetGroupDraft},
     draft::{Draft, InstanceDraft, RouteTableDraft, SubnetDraft, VpcDraft},
+    endpoints::{EndpointDraft, EndpointServiceDraft},
     filtering::{NetworkAclDraft, PrefixListDraft, SecurityGroupDraft},
     gateways::NatGatewayDraft,
     placement::{HostDraft, PlacementGroupDraft, RackDraft},
+    proxies::ProxyDraft,
     types::{Config, DEFAULT_PRIVATE_DOMAIN, Vpc},
 };
 
@@ -32,6 +35,11 @@ pub fn follow(config: &mut Config, draft: &Draft, steps: &[Step]) -> Option<()> 
             Kind::Rack => follow_listed::<RackDraft>(to, from, step.edit)?,
             Kind::Host => follow_listed::<HostDraft>(to, from, step.edit)?,
             Kind::PlacementGroup => follow_listed::<PlacementGroupDraft>(to, from, step.edit)?,
+            Kind::TargetGroup => follow_listed::<TargetGroupDraft>(to, from, step.edit)?,
+            Kind::LoadBalancer => follow_listed::<LoadBalancerDraft>(to, from, step.edit)?,
+            Kind::EndpointService => follow_listed::<EndpointServiceDraft>(to, from, step.edit)?,
+            Kind::Endpoint => follow_listed::<EndpointDraft>(to, from, step.edit)?,
+            Kind::Proxy => follow_listed::<ProxyDraft>(to, from, step.edit)?,
             Kind::Vpc | Kind::Route => return None,
         }
     }

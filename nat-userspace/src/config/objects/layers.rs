@@ -170,7 +170,7 @@ impl Layers {
         change.map(Some).map_err(Refusal::Invalid)
     }
 
-    /// Takes an object of the API away. Routes to a gateway or an instance keep their
+    /// Takes an object of the API away. Routes to a gateway, an instance or an endpoint keep their
     /// target, and are compiled as routes to what is gone.
     ///
     /// # Errors
@@ -318,13 +318,16 @@ impl Layers {
                 let mut routes = table.routes.iter();
                 routes.any(|route| route.object.as_ref() == Some(&key.name))
             }
-            Kind::PrefixList => exchange::names_list(table, &key.name),
+            // A route may lead a part of a list to an endpoint.
+            Kind::PrefixList => {
+                exchange::names_list(table, &key.name) || exchange::leads_to_endpoint(table)
+            }
             _ => {
                 let leads_to = |target| exchange::leads_to(table, target);
                 target.as_ref().is_some_and(leads_to)
             }
         };
-        // Who is filtered how, and where instances are, makes no way for others.
+        // Who is filtered how, where instances are, and who answers for a service, makes no way for others.
         let no_ways = [
             Kind::Instance,
             Kind::SecurityGroup,
@@ -332,6 +335,11 @@ impl Layers {
             Kind::Rack,
             Kind::Host,
             Kind::PlacementGroup,
+            Kind::TargetGroup,
+            Kind::LoadBalancer,
+            Kind::EndpointService,
+            Kind::Endpoint,
+            Kind::Proxy,
         ];
         let scope = Scope {
             vpc: Some(&key.vpc),

@@ -54,11 +54,21 @@ pub enum Kind {
     NatGateway,
     /// A host with a name.
     Instance,
+    /// Instances that do the same.
+    TargetGroup,
+    /// One address for the instances of target groups.
+    LoadBalancer,
+    /// A load balancer that other VPCs may reach.
+    EndpointService,
+    /// A way to a service.
+    Endpoint,
+    /// An instance that connections go to before they leave.
+    Proxy,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::Vpc,
         Self::PrefixList,
         Self::SecurityGroup,
@@ -71,6 +81,11 @@ impl Kind {
         Self::Subnet,
         Self::NatGateway,
         Self::Instance,
+        Self::TargetGroup,
+        Self::LoadBalancer,
+        Self::EndpointService,
+        Self::Endpoint,
+        Self::Proxy,
     ];
 
     /// Its key in a file, and its word in a path of the API.
@@ -88,6 +103,11 @@ impl Kind {
             Self::Subnet => "subnet",
             Self::NatGateway => "nat_gateway",
             Self::Instance => "instance",
+            Self::TargetGroup => "target_group",
+            Self::LoadBalancer => "load_balancer",
+            Self::EndpointService => "endpoint_service",
+            Self::Endpoint => "endpoint",
+            Self::Proxy => "proxy",
         }
     }
 }
@@ -145,6 +165,7 @@ impl ObjectKey {
         match self.kind {
             Kind::NatGateway => Some(Target::NatGateway(self.name.clone())),
             Kind::Instance => Some(Target::Instance(self.name.clone())),
+            Kind::Endpoint => Some(Target::Endpoint(self.name.clone())),
             _ => None,
         }
     }

@@ -2,7 +2,9 @@
 
 use super::{Kind, ObjectKey};
 use crate::config::{
+    balancing::{self, LoadBalancerDraft, TargetGroupDraft},
     draft::{InstanceDraft, RouteDraft, RouteTableDraft, SubnetDraft, VpcDraft},
+    endpoints::{self, EndpointDraft, EndpointServiceDraft},
     filtering::{
         NetworkAclDraft, PrefixListDraft, SecurityGroupDraft, network_acl, prefix_list,
         security_group,
@@ -11,11 +13,13 @@ use crate::config::{
     parse,
     place::{Read, Report},
     placement::{self, HostDraft, PlacementGroupDraft, RackDraft},
+    proxies::{self, ProxyDraft},
     reader::{Field, Section, field},
     toml::Table,
     types::{
-        Host, Instance, NatGateway, NetworkAcl, PlacementGroup, PrefixList, Rack, RouteTable,
-        SecurityGroup, Subnet, Vpc,
+        Endpoint, EndpointService, Host, Instance, LoadBalancer, NatGateway, NetworkAcl,
+        PlacementGroup, PrefixList, Proxy, Rack, RouteTable, SecurityGroup, Subnet, TargetGroup,
+        Vpc,
     },
     values,
 };
@@ -35,6 +39,11 @@ pub enum Part {
     Rack(RackDraft),
     Host(HostDraft),
     PlacementGroup(PlacementGroupDraft),
+    TargetGroup(TargetGroupDraft),
+    LoadBalancer(LoadBalancerDraft),
+    EndpointService(EndpointServiceDraft),
+    Endpoint(Box<EndpointDraft>),
+    Proxy(ProxyDraft),
 }
 
 /// Reads an object of the API; mistakes go to `report`.
@@ -55,6 +64,13 @@ pub fn read(key: &ObjectKey, table: &Table<'_>, report: &mut Report<'_>) -> Opti
         Kind::PlacementGroup => {
             Part::PlacementGroup(section.whole(report, placement::placement_group))
         }
+        Kind::TargetGroup => Part::TargetGroup(section.whole(report, balancing::target_group)),
+        Kind::LoadBalancer => Part::LoadBalancer(section.whole(report, balancing::load_balancer)),
+        Kind::EndpointService => {
+            Part::EndpointService(section.whole(report, endpoints::endpoint_service))
+        }
+        Kind::Endpoint => Part::Endpoint(Box::new(section.whole(report, endpoints::endpoint))),
+        Kind::Proxy => Part::Proxy(section.whole(report, proxies::proxy)),
     };
     (!report.has_errors()).then_some(part)
 }
@@ -149,3 +165,25 @@ listed!(
     Box::new,
     |boxed: Box<_>| *boxed
 );
+listed!(TargetGroupDraft, TargetGroup, target_groups, TargetGroup);
+listed!(
+    LoadBalancerDraft,
+    LoadBalancer,
+    load_balancers,
+    LoadBalancer
+);
+listed!(
+    EndpointServiceDraft,
+    EndpointService,
+    endpoint_services,
+    EndpointService
+);
+listed!(
+    EndpointDraft,
+    Endpoint,
+    endpoints,
+    Endpoint,
+    Box::new,
+    |boxed: Box<_>| *boxed
+);
+listed!(ProxyDraft, Proxy, proxies, Proxy);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::promises::check_promises;
-use super::{EVERYTHING, SAMPLE, described, filtered, placed, with};
+use super::{EVERYTHING, SAMPLE, described, ended, filtered, placed, with};
 use crate::config::toml::read_alike;
 use crate::config::{ConfigErrors, parse};
 
@@ -20,7 +20,7 @@ enum Mutation {
     Truncate(Index),
 }
 
-const WORDS: [&str; 66] = [
+const WORDS: [&str; 79] = [
     "0",
     "-1",
     "99999999999",
@@ -87,6 +87,19 @@ const WORDS: [&str; 66] = [
     "private_domain = \"x.y\"",
     "[\"192.0.2.53\"]",
     "\"in-addr.arpa\"",
+    "\"gateway\"",
+    "\"interface\"",
+    "\"shared/db\"",
+    "\"main/db\"",
+    "\"endpoint:storage\"",
+    "\"endpoint:db\"",
+    "\"prefix-list:other\"",
+    "\"10.40.2.50\"",
+    "\"private-a\"",
+    "[[vpc.endpoint]]",
+    "[[vpc.proxy]]",
+    "8080",
+    "\"http\"",
 ];
 
 fn mutation() -> impl Strategy<Value = Mutation> {
@@ -229,6 +242,14 @@ proptest! {
         mutations in proptest::collection::vec(mutation(), 1..6),
     ) {
         let text = mutations.iter().fold(described(&[]), |text, mutation| apply(&text, mutation));
+        check(&text)?;
+    }
+
+    #[test]
+    fn mutated_endpoints_are_read_or_refused_with_reasons(
+        mutations in proptest::collection::vec(mutation(), 1..6),
+    ) {
+        let text = mutations.iter().fold(ended(&[]), |text, mutation| apply(&text, mutation));
         check(&text)?;
     }
 

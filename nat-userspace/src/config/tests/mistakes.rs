@@ -130,14 +130,6 @@ attach = "auto"  "# => "node = 5"] gives [
     internet_gateway_as_text: ["internet_gateway = true" => r#"internet_gateway = "yes""#] gives [
         r#"f:9: vpc "main" / internet_gateway: expected true or false, found a string; write internet_gateway = true"#,
     ];
-    endpoint_on_a_vpc: [r#"  public_ip = "198.51.100.20"
-"# => r#"  public_ip = "198.51.100.20"
-
-  [[vpc.endpoint_service]]
-  name = "s3"
-"#] gives [
-        r#"f:45: vpc "main" / endpoint_service: not supported in this version; remove endpoint_service"#,
-    ];
     vpc_name_twice: [r#"  public_ip = "198.51.100.20"
 "# => r#"  public_ip = "198.51.100.20"
 

@@ -8,7 +8,7 @@ refuse_each! {
         r#"f:10: vpc "main" / dns: expected true or false, found a string; write dns = false"#,
     ];
     dns_misspelt: ["internet_gateway = true" => "internet_gateway = true\nprivat_domain = \"internal\""] gives [
-        r#"f:10: vpc "main" / privat_domain: unknown key; did you mean private_domain? known keys here: name, cidrs, internet_gateway, strict, dns, private_domain, subnet, route_table, nat_gateway, instance, prefix_list, security_group, network_acl, rack, host, placement_group"#,
+        r#"f:10: vpc "main" / privat_domain: unknown key; did you mean private_domain? known keys here: name, cidrs, internet_gateway, strict, dns, private_domain, subnet, route_table, nat_gateway, instance, prefix_list, security_group, network_acl, rack, host, placement_group, target_group, load_balancer, endpoint_service, endpoint, proxy"#,
     ];
     dns_domain_of_another_type: ["internet_gateway = true" => "internet_gateway = true\nprivate_domain = true"] gives [
         r#"f:10: vpc "main" / private_domain: expected a string, found a boolean; write private_domain = "internal""#,

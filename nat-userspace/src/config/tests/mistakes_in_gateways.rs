@@ -27,7 +27,7 @@ refuse_each! {
         r#"f:36: vpc "main" / nat_gateway "egress" / private_ip: 10.20.1.255 is reserved: the first four addresses and the last of a subnet are; use 10.20.1.4 to 10.20.1.254"#,
     ];
     gateway_on_an_instance_address: [r#""10.20.1.100""# => r#""10.20.1.10""#] gives [
-        r#"f:42: vpc "main" / instance "web" / private_ip: private address 10.20.1.10 is already on line 36; give each NAT gateway and instance an address of its own"#,
+        r#"f:42: vpc "main" / instance "web" / private_ip: private address 10.20.1.10 is already on line 36; give each NAT gateway, instance, load balancer and endpoint an address of its own"#,
     ];
     address_is_not_one: [r#""10.20.1.100""# => r#""10.20.1.300""#] gives [
         r#"f:36: vpc "main" / nat_gateway "egress" / private_ip: "10.20.1.300" is not an IPv4 address; write four numbers from 0 to 255, as in "10.20.1.10""#,
@@ -164,7 +164,7 @@ refuse_each! {
   subnet = "public-a"
   private_ip = "10.20.1.10""#] gives [
         r#"f:46: vpc "main" / instance "web" / name: instance "web" is already on line 40; give each a name of its own"#,
-        r#"f:48: vpc "main" / instance "web" / private_ip: private address 10.20.1.10 is already on line 42; give each NAT gateway and instance an address of its own"#,
+        r#"f:48: vpc "main" / instance "web" / private_ip: private address 10.20.1.10 is already on line 42; give each NAT gateway, instance, load balancer and endpoint an address of its own"#,
     ];
     syntax_unclosed_string: [r#""10.40.2.0/24""# => r#""10.40.2.0/24"#] gives [
         r#"f:20: TOML syntax: invalid basic string, expected `"`; correct the TOML here: text and addresses need "quotes", lists need [ ], tables are [node] or [[vpc]]"#,

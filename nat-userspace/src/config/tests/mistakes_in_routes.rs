@@ -29,16 +29,19 @@ refuse_each! {
         r#"f:31: vpc "main" / route_table "private" / routes[0] / target: required key is missing; add target = "internet-gateway""#,
     ];
     unknown_target: [r#""nat-gateway:egress""# => r#""internet-gatway""#] gives [
-        r#"f:31: vpc "main" / route_table "private" / routes[0] / target: "internet-gatway" is not a route target; did you mean "internet-gateway"? allowed: "local", "internet-gateway", "nat-gateway:NAME", "instance:NAME", "blackhole""#,
+        r#"f:31: vpc "main" / route_table "private" / routes[0] / target: "internet-gatway" is not a route target; did you mean "internet-gateway"? allowed: "local", "internet-gateway", "nat-gateway:NAME", "instance:NAME", "endpoint:NAME", "blackhole""#,
     ];
     target_is_no_word: [r#""nat-gateway:egress""# => r#""10.0.0.1""#] gives [
-        r#"f:31: vpc "main" / route_table "private" / routes[0] / target: "10.0.0.1" is not a route target; allowed: "local", "internet-gateway", "nat-gateway:NAME", "instance:NAME", "blackhole""#,
+        r#"f:31: vpc "main" / route_table "private" / routes[0] / target: "10.0.0.1" is not a route target; allowed: "local", "internet-gateway", "nat-gateway:NAME", "instance:NAME", "endpoint:NAME", "blackhole""#,
     ];
     target_without_a_name: [r#""nat-gateway:egress""# => r#""nat-gateway""#] gives [
         r#"f:31: vpc "main" / route_table "private" / routes[0] / target: the target names no NAT gateway; write "nat-gateway:NAME""#,
     ];
-    target_of_an_endpoint: [r#""nat-gateway:egress""# => r#""endpoint:s3""#] gives [
-        r#"f:31: vpc "main" / route_table "private" / routes[0] / target: targets of the kind "endpoint:" are not supported in this version; allowed: "local", "internet-gateway", "nat-gateway:NAME", "instance:NAME", "blackhole""#,
+    target_without_an_endpoint_name: [r#""nat-gateway:egress""# => r#""endpoint:""#] gives [
+        r#"f:31: vpc "main" / route_table "private" / routes[0] / target: the target names no endpoint; write "endpoint:NAME""#,
+    ];
+    dangling_endpoint: [r#""nat-gateway:egress""# => r#""endpoint:s3""#] gives [
+        r#"f:31: vpc "main" / route_table "private" / routes[0] / target: there is no endpoint "s3"; define the endpoint first: this VPC has none"#,
     ];
     dangling_gateway: [r#""nat-gateway:egress""# => r#""nat-gateway:exit""#] gives [
         r#"f:31: vpc "main" / route_table "private" / routes[0] / target: there is no NAT gateway "exit"; define it or name one this VPC has: "egress""#,
@@ -81,7 +84,7 @@ refuse_each! {
         r#"f:31: vpc "main" / route_table "private" / routes[0] / target: the target names no instance; write "instance:NAME""#,
     ];
     misspelt_instance_target: [r#""nat-gateway:egress""# => r#""instnace:web""#] gives [
-        r#"f:31: vpc "main" / route_table "private" / routes[0] / target: "instnace:web" is not a route target; did you mean "instance:NAME"? allowed: "local", "internet-gateway", "nat-gateway:NAME", "instance:NAME", "blackhole""#,
+        r#"f:31: vpc "main" / route_table "private" / routes[0] / target: "instnace:web" is not a route target; did you mean "instance:NAME"? allowed: "local", "internet-gateway", "nat-gateway:NAME", "instance:NAME", "endpoint:NAME", "blackhole""#,
     ];
     dangling_instance: [r#""nat-gateway:egress""# => r#""instance:wep""#] gives [
         r#"f:31: vpc "main" / route_table "private" / routes[0] / target: there is no instance "wep"; did you mean "web"? this VPC has: "web""#,

@@ -10,10 +10,12 @@ mod mistakes_in_placement;
 mod mistakes_in_routes;
 mod mistakes_in_settings;
 mod promises;
+mod promises_of_endpoints;
 mod promises_of_filtering;
 mod promises_of_metadata;
 mod valid;
 mod valid_dns;
+mod valid_endpoints;
 mod valid_filtering;
 mod valid_metadata;
 mod valid_settings;
@@ -248,6 +250,129 @@ pub const METADATA: &str = r#"  metadata = "required"
   "not served" = "1"
 "#;
 
+/// What comes behind the sample: endpoints and a proxy of its VPC, and a VPC with a load balancer and a service.
+/// Its first line is 44.
+pub const ENDPOINTS: &str = r#"
+  [[vpc.instance]]
+  name = "squid"
+  subnet = "public-a"
+  private_ip = "10.20.1.11"
+  source_dest_check = false
+  mac = "02:00:00:00:00:0a"
+
+  [[vpc.prefix_list]]
+  name = "storage"
+  entries = ["203.0.113.0/24", "192.0.2.0/25"]
+
+  [[vpc.prefix_list]]
+  name = "other"
+  entries = ["198.18.0.0/15"]
+
+  [[vpc.security_group]]
+  name = "db"
+
+  [[vpc.route_table]]
+  name = "by-endpoint"
+  routes = [
+    { destination = "prefix-list:storage", target = "endpoint:storage" },
+    { destination = "203.0.113.64/26", target = "endpoint:storage" },
+  ]
+
+  [[vpc.endpoint]]
+  name = "storage"
+  type = "gateway"
+  prefix_lists = ["storage"]
+  policy = [
+    { effect = "allow", instances = ["web"], destinations = ["203.0.113.0/24"] },
+    { effect = "deny", destinations = ["203.0.113.128/25"] },
+    { effect = "allow", instances = ["squid"] },
+  ]
+
+  [[vpc.endpoint]]
+  name = "db"
+  type = "interface"
+  service = "shared/db"
+  interfaces = [
+    { subnet = "public-a", private_ip = "10.20.1.50" },
+    { subnet = "private-a", private_ip = "10.40.2.50" },
+  ]
+  security_groups = ["db"]
+  private_dns = ["DB.example.com", "db2.example.com"]
+
+  [[vpc.endpoint]]
+  name = "mail"
+  type = "interface"
+  address = "192.0.2.200"
+  nat_gateway = "egress"
+  interfaces = [{ subnet = "private-a", private_ip = "10.40.2.51" }]
+
+  [[vpc.proxy]]
+  name = "squid"
+  instance = "squid"
+  ports = [80, 8080]
+  subnets = ["private-a"]
+  on_failure = "open"
+  health_check = { port = 3128, interval = 5 }
+
+[[vpc]]
+name = "shared"
+cidrs = ["10.60.0.0/16"]
+
+  [[vpc.subnet]]
+  name = "db"
+  cidr = "10.60.1.0/24"
+  interface = "br-db"
+
+  [[vpc.instance]]
+  name = "db-1"
+  subnet = "db"
+  private_ip = "10.60.1.11"
+
+  [[vpc.instance]]
+  name = "db-2"
+  subnet = "db"
+  private_ip = "10.60.1.12"
+
+  [[vpc.target_group]]
+  name = "db"
+  protocol = "tcp"
+  port = 5432
+  targets = ["db-1", "db-2"]
+  proxy_protocol_v2 = true
+  deregistration_delay = 0
+
+  [vpc.target_group.health_check]
+  protocol = "http"
+  path = "/ready"
+  port = 8080
+  interval = 30
+  timeout = 5
+  healthy_threshold = 10
+  unhealthy_threshold = 1
+
+  [[vpc.target_group]]
+  name = "dns"
+  protocol = "udp"
+  port = 53
+
+  [[vpc.load_balancer]]
+  name = "db"
+  subnet = "db"
+  private_ip = "10.60.1.50"
+  listeners = [
+    { protocol = "tcp", port = 5432, target_group = "db" },
+    { protocol = "udp", port = 5432, target_group = "dns" },
+  ]
+
+  [[vpc.endpoint_service]]
+  name = "db"
+  load_balancer = "db"
+  acceptance_required = true
+  allowed_vpcs = ["main"]
+  accepted = ["main/db"]
+  rejected = ["main/gone"]
+"#;
+
 /// The sample with other settings of its gateway, `public_ips` among them.
 pub fn with(settings: &str) -> String {
     edited(&[(PUBLIC_IPS, settings)])
@@ -271,6 +396,11 @@ pub fn placed(edits: &[(&str, &str)]) -> String {
 /// The sample and [`METADATA`], edited likewise.
 pub fn described(edits: &[(&str, &str)]) -> String {
     edit(&format!("{SAMPLE}{METADATA}"), edits)
+}
+
+/// The sample and [`ENDPOINTS`], edited likewise.
+pub fn ended(edits: &[(&str, &str)]) -> String {
+    edit(&format!("{SAMPLE}{ENDPOINTS}"), edits)
 }
 
 fn edit(text: &str, edits: &[(&str, &str)]) -> String {

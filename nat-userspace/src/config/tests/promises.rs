@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 
+use super::promises_of_endpoints::{check_endpoints, serves};
 use super::promises_of_filtering::{check_entries, check_filtering};
 use super::promises_of_metadata::check_metadata;
 use crate::config::{
@@ -17,6 +18,7 @@ pub fn check_promises(config: &Config) -> Result<(), TestCaseError> {
     let mut public: Vec<Ipv4Addr> = Vec::new();
     let mut interfaces: Vec<(&str, &str)> = Vec::new();
     check_metadata(config)?;
+    check_endpoints(config)?;
     if let Some(forwarders) = &config.node.dns_forwarders {
         prop_assert!((1..=MAX_DNS_FORWARDERS).contains(&forwarders.len()));
     }
@@ -52,6 +54,10 @@ pub fn check_promises(config: &Config) -> Result<(), TestCaseError> {
                     let mut instances = vpc.instances.iter();
                     prop_assert!(instances.any(|one| one.name == *name && !one.source_dest_check));
                 }
+                Target::Endpoint(name) => {
+                    let endpoint = vpc.endpoints.iter().find(|one| one.name == *name);
+                    prop_assert!(endpoint.is_some_and(|endpoint| serves(vpc, endpoint, route)));
+                }
                 Target::Local | Target::Blackhole => {}
             }
         }
@@ -63,7 +69,19 @@ pub fn check_promises(config: &Config) -> Result<(), TestCaseError> {
             .instances
             .iter()
             .map(|instance| (&instance.subnet, instance.private_ip));
-        let mut private: Vec<_> = gateways.chain(instances).collect();
+        let balancers = vpc
+            .load_balancers
+            .iter()
+            .map(|balancer| (&balancer.subnet, balancer.private_ip));
+        let endpoints = vpc.endpoints.iter().filter_map(|one| one.interface());
+        let endpoints = endpoints
+            .flat_map(|endpoint| &endpoint.interfaces)
+            .map(|interface| (&interface.subnet, interface.private_ip));
+        let mut private: Vec<_> = gateways
+            .chain(instances)
+            .chain(balancers)
+            .chain(endpoints)
+            .collect();
         for (name, address) in &private {
             prop_assert!(subnet(name).is_some_and(|subnet| subnet.cidr.contains(address)));
         }
