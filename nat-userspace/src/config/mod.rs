@@ -60,7 +60,7 @@ pub use types::{
     NatGateway, NetworkAcl, NoTranslate, Node, OnExhaustion, PassRule, PlacementGroup, PortRange,
     Ports, PrefixList, Profile, Protocol, Proxy, Rack, Remote, Route, RouteTable, RuleProtocol,
     SecurityGroup, SpreadLevel, Strategy, Subnet, Target, TargetGroup, Timeouts, Vpc,
-    derived_hostname,
+    derived_hostname, endpoint_dns_name,
 };
 
 use place::{Place, Report};

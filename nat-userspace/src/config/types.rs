@@ -14,6 +14,7 @@ pub use super::dns::{DEFAULT_PRIVATE_DOMAIN, MAX_DNS_FORWARDERS};
 pub use super::endpoints::types::{
     Endpoint, EndpointInterface, EndpointKind, EndpointService, EndpointState, EndpointStatement,
     Front, GatewayEndpoint, InterfaceEndpoint, MAX_ENDPOINT_INTERFACES, MAX_ENDPOINTS,
+    endpoint_dns_name,
 };
 pub use super::filtering::types::{
     AclRule, DEFAULT_ACL, GroupRule, NetworkAcl, Ports, PrefixList, Remote, RuleProtocol,
@@ -55,6 +56,26 @@ impl Config {
         let subnets = self.vpcs.iter().flat_map(|vpc| &vpc.subnets);
         let inside = subnets.map(|subnet| subnet.interface.as_str());
         self.node.uplinks.iter().map(String::as_str).chain(inside)
+    }
+
+    /// The endpoint service of this name, of the VPC of that name.
+    pub fn endpoint_service(&self, vpc: &str, name: &str) -> Option<&EndpointService> {
+        let vpc = self.vpcs.iter().find(|one| one.name == vpc)?;
+        vpc.endpoint_services.iter().find(|one| one.name == name)
+    }
+
+    /// How an interface endpoint of a VPC stands; one that is for an address is available.
+    pub fn endpoint_state(&self, vpc: &Vpc, endpoint: &Endpoint) -> Option<EndpointState> {
+        match &endpoint.interface()?.front {
+            Front::Address { .. } => Some(EndpointState::Available),
+            Front::Service {
+                vpc: provider,
+                service,
+            } => {
+                let service = self.endpoint_service(provider, service)?;
+                Some(service.state_of(&vpc.name, &endpoint.name))
+            }
+        }
     }
 }
 

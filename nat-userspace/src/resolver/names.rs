@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::reverse::{self, Reverse};
-use crate::config::{Config, Vpc, derived_hostname};
+use crate::config::{Config, EndpointState, Vpc, derived_hostname, endpoint_dns_name};
 
 /// How long an answer about an own name holds, in seconds, also that there is none (RFC 2308).
 pub const TTL_SECONDS: u32 = 60;
@@ -32,6 +32,7 @@ struct Told {
     domain: String,
     cidrs: Vec<Ipv4Net>,
     hosts: Vec<Host>,
+    endpoints: Vec<Endpoint>,
     zone: OnceLock<Option<Zone>>,
 }
 
@@ -41,6 +42,14 @@ struct Host {
     /// Where it is not the one by its address.
     hostname: Option<String>,
     private_ip: Ipv4Addr,
+}
+
+/// An interface endpoint that carries packets.
+#[derive(Debug)]
+struct Endpoint {
+    name: String,
+    private_dns: Vec<String>,
+    addresses: Vec<Ipv4Addr>,
 }
 
 /// The names of a VPC, which no other VPC sees.
@@ -84,7 +93,7 @@ impl Names {
         Self {
             forwarders: config.node.dns_forwarders.clone(),
             vpcs: answered
-                .map(|vpc| (vpc.name.clone(), Told::of(vpc)))
+                .map(|vpc| (vpc.name.clone(), Told::of(config, vpc)))
                 .collect(),
         }
     }
@@ -117,16 +126,27 @@ impl Names {
 }
 
 impl Told {
-    fn of(vpc: &Vpc) -> Self {
+    fn of(config: &Config, vpc: &Vpc) -> Self {
         let hosts = vpc.instances.iter().map(|instance| Host {
             name: instance.name.clone(),
             hostname: instance.metadata.hostname.clone(),
             private_ip: instance.private_ip,
         });
+        let endpoints = vpc.endpoints.iter().filter_map(|endpoint| {
+            let state = config.endpoint_state(vpc, endpoint)?;
+            let interface = endpoint.interface()?;
+            let addresses = interface.interfaces.iter().map(|one| one.private_ip);
+            (state == EndpointState::Available).then(|| Endpoint {
+                name: endpoint.name.clone(),
+                private_dns: interface.private_dns.clone(),
+                addresses: addresses.collect(),
+            })
+        });
         Self {
             domain: vpc.private_domain.clone(),
             cidrs: vpc.cidrs.clone(),
             hosts: hosts.collect(),
+            endpoints: endpoints.collect(),
             zone: OnceLock::new(),
         }
     }
@@ -155,17 +175,36 @@ impl Zone {
                 .unwrap_or_else(|| derived_hostname(instance.private_ip));
             zone.add(&hostname, &vpc.domain, instance.private_ip);
             // The configuration takes names that DNS does not.
-            if instance
-                .name
-                .split('.')
-                .all(|label| (1..64).contains(&label.len()))
-            {
+            if is_name(&instance.name) {
                 let name = format!("{}.{}", instance.name, vpc.domain);
                 zone.add(&name, &vpc.domain, instance.private_ip);
             }
             zone.hostnames.insert(instance.private_ip, hostname);
         }
+        zone.add_endpoints(vpc);
         Some(zone)
+    }
+
+    /// As on AWS, a name of an endpoint hides what else had it.
+    fn add_endpoints(&mut self, vpc: &Told) {
+        let of_endpoint = |endpoint: &Endpoint| {
+            let name = endpoint_dns_name(&endpoint.name, &vpc.domain);
+            let is_name = is_name(&name).then_some(name);
+            is_name.into_iter().chain(endpoint.private_dns.clone())
+        };
+        for name in vpc.endpoints.iter().flat_map(of_endpoint) {
+            self.addresses.remove(&name);
+        }
+        for endpoint in &vpc.endpoints {
+            for name in of_endpoint(endpoint) {
+                for address in &endpoint.addresses {
+                    self.add(&name, &vpc.domain, *address);
+                    // The first one is that of the endpoint itself.
+                    let pointer = self.hostnames.entry(*address);
+                    pointer.or_insert_with(|| name.clone());
+                }
+            }
+        }
     }
 
     /// Lets a name lead to one more address.
@@ -239,6 +278,12 @@ impl Zone {
             data: data.into_iter().collect(),
         }
     }
+}
+
+/// DNS takes its labels.
+fn is_name(name: &str) -> bool {
+    let mut labels = name.split('.');
+    labels.all(|label| (1..64).contains(&label.len()))
 }
 
 /// Of a zone (RFC 1035 3.3.13). Nobody copies it, so most of it means nothing; the last number is how long

@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::draft::{EndpointDraft, EndpointType};
 use super::parse::{ADDRESS, INTERFACES, SERVICE};
-use super::types::default_name;
+use super::types::endpoint_dns_name;
 use crate::config::addresses::not_unicast;
 use crate::config::draft::VpcDraft;
 use crate::config::index::Index;
@@ -109,7 +109,7 @@ pub fn names(vpc: &VpcDraft, report: &mut Report<'_>) {
         Read::Given(domain) => &domain.value,
     };
     let defaults: FxHashMap<String, &EndpointDraft> = endpoints()
-        .filter_map(|endpoint| Some((default_name(endpoint.name.value()?, domain), endpoint)))
+        .filter_map(|endpoint| Some((endpoint_dns_name(endpoint.name.value()?, domain), endpoint)))
         .collect();
     for Located { value, place } in names() {
         if let Some(endpoint) = defaults.get(value) {

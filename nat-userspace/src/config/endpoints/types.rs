@@ -29,7 +29,7 @@ impl Endpoint {
 }
 
 /// What an interface endpoint is called anyway, in a VPC with this domain.
-pub fn default_name(endpoint: &str, domain: &str) -> String {
+pub fn endpoint_dns_name(endpoint: &str, domain: &str) -> String {
     format!("{endpoint}.endpoint.{domain}").to_ascii_lowercase()
 }
 

@@ -2,11 +2,14 @@
 
 mod fuzz;
 mod mistakes;
+mod mistakes_in_balancing;
 mod mistakes_in_dns;
+mod mistakes_in_endpoints;
 mod mistakes_in_filtering;
 mod mistakes_in_gateways;
 mod mistakes_in_metadata;
 mod mistakes_in_placement;
+mod mistakes_in_proxies;
 mod mistakes_in_routes;
 mod mistakes_in_settings;
 mod promises;

@@ -290,7 +290,7 @@ fn a_file_at_the_limits_is_read_and_one_more_is_refused() {
     assert_eq!(
         super::refused(&listeners(MAX_LISTENERS + 1)),
         [
-            "f:171: vpc \"shared\" / load_balancer \"db\" / listeners[16]: too many listeners of a load balancer: 17; keep at most 16"
+            "f:168: vpc \"shared\" / load_balancer \"db\" / listeners[16]: too many listeners of a load balancer: 17; keep at most 16"
         ]
     );
 
@@ -302,7 +302,7 @@ fn a_file_at_the_limits_is_read_and_one_more_is_refused() {
     assert_eq!(
         super::refused(&ports(MAX_PROXY_PORTS + 1)),
         [
-            "f:100: vpc \"main\" / proxy \"squid\" / ports[16]: too many ports of a proxy: 17; keep at most 16"
+            "f:101: vpc \"main\" / proxy \"squid\" / ports[16]: too many ports of a proxy: 17; keep at most 16"
         ]
     );
 }

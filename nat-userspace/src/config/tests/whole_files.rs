@@ -190,13 +190,16 @@ fn the_reference_names_every_key_and_its_examples_are_valid() {
                 no_translate = [{ x = 1 }], address_ports = [{ x = 1 }] }]\n\
                 prefix_list = [{ x = 1 }]\nsecurity_group = [{ x = 1, ingress = [{ x = 1 }], egress = [{ x = 1 }] }]\n\
                 network_acl = [{ x = 1, ingress = [{ x = 1 }], egress = [{ x = 1 }] }]\n\
-                rack = [{ x = 1 }]\nhost = [{ x = 1 }]\nplacement_group = [{ x = 1 }]\n";
+                rack = [{ x = 1 }]\nhost = [{ x = 1 }]\nplacement_group = [{ x = 1 }]\n\
+                target_group = [{ x = 1, health_check = { x = 1 } }]\nload_balancer = [{ x = 1, listeners = [{ x = 1 }] }]\n\
+                endpoint_service = [{ x = 1 }]\nendpoint = [{ x = 1, policy = [{ x = 1 }], interfaces = [{ x = 1 }] }]\n\
+                proxy = [{ x = 1 }]\n";
     let ConfigErrors(errors) = parse("f", text).unwrap_err();
     let unknown: Vec<&ConfigError> = errors
         .iter()
         .filter(|e| e.message == "unknown key")
         .collect();
-    assert_eq!(unknown.len(), 22);
+    assert_eq!(unknown.len(), 31);
     for error in unknown {
         let (_, keys) = error.remedy.split_once("known keys here: ").unwrap();
         for key in keys.split(", ") {

@@ -4,6 +4,7 @@
 mod answers;
 mod connections;
 mod dig;
+mod endpoints;
 mod forwarding;
 mod refusals;
 mod robustness;
