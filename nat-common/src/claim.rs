@@ -289,7 +289,7 @@ impl Claim {
     pub(crate) const fn outward(&self) -> Flow {
         let mut flow = self.flow;
         (flow.destination, flow.destination_port) =
-            self.far.or(flow.destination, flow.destination_port);
+            self.far.or((flow.destination, flow.destination_port));
         flow
     }
 
@@ -297,7 +297,7 @@ impl Claim {
     #[inline(always)]
     pub(crate) const fn inbound(&self, public: (Address, Port)) -> Flow {
         let flow = &self.flow;
-        let (source, source_port) = self.far.or(flow.destination, flow.destination_port);
+        let (source, source_port) = self.far.or((flow.destination, flow.destination_port));
         Flow {
             source,
             source_port,
@@ -317,23 +317,20 @@ impl Claim {
         }
     }
 
-    /// The reverse half of its session, under this key.
+    /// Makes `half` the reverse half of its session, under this key.
     #[inline(always)]
-    pub(crate) fn reverse_half(&self, key: &SessionKey) -> Session {
-        let mut far = Far::NONE;
+    pub(crate) fn write_reverse_half(&self, key: &SessionKey, holds: Holds, half: &mut Session) {
+        let flow = &self.flow;
+        *half = Session::new(key, flow.source, flow.source_port, self.vpc, self.now)
+            .through(self.gateway)
+            .holding(holds);
         if !self.far.is_none() {
-            far.address = self.flow.destination;
-            far.port = self.flow.destination_port;
+            half.lead_to(&Far {
+                address: flow.destination,
+                port: flow.destination_port,
+                scope: 0,
+            });
         }
-        Session::new(
-            key,
-            self.flow.source,
-            self.flow.source_port,
-            self.vpc,
-            self.now,
-        )
-        .through(self.gateway)
-        .towards(far)
     }
 }
 
@@ -352,8 +349,8 @@ fn insert_forward<T: Tables>(
     space.key = SessionKey::forward(&claim.flow, claim.vpc);
     space.half = Session::new(&space.key, public.0, public.1, claim.gateway, claim.now)
         .through(claim.gateway)
-        .holding(holds)
-        .towards(claim.far);
+        .holding(holds);
+    space.half.lead_to(&claim.far);
     tables.insert_half(Side::Inside, &space.key, &space.half)
 }
 
@@ -372,7 +369,7 @@ fn insert_reverse<T: Tables>(
     } else {
         claim.reverse_key(inbound)
     };
-    space.half = claim.reverse_half(&space.key).holding(holds);
+    claim.write_reverse_half(&space.key, holds, &mut space.half);
     tables.insert_half(Side::Outside, &space.key, &space.half)
 }
 
@@ -481,6 +478,13 @@ fn enter_bound<T: Tables>(
     entry
 }
 
+/// Not inlined, for the sake of the small BPF stack.
+#[inline(never)]
+fn withdraw_reverse<T: Tables>(tables: &T, claim: &Claim, public: (Address, Port)) {
+    let key = claim.reverse_key(&claim.inbound(public));
+    withdraw(tables, Side::Outside, &key);
+}
+
 /// Enters the forward half of a session whose reverse half was just inserted; without it that is
 /// given back.
 #[inline(never)]
@@ -495,9 +499,12 @@ fn enter_forward<T: Tables>(
         return Entry::Made;
     }
     // Nobody else ever uses a reverse half that has no forward one.
-    let key = claim.reverse_key(&claim.inbound(public));
-    withdraw(tables, Side::Outside, &key);
-    port_freed(tables, &claim.outward(), public, claim.gateway, false);
+    withdraw_reverse(tables, claim, public);
+    if let Some(space) = tables.search_space() {
+        // SAFETY: the tables' own memory, lent for this claim.
+        let flow = unsafe { &(*space).outward };
+        port_freed(tables, flow, public, claim.gateway, false);
+    }
     match inserted {
         Ok(()) | Err(Refused::Exists) => Entry::Found,
         Err(refused) => Entry::kept_out(refused),

@@ -9,7 +9,7 @@ use crate::{
     clock::{Tick, elapsed},
     drop_reason::DropReason,
     flow::Flow,
-    map_types::{Binding, Gateway, MAX_PUBLIC_IPS, Paired, Session, SessionKey, bound_key},
+    map_types::{Binding, Gateway, Holds, MAX_PUBLIC_IPS, Paired, Session, SessionKey, bound_key},
     port_pool::{
         Candidates, MAX_RANGES, PORTS_PER_WINDOW, PROBES, Part, PortPool, RANKS, SMALL, Window,
         unguessable,
@@ -46,6 +46,8 @@ pub struct Place {
 #[derive(Clone, Copy)]
 pub struct Search {
     claim: Claim,
+    /// Its flow, to whom it goes in the end.
+    pub(crate) outward: Flow,
     place: Place,
     random: u64,
     /// Claims the public half of a binding, rather than a reverse half.
@@ -176,7 +178,7 @@ fn moved<T: Tables>(tables: &T, claim: &Claim, search: &Search) -> bool {
     let moved = move_client(tables, &client, search.place.recorded, search.public.0);
     if !moved {
         remove_public(tables, &search.key);
-        port_freed(tables, &claim.outward(), search.public, claim.gateway, true);
+        port_freed(tables, &search.outward, search.public, claim.gateway, true);
     }
     moved
 }
@@ -236,6 +238,7 @@ impl Search {
     #[inline(always)]
     pub(crate) fn prepare(&mut self, claim: &Claim, reclaims: bool) -> &mut Place {
         self.claim = *claim;
+        self.outward = claim.outward();
         self.reclaims = reclaims;
         self.occupant = SessionKey::default();
         &mut self.place
@@ -261,7 +264,7 @@ impl Search {
     /// block can be out of ports while others are not.
     #[inline(always)]
     fn searched(&self, gateway: &Gateway, binds: bool) -> SessionKey {
-        let flow = &self.claim.outward();
+        let flow = &self.outward;
         let source = if self.place.has_block {
             flow.source
         } else if self.place.may_move {
@@ -419,7 +422,8 @@ impl Search {
             self.claim_binding(tables, gateway, &inbound)
         } else {
             self.key = self.claim.reverse_key(&inbound);
-            self.half = self.claim.reverse_half(&self.key);
+            self.claim
+                .write_reverse_half(&self.key, Holds::NOTHING, &mut self.half);
             if self.phase == Phase::Probe {
                 tables.prepare(
                     &self.key,
@@ -495,7 +499,7 @@ impl Search {
         };
         let address = address_in(gateway, self.slot, self.claim.flow.source);
         self.public.0 = address;
-        let flow = &self.claim.outward();
+        let flow = &self.outward;
         let part = if is_ranked {
             Part::ranked(pool, flow.source_port, rank)
         } else if self.place.has_block {

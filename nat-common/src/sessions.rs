@@ -25,8 +25,7 @@ pub struct Found {
     pub address: Address,
     /// Port its packets get.
     pub port: Port,
-    /// What they get at their far end.
-    pub far: Far,
+    far: u64,
     /// The last bits of when it was made.
     pub made: u16,
 }
@@ -37,7 +36,7 @@ impl Found {
         half: null_mut(),
         address: Address::UNSPECIFIED,
         port: Port::NONE,
-        far: Far::NONE,
+        far: 0,
         made: 0,
     };
 
@@ -52,8 +51,14 @@ impl Found {
         // SAFETY: the caller's.
         unsafe {
             (self.address, self.port) = Session::mapped(half);
-            self.far = Session::far_now(half);
+            self.far = Session::far_now(half).to_raw();
         }
+    }
+
+    /// What its packets get at their far end.
+    #[inline(always)]
+    pub const fn far(&self) -> Far {
+        Far::from_raw(self.far)
     }
 
     /// The NAT gateway's number (forward half), or the scope of the forward half's key (reverse half).
@@ -148,18 +153,25 @@ pub fn find<T: Tables>(
     };
     // SAFETY: a line's memory stays valid, but may come to serve another key, or another
     // session of this one: the same mark before and after shows that what was read is its own.
-    let (last_seen, before, mark) = unsafe {
-        let before = tables.load(&raw const (*half).mark);
-        found.read(half);
-        let last_seen = (*half).last_seen_now();
-        (last_seen, before, tables.load(&raw const (*half).mark))
+    let (before, last_seen) = unsafe {
+        let before = Mark(tables.load(&raw const (*half).mark));
+        (before, (*half).last_seen_now())
     };
     // One that carried a packet a moment ago needs no closer look.
-    let is_found = mark == before
-        && ((Mark(mark).key_and_state() == key.mark(State::Live)
-            && elapsed(now, last_seen) < GRACE)
-            || is_usable(tables, side, key, half, Mark(before).created(), now));
-    found.made = Mark(mark).created() as u16;
+    let is_fresh =
+        before.key_and_state() == key.mark(State::Live) && elapsed(now, last_seen) < GRACE;
+    if !is_fresh && !is_usable(tables, side, key, half, before.created(), now) {
+        found.half = null_mut();
+        return false;
+    }
+    // SAFETY: as above.
+    let mark = unsafe {
+        found.read(half);
+        Mark(tables.load(&raw const (*half).mark))
+    };
+    found.made = mark.created() as u16;
+    let is_found =
+        mark.key_and_state() == key.mark(State::Live) && mark.created() == before.created();
     if !is_found {
         found.half = null_mut();
     }
@@ -211,7 +223,7 @@ pub fn find_passed<T: Tables>(
             && Mark(mark).key_and_state() == key.mark(State::Live)
             && elapsed(now.now, last_seen) < now.fresh
             // The short way changes one end.
-            && found.far.is_none()
+            && found.far == 0
             && passed == Passed::new(now.epoch, origin, found.made)
     }
 }
@@ -309,33 +321,25 @@ fn swap_of<T: Tables>(
 #[inline(always)]
 pub fn forward_key(key: &SessionKey, reverse: &Session) -> SessionKey {
     let inside = (reverse.mapped_address(), reverse.mapped_port());
-    forward_key_of(&key.flow(), inside, &reverse.far(), reverse.owner())
-}
-
-/// As [`forward_key`], of what the reverse half says: the inside end, the far one, and the scope.
-#[inline(always)]
-pub const fn forward_key_of(
-    inbound: &Flow,
-    inside: (Address, Port),
-    far: &Far,
-    scope: u16,
-) -> SessionKey {
-    let end = far.or(inbound.source, inbound.source_port);
-    SessionKey::between(inside, end, inbound.protocol, scope)
+    let end = reverse.far().or(key.source());
+    SessionKey::between(inside, end, key.protocol(), reverse.owner())
 }
 
 /// Key of the reverse half of a forward one. Of a session that translates nothing the answers are in the
 /// VPC, too.
 #[inline(always)]
 pub fn reverse_key(key: &SessionKey, forward: &Session) -> SessionKey {
-    let (flow, scope) = (outside_flow(key, forward), forward.far_scope());
-    if flow.destination == key.flow().source && is_tracker(forward.owner()) {
-        SessionKey::answers(&flow, key.scope())
-    } else if scope != 0 {
-        SessionKey::answers(&flow, scope)
+    let far = forward.far();
+    let public = (forward.mapped_address(), forward.mapped_port());
+    let scope = if public.0.raw() == key.source().0.raw() && is_tracker(forward.owner()) {
+        key.scope() | SessionKey::ANSWERS
+    } else if far.scope != 0 {
+        far.scope | SessionKey::ANSWERS
     } else {
-        SessionKey::reverse(&flow)
-    }
+        0
+    };
+    let end = far.or(key.destination());
+    SessionKey::between(end, public, key.protocol(), scope)
 }
 
 /// Sessions of this gateway are there to keep track of flows, and have no ports of a pool.
@@ -349,7 +353,7 @@ pub const fn is_tracker(gateway: u16) -> bool {
 const fn outward_flow(key: &SessionKey, forward: &Session) -> Flow {
     let mut flow = key.flow();
     (flow.destination, flow.destination_port) =
-        forward.far().or(flow.destination, flow.destination_port);
+        forward.far().or((flow.destination, flow.destination_port));
     flow
 }
 
@@ -357,7 +361,7 @@ const fn outward_flow(key: &SessionKey, forward: &Session) -> Flow {
 #[inline(always)]
 pub fn outside_flow(key: &SessionKey, forward: &Session) -> Flow {
     let flow = key.flow();
-    let (source, source_port) = forward.far().or(flow.destination, flow.destination_port);
+    let (source, source_port) = forward.far().or((flow.destination, flow.destination_port));
     Flow {
         source,
         source_port,

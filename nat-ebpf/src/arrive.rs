@@ -198,7 +198,7 @@ fn ask(
         ..Session::default()
     };
     let source = plan.to.source;
-    let Some(decision) = decisions::inward(view, plan.stage, session, source, inside) else {
+    let Some(decision) = decisions::inward(view, plan.stage, &session, source, inside) else {
         return Ok(None);
     };
     plan.is_stateless &= !decision.is(Decision::BY_FLOW);

@@ -48,13 +48,13 @@ pub fn run<H: Hook>(hook: &H) -> Option<u32> {
     };
     // One at a time: the verifier follows every way through the second behind every way through the first.
     if let Some(slot) = decisions::question(About::Outward) {
-        let question = question(slot.session);
+        let question = question(&slot.session);
         let decision = policy::outward(&asked, &question, &mut slot.course);
         slot.answer(view, decision);
         return Some(slot.stage);
     }
     let slot = decisions::question(About::Inward)?;
-    let question = question(slot.session);
+    let question = question(&slot.session);
     let inside = slot.inside;
     slot.answer(
         view,

@@ -67,7 +67,7 @@ pub fn forget() {
 
 /// What the policy says about a packet from inside; `None`: it has yet to be asked.
 #[inline(always)]
-pub fn outward(view: View, stage: u32, session: Session) -> Option<&'static Decision> {
+pub fn outward(view: View, stage: u32, session: &Session) -> Option<&'static Decision> {
     let slot = slot(About::Outward)?;
     slot.answered_or_asked(view, stage, session)
 }
@@ -77,7 +77,7 @@ pub fn outward(view: View, stage: u32, session: Session) -> Option<&'static Deci
 pub fn inward(
     view: View,
     stage: u32,
-    session: Session,
+    session: &Session,
     remote: Address,
     inside: Inside,
 ) -> Option<&'static Decision> {
@@ -101,13 +101,13 @@ impl Slot {
         &'static mut self,
         view: View,
         stage: u32,
-        session: Session,
+        session: &Session,
     ) -> Option<&'static Decision> {
         if self.state == ANSWERED && self.epoch == view.epoch() {
             return Some(&self.decision);
         }
         self.stage = stage;
-        self.session = session;
+        self.session = *session;
         self.epoch = view.epoch();
         self.state = ASKED;
         None

@@ -156,13 +156,9 @@ pub fn forward<H: Hook>(
             inside.address = found.address;
             inside.port = found.port;
         }
-        let Some(decision) = decisions::inward(
-            next.view,
-            ERROR_STAGE,
-            Session::default(),
-            to.source,
-            inside,
-        ) else {
+        let Some(decision) =
+            decisions::inward(next.view, ERROR_STAGE, &Session::NONE, to.source, inside)
+        else {
             next.verdict = Verdict::Policy;
             return Ok(());
         };

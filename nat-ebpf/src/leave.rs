@@ -87,7 +87,7 @@ pub fn translate_source<H: Hook>(
             return Ok(take_session(flow, plan));
         }
     }
-    let Some(decision) = decisions::outward(view, plan.stage, session) else {
+    let Some(decision) = decisions::outward(view, plan.stage, &session) else {
         return Ok(Step::Decide);
     };
     plan.gateway = decision.gateway as u16;
@@ -100,32 +100,12 @@ pub fn translate_source<H: Hook>(
         }
         Way::NatGateway if session.is_there && !session.is_answer() => Ok(take_session(flow, plan)),
         Way::Endpoint if session.is_there => Ok(take_session(flow, plan)),
-        Way::Endpoint => {
+        Way::NatGateway | Way::Endpoint => {
             plan.is_stateless = false;
             plan.forget_sessions();
-            claim(
-                &Claim {
-                    vpc: interface.vpc,
-                    gateway: decision.gateway as u16,
-                    far: decision.far,
-                    ..unmapped(flow)
-                },
-                view,
-                plan,
-            )
-        }
-        Way::NatGateway => {
-            plan.is_stateless = false;
-            plan.forget_sessions();
-            claim(
-                &Claim {
-                    vpc: interface.vpc,
-                    gateway: decision.value as u16,
-                    ..unmapped(flow)
-                },
-                view,
-                plan,
-            )
+            let scope = interface.vpc;
+            let (gateway, far) = (decision.gateway as u16, &decision.far);
+            claim(scope, gateway, Address::UNSPECIFIED, far, flow, view, plan)
         }
         Way::OneToOne | Way::Local | Way::Instance => {
             untranslated(hook, interface, packet, view, decision, session, plan)
@@ -284,38 +264,33 @@ fn untranslated<H: Hook>(
     if packet.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
-    claim(
-        &Claim {
-            vpc: here,
-            mapped,
-            ..unmapped(flow)
-        },
-        view,
-        plan,
-    )
-}
-
-/// A claim of this flow, of a session that changes nothing.
-#[inline(always)]
-fn unmapped(flow: &Flow) -> Claim {
-    Claim {
-        flow: *flow,
-        vpc: 0,
-        gateway: TRACKER as u16,
-        now: settings::now(),
-        mapped: Address::UNSPECIFIED,
-        far: Far::NONE,
-        lets_in: false,
-    }
+    claim(here, TRACKER as u16, mapped, &Far::NONE, flow, view, plan)
 }
 
 /// The packet needs a session.
 #[inline(always)]
-fn claim(claim: &Claim, view: View, plan: &mut Plan) -> Result<Step, DropReason> {
-    match ticket::redeem(claim) {
+fn claim(
+    scope: u16,
+    gateway: u16,
+    mapped: Address,
+    far: &Far,
+    flow: &Flow,
+    view: View,
+    plan: &mut Plan,
+) -> Result<Step, DropReason> {
+    let claim = Claim {
+        flow: *flow,
+        vpc: scope,
+        gateway,
+        now: settings::now(),
+        mapped,
+        far: *far,
+        lets_in: false,
+    };
+    match ticket::redeem(&claim) {
         None => Ok(Step::Claim),
         Some(reason) => {
-            plan.answer = exhaustion(view, u32::from(claim.gateway), reason);
+            plan.answer = exhaustion(view, u32::from(gateway), reason);
             Err(reason)
         }
     }

@@ -300,7 +300,7 @@ fn error<H: Hook>(
         if packet.flow.destination.is_multicast_or_broadcast() {
             return Ok(());
         }
-        let Some(decision) = decisions::outward(view, ERROR_STAGE, Session::default()) else {
+        let Some(decision) = decisions::outward(view, ERROR_STAGE, &Session::NONE) else {
             next.verdict = Verdict::Policy;
             return Ok(());
         };

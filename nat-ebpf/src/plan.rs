@@ -8,7 +8,7 @@ use nat_common::{
     map_types::{Far, SERVICES, SERVICES_VPC, Session, SessionKey, TRACKER},
     policy,
     reply::Answer,
-    sessions::{Found, forward_key_of, is_tracker},
+    sessions::{Found, is_tracker},
     wire::TcpFlags,
 };
 
@@ -66,7 +66,7 @@ impl Carrier {
     #[inline(always)]
     pub fn set(&mut self, key: &SessionKey, found: &Found) {
         self.gateway = found.gateway();
-        self.far = found.far;
+        self.far = found.far();
         self.key = *key;
         self.address = found.address;
         self.port = found.port;
@@ -111,7 +111,8 @@ impl Carrier {
     /// What a packet of a forward half becomes.
     #[inline(always)]
     pub const fn outward(&self, flow: &Flow) -> Flow {
-        let (destination, destination_port) = self.far.or(flow.destination, flow.destination_port);
+        let (destination, destination_port) =
+            self.far.or((flow.destination, flow.destination_port));
         Flow {
             source: self.address,
             source_port: self.port,
@@ -124,7 +125,7 @@ impl Carrier {
     /// What a packet of a reverse half becomes.
     #[inline(always)]
     pub const fn inward(&self, flow: &Flow) -> Flow {
-        let (source, source_port) = self.far.or(flow.source, flow.source_port);
+        let (source, source_port) = self.far.or((flow.source, flow.source_port));
         Flow {
             source,
             source_port,
@@ -137,7 +138,8 @@ impl Carrier {
     /// Of a reverse half: the key of the forward one.
     #[inline(always)]
     pub const fn forward_key(&self, flow: &Flow) -> SessionKey {
-        forward_key_of(flow, (self.address, self.port), &self.far, self.owner)
+        let end = self.far.or((flow.source, flow.source_port));
+        SessionKey::between((self.address, self.port), end, flow.protocol, self.owner)
     }
 
     /// It is of a flow that went to an instance.

@@ -30,11 +30,27 @@ impl Far {
         self.address.is_unspecified()
     }
 
+    /// As one word.
+    #[inline(always)]
+    pub const fn to_raw(self) -> u64 {
+        (self.address.raw() as u64) << 32 | (self.port.raw() as u64) << 16 | self.scope as u64
+    }
+
+    /// What [`Far::to_raw`] made.
+    #[inline(always)]
+    pub const fn from_raw(raw: u64) -> Self {
+        Self {
+            address: Address::from_raw((raw >> 32) as u32),
+            port: Port::from_raw((raw >> 16) as u16),
+            scope: raw as u16,
+        }
+    }
+
     /// This end, or that one where it stays as it is.
     #[inline(always)]
-    pub const fn or(&self, address: Address, port: Port) -> (Address, Port) {
+    pub const fn or(&self, end: (Address, Port)) -> (Address, Port) {
         if self.is_none() {
-            (address, port)
+            end
         } else {
             (self.address, self.port)
         }

@@ -96,13 +96,39 @@ impl SessionKey {
     /// The flow it is made of.
     #[inline(always)]
     pub const fn flow(&self) -> Flow {
+        let ((source, source_port), (destination, destination_port)) =
+            (self.source(), self.destination());
         Flow {
-            source: Address::from_raw(self.addresses as u32),
-            destination: Address::from_raw((self.addresses >> 32) as u32),
-            source_port: Port::from_raw(self.rest as u16),
-            destination_port: Port::from_raw((self.rest >> 16) as u16),
-            protocol: (self.rest >> 48) as u8,
+            source,
+            destination,
+            source_port,
+            destination_port,
+            protocol: self.protocol(),
         }
+    }
+
+    /// The sender and its port.
+    #[inline(always)]
+    pub const fn source(&self) -> (Address, Port) {
+        (
+            Address::from_raw(self.addresses as u32),
+            Port::from_raw(self.rest as u16),
+        )
+    }
+
+    /// The receiver and its port.
+    #[inline(always)]
+    pub const fn destination(&self) -> (Address, Port) {
+        (
+            Address::from_raw((self.addresses >> 32) as u32),
+            Port::from_raw((self.rest >> 16) as u16),
+        )
+    }
+
+    /// IP protocol number.
+    #[inline(always)]
+    pub const fn protocol(&self) -> u8 {
+        (self.rest >> 48) as u8
     }
 
     /// The bytes as they stand in the map.
@@ -285,40 +311,33 @@ impl Session {
         }
     }
 
-    /// This half, of a session that holds these shared entries, besides what it holds already.
+    /// This half, of a session that holds these shared entries.
     #[inline(always)]
     #[must_use]
     pub const fn holding(self, holds: Holds) -> Self {
         Self {
-            holds: self.holds | holds.0,
+            holds: holds.0,
             ..self
         }
     }
 
-    /// This half, whose packets get another far end, too: that which is not [`Session::mapped_address`]'s.
-    /// Nothing changes with [`Far::NONE`].
+    /// Its packets get another far end, too: that which is not [`Session::mapped_address`]'s. Before it has carried
+    /// any; nothing changes with [`Far::NONE`].
     #[inline(always)]
-    #[must_use]
-    pub const fn towards(self, far: Far) -> Self {
+    pub const fn lead_to(&mut self, far: &Far) {
         if far.is_none() {
-            return self;
+            return;
         }
-        let mut holds = self.holds | Holds::FAR.0;
-        let mut gateway = self.gateway;
+        self.holds |= Holds::FAR.0;
         if far.scope != 0 {
-            holds |= Holds::FAR_SCOPE.0;
-            gateway = far.scope;
+            self.holds |= Holds::FAR_SCOPE.0;
+            self.gateway = far.scope;
         }
-        Self {
-            holds,
-            gateway,
-            packets: (far.address.raw() as u64) << 32,
-            bytes: (far.port.raw() as u64) << FAR_PORT_SHIFT,
-            ..self
-        }
+        self.packets = (far.address.raw() as u64) << 32;
+        self.bytes = (far.port.raw() as u64) << FAR_PORT_SHIFT;
     }
 
-    /// What its packets get at their far end, as [`Session::towards`] was told.
+    /// What its packets get at their far end, as [`Session::lead_to`] was told.
     #[inline(always)]
     pub const fn far(&self) -> Far {
         if !self.holds().include(Holds::FAR) {
@@ -354,17 +373,15 @@ impl Session {
             if !holds.include(Holds::FAR) {
                 return Far::NONE;
             }
-            let address = (&raw const (*half).packets).read_volatile() >> 32;
-            let port = (&raw const (*half).bytes).read_volatile() >> FAR_PORT_SHIFT;
-            let mut scope = 0;
-            if holds.include(Holds::FAR_SCOPE) {
-                scope = (&raw const (*half).gateway).read_volatile();
-            }
-            Far {
-                address: Address::from_raw(address as u32),
-                port: Port::from_raw(port as u16),
-                scope,
-            }
+            let address = (&raw const (*half).packets).read_volatile() >> 32 << 32;
+            let port = (&raw const (*half).bytes).read_volatile() >> FAR_PORT_SHIFT << 16;
+            let scope = (&raw const (*half).gateway).read_volatile();
+            let scope = if holds.include(Holds::FAR_SCOPE) {
+                scope
+            } else {
+                0
+            };
+            Far::from_raw(address | port | scope as u64)
         }
     }
 

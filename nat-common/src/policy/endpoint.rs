@@ -30,7 +30,7 @@ pub fn choose<P: Policy>(
         ..question.session.far
     };
     if question.session.is_there {
-        let session = &question.session;
+        let session = question.session;
         let node = policy
             .gateway(gateway)
             .ok_or(DropReason::Internal)?
@@ -94,7 +94,7 @@ pub fn reach<P: Policy>(
 /// What a target answers goes back to the consumer, from the endpoint: past the ACLs between these two.
 #[inline(always)]
 pub fn back<P: Policy>(policy: &P, question: &Question<'_>) -> Result<Decision, DropReason> {
-    let session = &question.session;
+    let session = question.session;
     let (vpc, endpoint) = (session.far.scope, session.far.address);
     let what = question.what.to_port(session.port);
     let (Some(here), Some(there)) = (

@@ -184,7 +184,7 @@ pub struct Question<'a> {
     /// The station that sent the frame.
     pub mac: Mac,
     /// The session that carries it so far.
-    pub session: Session,
+    pub session: &'a Session,
 }
 
 /// What a live session says about its packets.
@@ -207,6 +207,17 @@ pub struct Session {
 }
 
 impl Session {
+    /// There is none.
+    pub const NONE: Self = Self {
+        is_there: false,
+        flags: 0,
+        gateway: 0,
+        address: Address::UNSPECIFIED,
+        far: Far::NONE,
+        port: Port::NONE,
+        reserved: 0,
+    };
+
     /// [`Session::OVER`] if it is.
     #[inline(always)]
     pub const fn over_if(is_over: bool) -> u8 {

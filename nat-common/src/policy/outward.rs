@@ -141,7 +141,7 @@ fn decide<P: Policy>(
     // What answers somebody within the VPC and now leaves it is a flow of its own.
     let mut afresh = *question;
     if question.session.is_answer() {
-        afresh.session = Session::default();
+        afresh.session = &Session::NONE;
     }
     let question = &afresh;
     let own = if kind == Route::INTERNET_GATEWAY {
@@ -385,7 +385,7 @@ const fn tracked(decision: Decision, is_tracked: bool) -> Decision {
 /// filtered no session counts.
 #[inline(always)]
 fn goes_on(question: &Question<'_>, gateway: u32, address: Address) -> Result<(), DropReason> {
-    let session = &question.session;
+    let session = question.session;
     if !session.is_there || (session.is_of(gateway) && session.address == address) {
         Ok(())
     } else {
@@ -452,7 +452,7 @@ fn to_endpoint<P: Policy>(
 ) -> Result<Decision, DropReason> {
     let packet = question.packet;
     course.takes_ports(packet)?;
-    let session = &question.session;
+    let session = question.session;
     if session.is_answer() && !session.far.is_none() {
         course.gateway = u32::from(session.gateway);
         return endpoint::back(policy, question);
@@ -694,7 +694,7 @@ fn instance<P: Policy>(
             || policy.is_answer(flow, vpc));
     if is_tracked && !is_known {
         let afresh = Question {
-            session: Session::default(),
+            session: &Session::NONE,
             ..*question
         };
         let remote = self::receiver(policy, question.interface, question.packet.flow.destination);

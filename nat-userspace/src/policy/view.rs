@@ -84,7 +84,7 @@ impl View<'_> {
             interface,
             ingress: subnet.interface,
             mac: instance.map_or([0; 6], |instance| instance.mac),
-            session,
+            session: &session,
         };
         let decision = policy::outward(self, &question, &mut Course::default());
         allowed(&decision)?;
@@ -113,9 +113,9 @@ impl View<'_> {
             interface,
             ingress: 0,
             mac: [0; 6],
-            session: policy::Session {
+            session: &policy::Session {
                 is_there: true,
-                ..policy::Session::default()
+                ..policy::Session::NONE
             },
         };
         let gateway = (number != TRACKER).then(|| self.tables.gateways.get(&number));
