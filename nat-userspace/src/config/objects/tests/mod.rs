@@ -11,8 +11,8 @@ use super::{Layers, ObjectKey, Objects, Refusal, Source, What, difference, vpcs}
 use crate::{
     attach::{Attached, Hook},
     config::{
-        Config, Target,
-        tests::{SAMPLE, placed},
+        Config, EndpointState, Target,
+        tests::{SAMPLE, ended, placed},
     },
     host::HostInterface,
     policy::{Facts, Numbering, compile},
@@ -559,4 +559,176 @@ fn an_instance_that_routes_lead_to_may_go_and_come_back() {
         .expect("valid");
     assert_eq!(target(&layers), Target::Instance("first".to_owned()));
     assert_eq!(layers.config(), &again(&layers));
+}
+
+#[test]
+fn an_endpoint_that_routes_lead_to_may_go_and_come_back() {
+    let mut layers = sample();
+    let endpoint = key("main/endpoint/far");
+    let gateway = || spec(json!({"type": "gateway", "prefix_lists": ["far"]}));
+    let list = |entry: &str| spec(json!({"entries": [entry]}));
+    let far = key("main/prefix_list/far");
+    let part = key("main/route/part");
+    let to_part =
+        json!({"route_table": "private", "destination": "192.0.2.0/25", "target": "endpoint:far"});
+    let early = layers.put(&endpoint, gateway());
+    assert!(matches!(early, Err(Refusal::Invalid(_))), "no list yet");
+    layers.put(&far, list("192.0.2.0/24")).expect("valid");
+    let early = layers.put(&part, spec(to_part.clone()));
+    assert!(matches!(early, Err(Refusal::Invalid(_))), "no endpoint yet");
+    layers.put(&endpoint, gateway()).expect("valid");
+    layers.put(&part, spec(to_part)).expect("valid");
+    // The route names no list, but leads to an endpoint that does.
+    let less = layers.put(&far, list("192.0.2.128/25"));
+    assert!(matches!(less, Err(Refusal::Invalid(_))));
+    let other = json!({"type": "interface", "address": "192.0.2.7",
+        "interfaces": [{"subnet": "private-a", "private_ip": "10.40.2.5"}]});
+    let other = layers.put(&endpoint, spec(other));
+    assert!(matches!(other, Err(Refusal::Invalid(_))));
+    assert!(matches!(layers.delete(&far), Err(Refusal::Needed(_))));
+    assert_eq!(layers.config(), &again(&layers));
+
+    let routes = [("private".to_owned(), "192.0.2.0/25".to_owned())];
+    assert_eq!(layers.routes_to(&endpoint), routes);
+    layers.delete(&endpoint).expect("may go");
+    assert_eq!(layers.gone(), &BTreeSet::from([endpoint.clone()]));
+    assert_eq!(layers.config(), &again(&layers));
+    // Whatever it was for.
+    layers.put(&far, list("192.0.2.128/25")).expect("valid");
+    let smaller = layers.put(&endpoint, gateway());
+    assert!(matches!(smaller, Err(Refusal::Invalid(_))));
+    layers.put(&far, list("192.0.0.0/16")).expect("valid");
+    layers.put(&endpoint, gateway()).expect("valid");
+    assert!(layers.gone().is_empty());
+    assert_eq!(layers.config(), &again(&layers));
+}
+
+#[test]
+fn what_endpoints_of_another_vpc_need_stays() {
+    let text = ended(&[
+        (
+            "  [[vpc.endpoint_service]]\n  name = \"db\"\n  load_balancer = \"db\"\n  acceptance_required = true\n  \
+          allowed_vpcs = [\"main\"]\n  accepted = [\"main/db\"]\n  rejected = [\"main/gone\"]\n",
+            "",
+        ),
+        ("  service = \"shared/db\"\n", "  address = \"192.0.2.9\"\n"),
+    ]);
+    let mut layers = Layers::load(source(&text), Objects::new(), BTreeSet::new()).expect("valid");
+    let consumer = key("main/endpoint/new");
+    let service = key("shared/endpoint_service/db");
+    let to_it = || {
+        spec(json!({"type": "interface", "service": "shared/db",
+            "interfaces": [{"subnet": "private-a", "private_ip": "10.40.2.60"}]}))
+    };
+    let early = layers.put(&consumer, to_it());
+    assert!(matches!(early, Err(Refusal::Invalid(_))), "no service yet");
+    let offered = spec(json!({"load_balancer": "db"}));
+    layers.put(&service, offered).expect("valid");
+    layers.put(&consumer, to_it()).expect("valid");
+    let state = |layers: &Layers| {
+        let vpc = &layers.config().vpcs[0];
+        let endpoint = vpc.endpoints.iter().find(|one| one.name == "new")?;
+        layers.config().endpoint_state(vpc, endpoint)
+    };
+    assert_eq!(state(&layers), Some(EndpointState::PendingAcceptance));
+    let accepting = json!({"load_balancer": "db", "accepted": ["main/new"]});
+    layers.put(&service, spec(accepting)).expect("valid");
+    assert_eq!(state(&layers), Some(EndpointState::Available));
+    let rejecting = json!({"load_balancer": "db", "rejected": ["main/new"]});
+    layers.put(&service, spec(rejecting)).expect("valid");
+    assert_eq!(state(&layers), Some(EndpointState::Rejected));
+    assert_eq!(layers.config(), &again(&layers));
+
+    let closed = layers.put(
+        &service,
+        spec(json!({"load_balancer": "db", "allowed_vpcs": ["dev"]})),
+    );
+    assert!(matches!(closed, Err(Refusal::Invalid(_))));
+    let Err(Refusal::Needed(errors)) = layers.delete(&service) else {
+        panic!("an endpoint needs it");
+    };
+    assert_eq!(
+        errors.to_string(),
+        "API: vpc \"main\" / endpoint \"new\" / service: without shared/endpoint_service/db there is no endpoint service \
+         \"shared/db\"; change or delete what is here first"
+    );
+    layers.delete(&consumer).expect("nobody needs it");
+    layers.delete(&service).expect("nobody needs it any more");
+    assert_eq!(layers.config(), &again(&layers));
+}
+
+#[test]
+fn what_balances_goes_before_what_it_needs() {
+    let mut layers = sample();
+    let objects = [
+        (
+            "main/instance/db",
+            json!({"subnet": "private-a", "private_ip": "10.40.2.5", "source_dest_check": false, "mac": "02:00:00:00:00:0a"}),
+        ),
+        (
+            "main/target_group/db",
+            json!({"protocol": "tcp", "port": 5432, "targets": ["db"]}),
+        ),
+        (
+            "main/load_balancer/db",
+            json!({"subnet": "private-a", "private_ip": "10.40.2.50", "listeners": [{"protocol": "tcp", "port": 5432, "target_group": "db"}]}),
+        ),
+        ("main/endpoint_service/db", json!({"load_balancer": "db"})),
+        ("main/proxy/db", json!({"instance": "db"})),
+    ];
+    for (name, object) in &objects {
+        layers.put(&key(name), spec(object.clone())).expect("valid");
+    }
+    assert_eq!(layers.config(), &again(&layers));
+    for (name, needed_by) in [
+        ("main/instance/db", "target_group \"db\""),
+        ("main/target_group/db", "load_balancer \"db\""),
+        ("main/load_balancer/db", "endpoint_service \"db\""),
+    ] {
+        let Err(Refusal::Needed(errors)) = layers.delete(&key(name)) else {
+            panic!("{name} is needed");
+        };
+        assert!(errors.to_string().contains(needed_by), "{errors}");
+    }
+    // A proxy's instance stays one.
+    let checking = spec(json!({"subnet": "private-a", "private_ip": "10.40.2.5"}));
+    let checking = layers.put(&key("main/instance/db"), checking);
+    assert!(matches!(checking, Err(Refusal::Invalid(_))));
+    let udp = spec(json!({"protocol": "udp", "port": 5432}));
+    let udp = layers.put(&key("main/target_group/db"), udp);
+    assert!(matches!(udp, Err(Refusal::Invalid(_))));
+    for (name, _) in objects.iter().rev() {
+        layers.delete(&key(name)).expect("nobody needs it");
+    }
+    assert_eq!(layers.config(), sample().config());
+}
+
+#[test]
+fn a_difference_names_endpoints_and_services() {
+    let file = |text: &str| {
+        let layers = Layers::load(source(text), Objects::new(), BTreeSet::new());
+        layers.expect("valid").file().clone()
+    };
+    let before = file(&ended(&[]));
+    let after = file(&ended(&[
+        (
+            "accepted = [\"main/db\"]",
+            "accepted = [\"main/db\", \"main/mail\"]",
+        ),
+        ("  ports = [80, 8080]\n", ""),
+        ("\"10.40.2.51\"", "\"10.40.2.52\""),
+    ]));
+    let changes = difference(&before, &after);
+    let named: Vec<_> = changes
+        .iter()
+        .map(|change| (change.object.as_str(), change.fields[0].field.as_str()))
+        .collect();
+    assert_eq!(
+        named,
+        [
+            ("main/endpoint/mail", "interfaces"),
+            ("main/proxy/squid", "ports"),
+            ("shared/endpoint_service/db", "accepted"),
+        ]
+    );
 }

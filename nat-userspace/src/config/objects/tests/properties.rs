@@ -11,7 +11,7 @@ use crate::config::objects::{File, Kind, Layers, ObjectKey, Objects};
 use crate::config::{
     Config, parse,
     place::Report,
-    tests::{EVERYTHING, METADATA, PLACEMENT, PUBLIC_IPS, SAMPLE, filtered},
+    tests::{EVERYTHING, METADATA, PLACEMENT, PUBLIC_IPS, SAMPLE, ended, filtered},
     toml,
 };
 
@@ -20,6 +20,11 @@ fn split(whole: &str, keep: impl Fn(usize) -> bool) -> (String, Objects) {
     let first = whole.find("  [[vpc.subnet]]").expect("an object");
     let (base, rest) = whole.split_at(first);
     let all = Layers::load(source(whole), Objects::new(), BTreeSet::new()).expect("valid");
+    let keys_of = |text: &str| {
+        let document = toml::parse(text).expect("TOML");
+        File::of(&document, &Report::new("", text)).objects
+    };
+    let of_base = keys_of(base);
     let mut text = base.to_owned();
     let mut objects = Objects::new();
     for (number, part) in rest.split("\n\n").enumerate() {
@@ -28,11 +33,8 @@ fn split(whole: &str, keep: impl Fn(usize) -> bool) -> (String, Objects) {
             text.push_str("\n\n");
             continue;
         }
-        let alone = format!("{base}{part}");
-        let document = toml::parse(&alone).expect("TOML");
-        let report = Report::new("", &alone);
-        for key in File::of(&document, &report).objects.into_keys() {
-            if key.kind != Kind::Vpc {
+        for key in keys_of(&format!("{base}{part}")).into_keys() {
+            if !of_base.contains_key(&key) {
                 let spec = all.find(&key).expect("is there").spec.to_owned();
                 objects.insert(key, spec);
             }
@@ -72,6 +74,21 @@ fn whole() -> String {
         + &described
 }
 
+/// The sample with endpoints, the objects of one of its VPCs as `split` takes them and those of the other at the
+/// beginning.
+fn of_two_vpcs(first: &str) -> String {
+    let text = ended(&[("\n\n  [vpc.target", "\n  [vpc.target")]);
+    let (node, rest) = text.split_once("[[vpc]]").expect("a VPC");
+    let (main, shared) = rest.split_once("[[vpc]]").expect("another VPC");
+    let (first, second) = if first == "main" {
+        (main, shared)
+    } else {
+        (shared, main)
+    };
+    let first = first.replace("\n  ", "\n");
+    format!("{node}[[vpc]]{first}\n[[vpc]]{}\n", second.trim_end())
+}
+
 /// With every list by name: the API's come behind the file's.
 fn sorted(config: &Config) -> Config {
     let mut config = config.clone();
@@ -86,6 +103,11 @@ fn sorted(config: &Config) -> Config {
         vpc.racks.sort_by(|a, b| a.name.cmp(&b.name));
         vpc.hosts.sort_by(|a, b| a.name.cmp(&b.name));
         vpc.placement_groups.sort_by(|a, b| a.name.cmp(&b.name));
+        vpc.target_groups.sort_by(|a, b| a.name.cmp(&b.name));
+        vpc.load_balancers.sort_by(|a, b| a.name.cmp(&b.name));
+        vpc.endpoint_services.sort_by(|a, b| a.name.cmp(&b.name));
+        vpc.endpoints.sort_by(|a, b| a.name.cmp(&b.name));
+        vpc.proxies.sort_by(|a, b| a.name.cmp(&b.name));
     }
     config
 }
@@ -98,6 +120,18 @@ proptest! {
         let (text, objects) = split(&text, |number| of_file[number]);
         let count = of_file.iter().filter(|of_file| !**of_file).count();
         prop_assert_eq!(objects.len(), count);
+        let layers = Layers::load(source(&text), objects, BTreeSet::new()).expect("valid");
+        prop_assert_eq!(sorted(layers.config()), sorted(&whole));
+    }
+
+    #[test]
+    fn who_owns_endpoints_and_what_they_lead_to_makes_no_difference(
+        of_file in prop::collection::vec(any::<bool>(), 20),
+        first in prop::sample::select(&["main", "shared"][..]),
+    ) {
+        let text = of_two_vpcs(first);
+        let whole = parse("whole.toml", &text).expect("valid");
+        let (text, objects) = split(&text, |number| of_file[number]);
         let layers = Layers::load(source(&text), objects, BTreeSet::new()).expect("valid");
         prop_assert_eq!(sorted(layers.config()), sorted(&whole));
     }
@@ -150,6 +184,9 @@ fn any_object() -> impl Strategy<Value = Map<String, Json>> {
         "80",
         "nat-gateway:egress",
         "allow",
+        "interface",
+        "main/x",
+        "endpoint:x",
         "",
         "\u{0}",
     ];
@@ -187,6 +224,16 @@ fn any_object() -> impl Strategy<Value = Map<String, Json>> {
         "private_domain",
         "tags",
         "id",
+        "type",
+        "service",
+        "policy",
+        "prefix_lists",
+        "interfaces",
+        "listeners",
+        "targets",
+        "health_check",
+        "instance",
+        "accepted",
         "a b",
     ];
     let value = leaf.prop_recursive(3, 24, 4, |inner| {
@@ -219,7 +266,7 @@ proptest! {
 }
 
 /// Of [`choice`].
-const CHOICES: usize = 35;
+const CHOICES: usize = 52;
 
 const ID: &str = "i-0123456789abcdef0";
 
@@ -323,6 +370,62 @@ fn choice(which: usize) -> (ObjectKey, Map<String, Json>) {
             "main/instance/app",
             json!({"subnet": "private-a", "private_ip": "10.40.2.7", "id": "i-3d96e7e7f021413aa"}),
         ),
+        34 => (
+            "main/endpoint/far",
+            json!({"type": "gateway", "prefix_lists": ["far"]}),
+        ),
+        35 => (
+            "main/endpoint/far",
+            json!({"type": "interface", "address": "192.0.9.9", "interfaces": [{"subnet": "private-a", "private_ip": "10.40.2.5"}]}),
+        ),
+        36 => (
+            "main/route/d",
+            route("private", "prefix-list:far", "endpoint:far"),
+        ),
+        37 => (
+            "main/route/d",
+            route("private", "192.0.9.128/25", "endpoint:far"),
+        ),
+        38 => (
+            "main/prefix_list/far",
+            json!({"entries": ["192.0.9.128/26"]}),
+        ),
+        39 => (
+            "main/endpoint/dev",
+            json!({"type": "interface", "service": "dev/x", "interfaces": [{"subnet": "private-a", "private_ip": "10.40.2.8"}]}),
+        ),
+        40 => (
+            "dev/load_balancer/x",
+            json!({"subnet": "x", "private_ip": "10.60.7.50", "listeners": [{"protocol": "tcp", "port": 80, "target_group": "x"}]}),
+        ),
+        41 => (
+            "dev/load_balancer/x",
+            json!({"subnet": "x", "private_ip": "10.60.7.51"}),
+        ),
+        42 => ("dev/target_group/x", json!({"protocol": "tcp", "port": 80})),
+        43 => (
+            "dev/target_group/x",
+            json!({"protocol": "udp", "port": 80, "targets": ["x"]}),
+        ),
+        44 => (
+            "dev/instance/x",
+            json!({"subnet": "x", "private_ip": "10.60.7.7"}),
+        ),
+        45 => ("dev/endpoint_service/x", json!({"load_balancer": "x"})),
+        46 => (
+            "dev/endpoint_service/x",
+            json!({"load_balancer": "x", "allowed_vpcs": ["main"], "accepted": ["main/dev"]}),
+        ),
+        47 => (
+            "dev/endpoint_service/x",
+            json!({"load_balancer": "x", "allowed_vpcs": []}),
+        ),
+        48 => ("main/proxy/x", json!({"instance": "app"})),
+        49 => (
+            "main/proxy/y",
+            json!({"instance": "app", "ports": [80], "subnets": ["own"]}),
+        ),
+        50 => ("main/proxy/y", json!({"instance": "app", "ports": [81]})),
         _ => (
             "dev/subnet/x",
             json!({"cidr": "10.60.7.0/24", "interface": "dev0"}),
