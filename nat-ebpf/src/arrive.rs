@@ -175,9 +175,8 @@ fn is_over(plan: &Plan) -> u32 {
 /// The packet becomes what its session says.
 #[inline(always)]
 fn take_session(plan: &mut Plan) -> Step {
-    let (address, port) = (plan.reverse.address, plan.reverse.port);
     plan.vpc = plan.reverse.owner;
-    plan.to = plan.to.with_destination(address, port);
+    plan.to = plan.reverse.inward(&plan.to);
     plan.has_session = true;
     plan.is_stateless = false;
     Step::GoOn

@@ -192,15 +192,14 @@ fn is_answer<H: Hook>(hook: &H, flow: &Flow, scope: u16, plan: &mut Plan) -> boo
 /// The packet becomes what its session says.
 #[inline(always)]
 fn take_session(flow: &Flow, plan: &mut Plan) -> Step {
-    if plan.is_far() {
+    if plan.is_far() && plan.forward.is_none() {
+        plan.to = plan.reverse.inward(flow);
+        plan.vpc = plan.reverse.owner;
         plan.inward = true;
-        if plan.forward.is_none() {
-            plan.to = plan.reverse.inward(flow);
-            plan.vpc = plan.reverse.owner;
-        } else {
-            plan.to = plan.forward.outward(flow);
-            plan.vpc = plan.forward.far.scope;
-        }
+    } else if plan.is_far() {
+        plan.to = plan.forward.outward(flow);
+        plan.vpc = plan.forward.far.scope;
+        plan.inward = plan.forward.far.scope != 0;
     } else if plan.forward.is_none() {
         plan.inward = true;
     } else {

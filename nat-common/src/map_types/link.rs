@@ -72,15 +72,21 @@ pub struct ListenerKey {
 }
 const _: () = assert!(size_of::<ListenerKey>() == 8);
 
-/// A listener.
+/// What is offered there.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Listener {
-    /// The number of its [`TargetTable`].
+    /// The number of its [`TargetTable`], where [`Listener::address`] is unspecified.
     pub table: u32,
-    /// The VPC of its targets.
+    /// The VPC of its targets; 0 outside.
     pub vpc: u32,
+    /// The gateway that has the ports for it.
+    pub gateway: u32,
+    /// The one address that it stands for, at the same port; of a diversion the proxy's private IP, unspecified
+    /// while that is down.
+    pub address: Address,
 }
+const _: () = assert!(size_of::<Listener>() == 16);
 
 impl ListenerKey {
     /// Key of a diversion: what leaves a subnet to a TCP port and goes to a proxy first. In the place of the
@@ -88,34 +94,6 @@ impl ListenerKey {
     #[inline(always)]
     pub const fn diversion(subnet: u32) -> u32 {
         subnet | 1 << 30
-    }
-}
-
-/// What a [`ListenerKey::diversion`] leads to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Diversion {
-    /// To the instance with this private IP.
-    To(Address),
-    /// Nowhere: the proxy is down, and nothing gets around it.
-    Down,
-}
-
-impl Listener {
-    /// As the value of a diversion.
-    pub const fn divert(diversion: Diversion) -> Self {
-        match diversion {
-            Diversion::To(address) => Self {
-                table: address.raw(),
-                vpc: 0,
-            },
-            Diversion::Down => Self { table: 0, vpc: 0 },
-        }
-    }
-
-    /// The private IP of the proxy that the value of a diversion leads to; unspecified when that is down.
-    #[inline(always)]
-    pub const fn proxy(&self) -> Address {
-        Address::from_raw(self.table)
     }
 }
 
@@ -134,8 +112,8 @@ pub struct Target {
     pub address: Address,
     /// Its port; none where there is no target.
     pub port: Port,
-    /// Zero.
-    pub reserved: u16,
+    /// 1 when it was deregistered and serves the flows it has for some time yet.
+    pub is_draining: u16,
 }
 
 /// Which target gets a new flow, by the flow's hash; consistent when targets come and go.

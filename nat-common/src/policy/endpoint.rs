@@ -10,40 +10,38 @@ use crate::{
     port_pool::unguessable,
 };
 
-/// Whom a consumer's flow goes to: the target it has, or gets.
+/// Whom a consumer's flow goes to, the target that it has or gets, and by which gateway's ports.
 #[inline(always)]
 pub fn choose<P: Policy>(
     policy: &P,
     question: &Question<'_>,
-    gateway: u32,
-) -> Result<Far, DropReason> {
-    let (packet, flow) = (question.packet, &question.packet.flow);
+    endpoint: u32,
+) -> Result<(Far, u32), DropReason> {
+    let (packet, flow, session) = (question.packet, &question.packet.flow, question.session);
     if !matches!(packet.transport, Transport::Tcp | Transport::Udp) {
         return Err(DropReason::NoListener);
     }
     let listener = policy
-        .listener(gateway, flow.protocol, flow.destination_port)
+        .listener(endpoint, flow.protocol, flow.destination_port)
+        .or_else(|| policy.listener(endpoint, 0, Port::NONE))
         .ok_or(DropReason::NoListener)?;
-    policy.note(Step::Endpoint, gateway, listener.table);
+    policy.note(Step::Endpoint, endpoint, listener.table);
+    let gateway = policy
+        .gateway(listener.gateway)
+        .ok_or(DropReason::Internal)?;
     let mut far = Far {
+        address: listener.address,
+        port: flow.destination_port,
         scope: listener.vpc as u16,
-        ..question.session.far
     };
-    if question.session.is_there {
-        let session = question.session;
-        let node = policy
-            .gateway(gateway)
-            .ok_or(DropReason::Internal)?
-            .addresses[0];
-        let is_same = session.is_of(gateway)
-            && session.address.raw() == node.raw()
-            && session.far.scope == far.scope;
-        if !is_same || !policy.has_target(listener.table, far.address, far.port) {
+    if far.address.is_unspecified() && session.is_there {
+        far.address = session.far.address;
+        far.port = session.far.port;
+        if !policy.has_target(listener.table, far.address, far.port) {
             return Err(DropReason::PolicyChanged);
         }
-    } else {
-        let secret = policy.gateway(gateway).ok_or(DropReason::Internal)?.secret;
-        let hash = unguessable(secret, flow, question.interface.vpc, 0) as u32;
+    } else if far.address.is_unspecified() {
+        let hash = unguessable(gateway.secret, flow, question.interface.vpc, 0) as u32;
         let target = policy.target(listener.table, hash);
         if target.port == Port::NONE {
             return Err(DropReason::NoTarget);
@@ -51,8 +49,14 @@ pub fn choose<P: Policy>(
         far.address = target.address;
         far.port = target.port;
     }
+    let is_same = session.is_of(listener.gateway)
+        && gateway.serves(session.address, flow.source)
+        && session.far.to_raw() == far.to_raw();
+    if session.is_there && !is_same {
+        return Err(DropReason::PolicyChanged);
+    }
     policy.note(Step::Target, far.address.raw(), u32::from(far.port.get()));
-    Ok(far)
+    Ok((far, listener.gateway))
 }
 
 /// Whether the target's VPC lets the load balancer's packets in: the ACLs between their subnets, and the

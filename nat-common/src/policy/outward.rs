@@ -184,7 +184,7 @@ fn diverted<P: Policy>(
     else {
         return Ok(Address::UNSPECIFIED);
     };
-    let proxy = diversion.proxy();
+    let proxy = diversion.address;
     if proxy.raw() == sender.address.raw() || question.session.speaks() {
         Ok(Address::UNSPECIFIED)
     } else if proxy.is_unspecified() {
@@ -457,11 +457,14 @@ fn to_endpoint<P: Policy>(
         course.gateway = u32::from(session.gateway);
         return endpoint::back(policy, question);
     }
-    course.gateway = receiver.gateway;
-    course.far = endpoint::choose(policy, question, receiver.gateway)?;
+    let (far, gateway) = endpoint::choose(policy, question, receiver.gateway)?;
+    course.far = far;
+    course.gateway = gateway;
     ask_groups(policy, question, sender, receiver, receiver.groups)?;
     let far = read_again(&course.far);
-    endpoint::reach(policy, question, receiver.gateway, &far)?;
+    if far.scope != 0 {
+        endpoint::reach(policy, question, course.gateway, &far)?;
+    }
     if !session.is_there {
         if packet.ttl <= 1 {
             return Err(DropReason::TtlExpired);
