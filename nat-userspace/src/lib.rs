@@ -15,6 +15,7 @@
 mod admission;
 pub mod api;
 pub mod attach;
+pub mod balancer;
 pub mod bpf_batch;
 pub mod bpf_syscall;
 pub mod cli;
