@@ -45,7 +45,7 @@ use crate::{
     overlap,
     pace::{LOOK, Pace},
     pins::Pins,
-    policy::{self, Drains, Facts, Numbering, Tables},
+    policy::{self, Checked, Drains, Facts, Numbering, Tables},
     reconcile::Policy,
     resolver::{Names, Resolver},
     services::{self, Services},
@@ -75,6 +75,8 @@ pub struct Controller {
     policy: Policy,
     numbering: Numbering,
     drains: Drains,
+    /// The targets and proxies that are not well.
+    unhealthy: BTreeSet<Checked>,
 }
 
 /// What a running controller can't change.
@@ -297,6 +299,7 @@ impl Controller {
                 attached: &self.attached,
                 forwarding_set: &forwarding_set,
                 secrets: &self.policy.secrets(),
+                unhealthy: &self.unhealthy,
                 random: &mut host::random,
                 to_the_tick: self.options.test_clock,
                 window_shift_before: self.policy.window_shift(),

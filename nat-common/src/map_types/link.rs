@@ -97,10 +97,8 @@ impl ListenerKey {
     }
 }
 
-/// Slots of a table: a prime, so that each target's preferences go through all of them (Maglev, NSDI 2016, 3.4).
-pub const TARGET_SLOTS: u32 = 2039;
-/// Room for them: whatever a hash leaves of a number, it is within.
-pub const TARGET_ROOM: usize = 2048;
+/// Slots of a table, a power of two.
+pub const TARGET_SLOTS: usize = 4096;
 /// Targets of a group, at most.
 pub const MAX_TARGETS: usize = 64;
 
@@ -121,16 +119,16 @@ pub struct Target {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TargetTable {
     /// Positions in [`TargetTable::targets`], for each slot; [`TargetTable::NOBODY`] for none.
-    pub slots: [u8; TARGET_ROOM],
+    pub slots: [u8; TARGET_SLOTS],
     /// Those that get flows, and those that have some left.
     pub targets: [Target; MAX_TARGETS],
 }
-const _: () = assert!(size_of::<TargetTable>() == 2560);
+const _: () = assert!(size_of::<TargetTable>() == 4608);
 
 impl Default for TargetTable {
     fn default() -> Self {
         Self {
-            slots: [Self::NOBODY; TARGET_ROOM],
+            slots: [Self::NOBODY; TARGET_SLOTS],
             targets: [Target::default(); MAX_TARGETS],
         }
     }
@@ -143,12 +141,8 @@ impl TargetTable {
     /// The target of a flow with this hash; [`Target::default`] when there is none.
     #[inline(always)]
     pub fn choose(&self, hash: u32) -> Target {
-        let slot = (u64::from(hash) * u64::from(TARGET_SLOTS)) >> 32;
-        let position = self
-            .slots
-            .get(slot as usize)
-            .copied()
-            .unwrap_or(Self::NOBODY);
+        let slot = hash as usize % TARGET_SLOTS;
+        let position = self.slots.get(slot).copied().unwrap_or(Self::NOBODY);
         let target = self.targets.get(usize::from(position));
         target.copied().unwrap_or_default()
     }
@@ -179,7 +173,7 @@ mod tests {
     fn every_hash_has_a_slot() {
         let mut table = TargetTable::default();
         table.targets[3].port = Port::new(80);
-        table.slots[..TARGET_SLOTS as usize].fill(3);
+        table.slots.fill(3);
         for hash in [0, 1, 1 << 31, u32::MAX] {
             assert_eq!(table.choose(hash).port, Port::new(80));
         }

@@ -31,6 +31,8 @@ impl NameKey {
     pub const GROUP_SET: u32 = 9;
     /// A VPC that has an internet gateway; its number and its name.
     pub const INTERNET_GATEWAY: u32 = 10;
+    /// A target group: its table's number.
+    pub const TARGET_GROUP: u32 = 11;
 }
 
 /// A name of the configuration, `vpc/name` for what belongs to one, padded with zeros.

@@ -6,7 +6,7 @@
 //! as in the paper, would cost sixteen times the memory in the kernel.
 
 /// How many slots a table has in the dataplane. Half as many would miss the bound on what moves.
-pub const TABLE_SIZE: usize = 4096;
+pub const TABLE_SIZE: usize = nat_common::map_types::TARGET_SLOTS;
 /// How many targets a group may have for the bounds on balance and on what moves to hold.
 pub const MOST_TARGETS: usize = 64;
 /// By how much a target may have more slots than its part, in per cent. With less more slots move, because

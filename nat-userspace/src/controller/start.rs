@@ -1,6 +1,9 @@
 //! Brings a dataplane up, or takes a running one over.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use aya::Ebpf;
 use nat_common::map_types::Interface;
@@ -62,6 +65,7 @@ pub fn start(config: &Config, pins: &Pins, options: LoadOptions) -> Result<Contr
             })),
             names: watch::Sender::new(Arc::new(Names::of(config))),
             resolver: None,
+            unhealthy: BTreeSet::new(),
             services,
             fixed,
             options,
@@ -115,6 +119,7 @@ fn bring_up(
                 attached,
                 forwarding_set,
                 secrets,
+                unhealthy: &BTreeSet::new(),
                 random: &mut host::random,
                 to_the_tick: options.test_clock,
                 window_shift_before,

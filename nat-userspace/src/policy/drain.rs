@@ -12,17 +12,25 @@ use nat_common::{
     port_pool::PortPool,
 };
 
-use super::Tables;
+use super::{
+    Tables,
+    balancing::{Leaving, without_leaving},
+};
 
 /// How long the sessions of a public IP have that is given up.
 pub const DRAIN: Duration = Duration::from_secs(350);
 
-/// The public IPs that gateways are giving up, with the gateway's number, and until when they do.
+/// What is being given up, and until when.
 #[derive(Clone, Debug, Default)]
-pub struct Drains(HashMap<(u32, Address), Instant>);
+pub struct Drains {
+    /// Public IPs of gateways, with the gateway's number.
+    addresses: HashMap<(u32, Address), Instant>,
+    /// Targets of load balancers.
+    targets: Leaving,
+}
 
 impl Drains {
-    /// Has the gateways of `next` serve what they give up of what they have in `held`, for [`DRAIN`] from
+    /// Has the gateways and target groups of `next` serve what they give up of what they have in `held`, for [`DRAIN`] from
     /// `now` on, or for the rest of that time. What somebody else has by now is given up at once.
     pub fn carry_over(&mut self, held: &Tables, next: &mut Tables, now: Instant) {
         let mut kept = HashMap::new();
@@ -31,7 +39,7 @@ impl Drains {
                 continue;
             };
             for address in served(before) {
-                let until = self.0.get(&(number, address)).copied();
+                let until = self.addresses.get(&(number, address)).copied();
                 let until = until.unwrap_or(now + DRAIN);
                 let is_free = !next.public_addresses.contains_key(&address);
                 if is_free
@@ -49,12 +57,13 @@ impl Drains {
                 }
             }
         }
-        self.0 = kept;
+        self.addresses = kept;
+        self.targets.carry_over(held, next, now);
     }
 
     /// Some of it is over.
     pub fn are_due(&self, now: Instant) -> bool {
-        self.0.values().any(|until| *until <= now)
+        self.addresses.values().any(|until| *until <= now) || self.targets.are_due(now)
     }
 }
 
@@ -92,6 +101,7 @@ pub fn without_drains(mut held: Tables) -> Tables {
         }
         gateway.draining_count = 0;
     }
+    without_leaving(&mut held.target_tables);
     held
 }
 
@@ -123,7 +133,7 @@ mod tests {
     }
 
     fn serves(tables: &Tables, last: u8) -> bool {
-        tables.gateways[&3].serves(ip(last)) && tables.public_addresses.contains_key(&ip(last))
+        tables.gateways[&3].serves(ip(last), Address::UNSPECIFIED) && tables.public_addresses.contains_key(&ip(last))
     }
 
     #[test]
@@ -156,7 +166,7 @@ mod tests {
         let entry = PublicAddress::new(PublicUse::Elastic(ip(9)), 1, false);
         anothers.public_addresses.insert(ip(2), entry);
         drains.carry_over(&next, &mut anothers, now);
-        assert!(!anothers.gateways[&3].serves(ip(2)));
+        assert!(!anothers.gateways[&3].serves(ip(2), Address::UNSPECIFIED));
         assert!(!drains.are_due(now + 2 * DRAIN));
     }
 }

@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     config::{
-        AclRule, Config, GroupRule, NetworkAcl, Ports, Remote, RuleProtocol, SecurityGroup, Vpc,
+        AclRule, Config, Endpoint, GroupRule, NetworkAcl, Ports, Remote, RuleProtocol,
+        SecurityGroup, Vpc,
     },
     error::Result,
 };
@@ -37,12 +38,15 @@ const OTHERS: Duration = Duration::from_secs(30);
 pub(super) type GroupSets<'v> = Map<&'v [String], u32>;
 
 impl Compiler<'_, '_> {
-    /// The numbers of the sets of groups that instances have, each in the order in which their rules are
+    /// The numbers of the sets of groups that instances and endpoints have, each in the order in which their rules are
     /// asked.
     pub(super) fn group_sets<'v>(&mut self, vpc: &'v Vpc) -> GroupSets<'v> {
         let mut sets = Map::default();
-        for instance in &vpc.instances {
-            let names = instance.security_groups.as_slice();
+        let of_instances = vpc.instances.iter().map(|each| &each.security_groups);
+        let endpoints = vpc.endpoints.iter().filter_map(Endpoint::interface);
+        let of_endpoints = endpoints.map(|each| &each.security_groups);
+        for names in of_instances.chain(of_endpoints) {
+            let names = names.as_slice();
             if !names.is_empty() {
                 sets.entry(names).or_insert_with(|| {
                     let name = format!("{}/{}", vpc.name, names.join(","));
@@ -55,7 +59,7 @@ impl Compiler<'_, '_> {
 
     /// The rulesets of every set of groups that an instance has, and of every ACL that a subnet has.
     pub(super) fn filtering(&mut self, config: &Config, sets: &[GroupSets<'_>]) -> Result<()> {
-        let mut rulesets = Vec::new();
+        let mut rulesets = std::mem::take(&mut self.rulesets);
         for (vpc, sets) in config.vpcs.iter().zip(sets) {
             self.groups_of(vpc, sets, &mut rulesets)?;
             self.acls_of(vpc, &mut rulesets);

@@ -2,10 +2,13 @@
 //! numbers already given come in, the whole content of every table comes out.
 //!
 //! `network.rs` has subnets, routes and instances, `gateway.rs` NAT gateways, `filtering.rs` security groups
-//! and network ACLs, which `rules/` classifies, `drain.rs` public IPs that are given up. `view.rs` asks what was compiled.
+//! and network ACLs, which `rules/` classifies, `endpoints.rs` endpoints and load balancers, `balancing.rs` their
+//! targets and proxies, `drain.rs` public IPs that are given up. `view.rs` asks what was compiled.
 //! The largest tables are lists (`sorted.rs`).
 
+mod balancing;
 mod drain;
+mod endpoints;
 mod filtering;
 mod gateway;
 mod network;
@@ -16,7 +19,10 @@ mod sorted;
 mod tests;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    time::Duration,
+};
 
 use ipnet::Ipv4Net;
 use nat_common::{
@@ -31,14 +37,19 @@ use nat_common::{
     },
 };
 
-use self::rules::Interner;
+use self::{
+    balancing::Slots,
+    rules::{Interner, Rule},
+};
 use crate::{
     attach::{Attached, Hook},
     config::Config,
     error::{Error, Result},
 };
 
+pub use balancing::{Checked, Leaving, proxy_group};
 pub use drain::{DRAIN, Drains, without_drains};
+pub use endpoints::{endpoint_name, load_balancer_name};
 pub use filtering::RULE_BITS;
 pub use gateway::port_pool;
 pub use sorted::Sorted;
@@ -75,6 +86,8 @@ pub struct Tables {
     pub listeners: Map<ListenerKey, Listener>,
     /// By number.
     pub target_tables: Map<u32, TargetTable>,
+    /// How long a table's targets serve the flows they have when they are deregistered.
+    pub deregistration: Map<u32, Duration>,
     /// What is not translated, by gateway (or all of them) and remote prefix.
     pub exemptions: Map<PrefixKey, Exemptions>,
     /// Classes of remote addresses, by ruleset and prefix.
@@ -98,6 +111,8 @@ pub struct Numbering {
     used: HashSet<(u32, String)>,
     /// Classes of rules have numbers, too.
     interner: Interner,
+    /// What was found out about targets.
+    slots: Slots,
 }
 
 impl Numbering {
@@ -161,6 +176,8 @@ pub struct Facts<'a> {
     pub forwarding_set: &'a BTreeSet<String>,
     /// Secrets of gateways that run already, by number.
     pub secrets: &'a BTreeMap<u32, [u64; 2]>,
+    /// The targets and proxies that are not well.
+    pub unhealthy: &'a BTreeSet<Checked>,
     /// Makes the others.
     pub random: &'a mut dyn FnMut() -> u64,
     /// Sessions end to the tick, whatever that costs: for tests.
@@ -181,6 +198,8 @@ pub fn compile(config: &Config, numbering: &mut Numbering, facts: Facts<'_>) -> 
         routes: Vec::new(),
         numbering,
         metadata: config.node.metadata,
+        rulesets: Vec::new(),
+        diverting: BTreeSet::new(),
         facts,
     };
     compiler.node(config)?;
@@ -190,7 +209,11 @@ pub fn compile(config: &Config, numbering: &mut Numbering, facts: Facts<'_>) -> 
     let sets: Vec<_> = sets.collect();
     for (vpc, sets) in config.vpcs.iter().zip(&sets) {
         compiler.vpc(vpc, sets)?;
+        compiler.endpoints(config, vpc, sets)?;
+        compiler.proxies(vpc);
     }
+    compiler.mark_diverting();
+    compiler.mark_endpoints();
     compiler.tables.routes = std::mem::take(&mut compiler.routes).into();
     compiler.one_prefix();
     compiler.filtering(config, &sets)?;
@@ -209,6 +232,10 @@ struct Compiler<'a, 'n> {
     numbering: &'n mut Numbering,
     /// Instances are told about themselves.
     metadata: bool,
+    /// Rulesets of endpoints.
+    rulesets: Vec<(u32, Vec<Rule>)>,
+    /// Numbers of subnets of which something goes to a proxy.
+    diverting: BTreeSet<u32>,
     facts: Facts<'a>,
 }
 

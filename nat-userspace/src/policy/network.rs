@@ -11,7 +11,9 @@ use nat_common::{
     },
 };
 
-use super::{Compiler, Map, PrefixKey, filtering::GroupSets, prefix, too_many};
+use super::{
+    Compiler, Map, PrefixKey, endpoints::endpoint_name, filtering::GroupSets, prefix, too_many,
+};
 use crate::{
     attach::Attached,
     config::{self, Target, Vpc},
@@ -124,8 +126,14 @@ impl Compiler<'_, '_> {
         match target {
             Target::Local => map_types::Target::Local,
             Target::InternetGateway => map_types::Target::InternetGateway,
-            // Endpoints carry nothing yet.
-            Target::Endpoint(_) | Target::Blackhole => map_types::Target::Blackhole,
+            Target::Blackhole => map_types::Target::Blackhole,
+            Target::Endpoint(name) => {
+                if !vpc.endpoints.iter().any(|endpoint| endpoint.name == *name) {
+                    return map_types::Target::Gone;
+                }
+                let name = endpoint_name(&vpc.name, name);
+                map_types::Target::NatGateway(self.number(NameKey::GATEWAY, &name, 0))
+            }
             Target::NatGateway(name) => {
                 if !vpc.nat_gateways.iter().any(|gateway| gateway.name == *name) {
                     return map_types::Target::Gone;

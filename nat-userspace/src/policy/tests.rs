@@ -82,6 +82,8 @@ fn compiled(text: &str) -> Tables {
         ],
         forwarding_set: &BTreeSet::new(),
         secrets: &BTreeMap::new(),
+
+        unhealthy: &BTreeSet::new(),
         random: &mut || 4,
         to_the_tick: false,
         window_shift_before: 0,

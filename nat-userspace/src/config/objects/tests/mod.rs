@@ -274,6 +274,8 @@ fn compiled_targets(layers: &Layers) -> Vec<map_types::Target> {
         attached: &attached.map(|(name, index)| named(name, index)),
         forwarding_set: &BTreeSet::new(),
         secrets: &BTreeMap::new(),
+
+        unhealthy: &BTreeSet::new(),
         random: &mut || 4,
         to_the_tick: false,
         window_shift_before: 0,

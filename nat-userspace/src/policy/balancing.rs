@@ -1,0 +1,230 @@
+//! Target groups as tables of targets, and what goes to proxies: what health has a say in.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
+
+use nat_common::{
+    address::{Address, Port},
+    flow::protocol,
+    map_types::{
+        BalancedTarget, Interface, Listener, ListenerKey, MAX_TARGETS, NameKey, ScopedAddress,
+        Subnet, TargetTable,
+    },
+};
+
+use super::{Compiler, Map, Tables};
+use crate::{
+    balancer::slots,
+    config::{TargetGroup, Vpc},
+};
+
+/// A target whose health is checked: of a target group, or of a proxy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Checked {
+    /// The name of its VPC.
+    pub vpc: String,
+    /// The name of its target group, or `proxy:` and that of the proxy.
+    pub group: String,
+    /// Its private IP.
+    pub address: Ipv4Addr,
+}
+
+/// How a proxy's health is known.
+pub fn proxy_group(proxy: &str) -> String {
+    format!("proxy:{proxy}")
+}
+
+/// Tables of slots, by the targets' identities.
+#[derive(Clone, Debug, Default)]
+pub struct Slots(HashMap<Vec<u64>, Vec<u16>>);
+
+impl Slots {
+    fn of(&mut self, targets: Vec<u64>) -> &[u16] {
+        self.0
+            .entry(targets)
+            .or_insert_with_key(|targets| slots::table(targets, slots::TABLE_SIZE))
+    }
+}
+
+impl Compiler<'_, '_> {
+    /// The table of a target group. Those that are unhealthy get no new flows, unless all are.
+    pub(super) fn target_table(&mut self, vpc: &Vpc, group: &TargetGroup) -> u32 {
+        let name = format!("{}/{}", vpc.name, group.name);
+        let number = self.number(NameKey::TARGET_GROUP, &name, 1);
+        if self.tables.target_tables.contains_key(&number) {
+            return number;
+        }
+        let instances = group.targets.iter().filter_map(|name| {
+            let mut instances = vpc.instances.iter();
+            instances.find(|instance| instance.name == *name)
+        });
+        let addresses: Vec<Ipv4Addr> = instances.map(|each| each.private_ip).collect();
+        let is_healthy = |address: &Ipv4Addr| {
+            !self.facts.unhealthy.contains(&Checked {
+                vpc: vpc.name.clone(),
+                group: group.name.clone(),
+                address: *address,
+            })
+        };
+        let any_healthy = addresses.iter().any(is_healthy);
+        let mut table = TargetTable::default();
+        let mut taking: Vec<(u8, u64)> = Vec::new();
+        for (position, address) in (0..).zip(&addresses).take(MAX_TARGETS) {
+            let target = BalancedTarget {
+                address: Address::from(*address),
+                port: Port::new(group.port),
+                is_draining: 0,
+            };
+            table.targets[usize::from(position)] = target;
+            if is_healthy(address) || !any_healthy {
+                let identity = u64::from(address.to_bits()) << 16 | u64::from(group.port);
+                taking.push((position, identity));
+            }
+        }
+        let identities = taking.iter().map(|(_, identity)| *identity).collect();
+        let chosen = self.numbering.slots.of(identities);
+        for (slot, chosen) in table.slots.iter_mut().zip(chosen) {
+            if let Some((position, _)) = taking.get(usize::from(*chosen)) {
+                *slot = *position;
+            }
+        }
+        self.tables.target_tables.insert(number, table);
+        let delay = group.deregistration_delay;
+        self.tables.deregistration.insert(number, delay);
+        number
+    }
+
+    /// What leaves the subnets of a VPC for its proxies.
+    pub(super) fn proxies(&mut self, vpc: &Vpc) {
+        for proxy in &vpc.proxies {
+            let mut instances = vpc.instances.iter();
+            let Some(instance) = instances.find(|each| each.name == proxy.instance) else {
+                continue;
+            };
+            let address = instance.private_ip;
+            let is_down = self.facts.unhealthy.contains(&Checked {
+                vpc: vpc.name.clone(),
+                group: proxy_group(&proxy.name),
+                address,
+            });
+            if is_down && proxy.fail_open {
+                continue;
+            }
+            let address = if is_down {
+                Address::UNSPECIFIED
+            } else {
+                Address::from(address)
+            };
+            let concerned =
+                |name: &String| proxy.subnets.is_empty() || proxy.subnets.contains(name);
+            for subnet in vpc.subnets.iter().filter(|each| concerned(&each.name)) {
+                let name = format!("{}/{}", vpc.name, subnet.name);
+                let number = self.number(NameKey::SUBNET, &name, 1);
+                self.diverting.insert(number);
+                for port in &proxy.ports {
+                    let key = ListenerKey {
+                        gateway: ListenerKey::diversion(number),
+                        port: Port::new(*port),
+                        protocol: protocol::TCP,
+                        reserved: 0,
+                    };
+                    let listener = Listener {
+                        address,
+                        ..Listener::default()
+                    };
+                    self.tables.listeners.insert(key, listener);
+                }
+            }
+        }
+    }
+
+    /// Says so in subnets of which something goes to a proxy.
+    pub(super) fn mark_diverting(&mut self) {
+        for subnet in self.tables.subnets.values_mut() {
+            if self.diverting.contains(&subnet.number) {
+                subnet.flags |= Subnet::DIVERTS;
+            }
+        }
+    }
+
+    /// Interfaces of VPCs with endpoints or load balancers have to look for them.
+    pub(super) fn mark_endpoints(&mut self) {
+        let endpoints: BTreeSet<u32> = self
+            .tables
+            .instances
+            .iter()
+            .filter(|(_, instance)| instance.is(nat_common::map_types::Instance::IS_ENDPOINT))
+            .map(|(key, _): (&ScopedAddress, _)| key.scope)
+            .collect();
+        let answering: BTreeSet<u32> = self
+            .tables
+            .listeners
+            .values()
+            .map(|listener| listener.vpc)
+            .collect();
+        for interface in self.tables.interfaces.values_mut() {
+            let vpc = u32::from(interface.vpc);
+            if endpoints.contains(&vpc) {
+                interface.set(Interface::HAS_INSTANCES, true);
+            }
+            if vpc != 0 && answering.contains(&vpc) {
+                interface.set(Interface::TRACKS, true);
+            }
+        }
+    }
+}
+
+/// The targets that were deregistered, by table, address and port, and until when they serve the flows they
+/// have.
+#[derive(Clone, Debug, Default)]
+pub struct Leaving(HashMap<(u32, Address, u16), Instant>);
+
+impl Leaving {
+    /// Has the tables of `next` serve what they give up of what they have in `held`, for the time that the group
+    /// says from `now` on, or for the rest of it.
+    pub fn carry_over(&mut self, held: &Tables, next: &mut Tables, now: Instant) {
+        let mut kept = HashMap::new();
+        for (number, before) in &held.target_tables {
+            let Some(table) = next.target_tables.get_mut(number) else {
+                continue;
+            };
+            let delay = next.deregistration.get(number);
+            let delay = delay.copied().unwrap_or(Duration::ZERO);
+            for target in before.targets.iter().filter(|each| each.port != Port::NONE) {
+                let key = (*number, target.address, target.port.get());
+                let until = self.0.get(&key).copied().unwrap_or(now + delay);
+                if until <= now || table.has(target.address, target.port) {
+                    continue;
+                }
+                let mut places = table.targets.iter_mut();
+                if let Some(place) = places.find(|each| each.port == Port::NONE) {
+                    *place = BalancedTarget {
+                        is_draining: 1,
+                        ..*target
+                    };
+                    kept.insert(key, until);
+                }
+            }
+        }
+        self.0 = kept;
+    }
+
+    /// Some of it is over.
+    pub fn are_due(&self, now: Instant) -> bool {
+        self.0.values().any(|until| *until <= now)
+    }
+}
+
+/// Without the targets that were deregistered.
+pub fn without_leaving(tables: &mut Map<u32, TargetTable>) {
+    for table in tables.values_mut() {
+        for target in &mut table.targets {
+            if target.is_draining != 0 {
+                *target = BalancedTarget::default();
+            }
+        }
+    }
+}
