@@ -10,11 +10,13 @@
 //! [`services`] is where the node's own services listen.
 //! [`placement`] says which instances may be where, [`metadata`] tells them about themselves, [`resolver`]
 //! answers their questions about names; no packet depends on any of them.
+//! [`balancer`] is what network load balancers need besides the dataplane.
 //! Reading commands go through [`pins`] and work without a controller.
 
 mod admission;
 pub mod api;
 pub mod attach;
+pub mod balancer;
 pub mod bpf_batch;
 pub mod bpf_syscall;
 pub mod cli;

@@ -1,0 +1,5 @@
+//! What load balancers need besides the dataplane; all but its packets.
+//!
+//! [`slots`] shares flows out among targets.
+
+pub mod slots;
