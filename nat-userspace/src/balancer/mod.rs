@@ -1,5 +1,12 @@
 //! What load balancers need besides the dataplane; all but its packets.
 //!
-//! [`slots`] shares flows out among targets.
+//! [`slots`] shares flows out among targets, [`health`] says which targets are well. Targets are reached by
+//! a [`Dial`].
 
+mod dial;
+pub mod health;
 pub mod slots;
+#[cfg(test)]
+mod tests;
+
+pub use dial::Dial;
