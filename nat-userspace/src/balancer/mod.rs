@@ -1,11 +1,14 @@
 //! What load balancers need besides the dataplane; all but its packets.
 //!
-//! [`slots`] shares flows out among targets, [`health`] says which targets are well, and [`proxy_protocol`]
-//! tells targets whose connections they get. Targets are reached by a [`Dial`].
+//! [`slots`] shares flows out among targets, [`health`] says which targets are well, and a [`relay`] is for
+//! targets that want to know whose connections they get, which [`proxy_protocol`] tells them. Targets are
+//! reached by a [`Dial`].
 
+mod copy;
 mod dial;
 pub mod health;
 pub mod proxy_protocol;
+pub mod relay;
 pub mod slots;
 #[cfg(test)]
 mod tests;

@@ -30,7 +30,7 @@ pub fn table(targets: &[u64], size: usize) -> Vec<u16> {
             (0..size).map(move |slot| (bid(*target, slot), slot, position))
         })
         .collect();
-    bids.sort_unstable();
+    bids.sort_unstable_by_key(|(bid, ..)| *bid);
     let mut slots = vec![None; size];
     for (_, slot, position) in bids {
         if let (Some(slot @ None), Some(room @ 1..)) =
@@ -97,13 +97,13 @@ mod tests {
     fn a_group_that_grows_to_its_limit_moves_little_and_stays_balanced() {
         // Identities as bad as they get.
         let targets: Vec<u64> = (0..MOST_TARGETS as u64).collect();
-        for count in 1..MOST_TARGETS {
+        for count in (1..16).chain([24, 40, MOST_TARGETS - 1]) {
             check_step(&targets[..count], &targets[..=count]);
         }
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
+        #![proptest_config(ProptestConfig::with_cases(12))]
 
         #[test]
         fn one_target_more_or_less_moves_little(targets in hash_set(any::<u64>(), 2..=MOST_TARGETS)) {

@@ -1,7 +1,9 @@
-//! Checks by sockets of the loopback.
+//! Checks and relays by sockets of the loopback.
 
 mod checker;
 mod checks;
+mod relay;
+mod relay_ends;
 
 use std::{
     net::{SocketAddr, SocketAddrV4},
