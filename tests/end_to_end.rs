@@ -60,8 +60,8 @@ mod volume;
 mod vpc;
 
 use vpc::{
-    acls, appliances, changes, dns, gateways, groups, metadata, metadata_attacked, routing,
-    senders, side_by_side,
+    acls, appliances, changes, dns, gateways, groups, metadata, metadata_attacked, private_link,
+    routing, senders, side_by_side,
 };
 
 /// One module per hook, with a test of the same name for each function given.
@@ -248,6 +248,12 @@ on_both_hooks! {
     metadata::imds_leaves_no_interface_behind,
     metadata::imds_hop_limit_is_the_ttl_of_the_put_response,
     metadata::imds_answers_curl,
+    private_link::private_link_connects_vpcs_with_the_same_addresses,
+    private_link::private_link_is_opened_by_the_consumer_alone,
+    private_link::private_link_waits_until_it_is_accepted,
+    private_link::private_link_flows_keep_their_target,
+    private_link::private_link_asks_the_groups_of_both_vpcs,
+    private_link::private_link_is_explained,
     dns::dns_answers_instances_about_their_own_vpc,
     dns::dns_tells_vpcs_with_the_same_addresses_apart,
     dns::dns_of_others_is_forwarded,

@@ -10,6 +10,7 @@
 //! [`services`] is where the node's own services listen.
 //! [`placement`] says which instances may be where, [`metadata`] tells them about themselves, [`resolver`]
 //! answers their questions about names; no packet depends on any of them.
+//! [`balancer`] is what network load balancers need besides the dataplane.
 //! Reading commands go through [`pins`] and work without a controller.
 
 mod admission;

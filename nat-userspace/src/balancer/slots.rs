@@ -1,7 +1,7 @@
 //! Which target of a group a flow goes to: a table of slots, which a change of the group changes little.
 //!
 //! A variation of Maglev (Eisenbud et al., NSDI 2016): a target's preferences are random instead of steps of
-//! one length, and the strongest preference of all goes first instead of turns. Turns move up to 5 % of the
+//! one length, and the strongest preference of all goes first instead of turns. Turns move up to 3 % of the
 //! slots more than need be in a table of this size, Maglev's own steps up to 19 %; a table of 65,537 slots,
 //! as in the paper, would cost sixteen times the memory in the kernel.
 

@@ -133,7 +133,8 @@ mod tests {
     }
 
     fn serves(tables: &Tables, last: u8) -> bool {
-        tables.gateways[&3].serves(ip(last), Address::UNSPECIFIED) && tables.public_addresses.contains_key(&ip(last))
+        tables.gateways[&3].serves(ip(last), Address::UNSPECIFIED)
+            && tables.public_addresses.contains_key(&ip(last))
     }
 
     #[test]

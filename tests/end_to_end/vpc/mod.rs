@@ -7,6 +7,7 @@ pub mod gateways;
 pub mod groups;
 pub mod metadata;
 pub mod metadata_attacked;
+pub mod private_link;
 pub mod reached;
 pub mod routing;
 pub mod senders;

@@ -27,6 +27,12 @@ const NAT_IPS: [&str; 2] = ["198.51.100.10", "198.51.100.11"];
 const WEB_IPS: [&str; 2] = ["198.51.100.20", "198.51.100.21"];
 
 pub(super) fn stand(hook: Hook) -> Standing<Two> {
+    let (lab, text) = build(hook, ["", ""]);
+    Standing::on(lab.site.edge.clone(), lab, &text)
+}
+
+/// The lab, and its configuration with further parts of each VPC.
+pub(super) fn build(hook: Hook, parts: [&str; 2]) -> (Two, String) {
     let site = Site::build(hook, &DEVICES).expect("a lab");
     let host = |label: &str, device, address: &str| {
         site.host(label, device, &format!("{address}/24"))
@@ -54,10 +60,9 @@ pub(super) fn stand(hook: Hook) -> Standing<Two> {
             .replace("198.51.100.20", WEB_IPS[number])
             .replace("public0", DEVICES[2 * number])
             .replace("private0", DEVICES[2 * number + 1]);
-        text += &format!("[[vpc]]{one}\n");
+        text += &format!("[[vpc]]{one}\n{}\n", parts[number]);
     }
-    let edge = site.edge.clone();
-    Standing::on(edge, Two { site, vpcs, only }, &text)
+    (Two { site, vpcs, only }, text)
 }
 
 pub fn vpcs_with_the_same_addresses_work_at_once(hook: Hook) {
