@@ -60,8 +60,8 @@ mod volume;
 mod vpc;
 
 use vpc::{
-    acls, appliances, changes, dns, gateways, groups, metadata, metadata_attacked, private_link,
-    routing, senders, side_by_side,
+    acls, appliances, changes, dns, gateway_endpoints, gateways, groups, metadata,
+    metadata_attacked, private_link, routing, senders, side_by_side,
 };
 
 /// One module per hook, with a test of the same name for each function given.
@@ -248,6 +248,11 @@ on_both_hooks! {
     metadata::imds_leaves_no_interface_behind,
     metadata::imds_hop_limit_is_the_ttl_of_the_put_response,
     metadata::imds_answers_curl,
+    gateway_endpoints::gateway_endpoint_keeps_the_source,
+    gateway_endpoints::gateway_endpoint_lets_nobody_in,
+    gateway_endpoints::gateway_endpoint_serves_vpcs_with_the_same_addresses,
+    gateway_endpoints::gateway_endpoint_policy_holds,
+    gateway_endpoints::interface_endpoint_stands_for_an_address_outside,
     private_link::private_link_connects_vpcs_with_the_same_addresses,
     private_link::private_link_is_opened_by_the_consumer_alone,
     private_link::private_link_waits_until_it_is_accepted,

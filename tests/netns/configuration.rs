@@ -126,6 +126,12 @@ impl Configuration {
         self.part("placement_group", name, keys)
     }
 
+    /// Parts as they are written.
+    pub fn and(mut self, text: &str) -> Self {
+        self.0 += text;
+        self
+    }
+
     fn part(mut self, kind: &str, name: &str, keys: &str) -> Self {
         self.0 += &format!("\n{}{}", head(kind, name), indented(keys));
         self

@@ -1,0 +1,185 @@
+//! Gateway endpoints: routes of a prefix list lead to a service, and the source address stays.
+use std::time::Duration;
+
+use nat_tests::netns::{Connection, Hook, configuration::Configuration};
+
+use super::{
+    A, B, INTERNET, INTERNET_TOO, Lab,
+    reached::{NOTHING, Seen, Server, from, from_one},
+    side_by_side::{Two, build},
+    vpc,
+};
+use crate::{
+    attempts::{address, hears},
+    standing::Standing,
+};
+
+/// The service is at the first address of the internet host.
+const LIST: &str = r#"
+  [[vpc.prefix_list]]
+  name = "store"
+  entries = ["198.51.100.80/32"]
+"#;
+
+fn endpoint(policy: &str) -> String {
+    format!(
+        r#"
+  [[vpc.endpoint]]
+  name = "store"
+  type = "gateway"
+  prefix_lists = ["store"]
+  {policy}
+"#
+    )
+}
+
+/// No other route leads out of the private subnet.
+fn text(hook: Hook, policy: &str) -> Configuration {
+    vpc(hook)
+        .routed("private", &[("prefix-list:store", "endpoint:store")])
+        .and(LIST)
+        .and(&endpoint(policy))
+}
+
+/// With a service that knows the way back to private addresses.
+fn stand(hook: Hook, policy: &str) -> Standing<Lab> {
+    let standing = Lab::with(hook, &text(hook, policy));
+    know_the_way(&standing.lab.site.internet);
+    standing
+}
+
+fn know_the_way(service: &nat_tests::netns::Namespace) {
+    service
+        .route("10.20.0.0/16", "198.51.100.1")
+        .expect("a route");
+}
+
+/// VPC rule: the source stays the private IP, and neither a NAT gateway nor the internet gateway is used.
+pub fn gateway_endpoint_keeps_the_source(hook: Hook) {
+    let mut standing = stand(hook, "");
+    let lab = &standing.lab;
+    let service = Server::on(&lab.site.internet);
+    service.assert_sees(&lab.a, INTERNET, from(A));
+    service.assert_sees(&lab.b, INTERNET, from(B));
+    // Its prefix list is all it leads to.
+    service.assert_sees(&lab.a, INTERNET_TOO, NOTHING);
+    let sessions = standing.nat.sessions().expect("sessions");
+    let by_it = sessions
+        .iter()
+        .filter(|each| each.gateway == "endpoint:store");
+    assert_eq!(by_it.count(), sessions.len(), "{sessions:?}");
+    standing.assert_running();
+}
+
+/// VPC rule: a gateway endpoint is not reachable from outside the VPC, and lets nothing in that was not asked for.
+pub fn gateway_endpoint_lets_nobody_in(hook: Hook) {
+    let standing = stand(hook, "");
+    let lab = &standing.lab;
+    Server::on(&lab.a).assert_sees(&lab.site.internet, A, NOTHING);
+    // Not even by the port of a live flow.
+    let inside = lab.a.udp("10.20.2.10:40001").expect("a socket");
+    let service = lab
+        .site
+        .internet
+        .udp("198.51.100.80:5300")
+        .expect("a server");
+    inside
+        .send_to(b"a question", "198.51.100.80:5300")
+        .expect("sending");
+    let limit = Duration::from_secs(5);
+    let from = hears(&service, b"a question", limit).expect("the question");
+    let other = lab
+        .site
+        .internet
+        .udp("198.51.100.80:5301")
+        .expect("a socket");
+    other.send_to(b"an intruder", from).expect("sending");
+    service.send_to(b"the answer", from).expect("sending");
+    assert!(hears(&inside, b"the answer", limit).is_some());
+    assert_eq!(
+        hears(&inside, b"an intruder", Duration::from_millis(500)),
+        None
+    );
+    assert!(standing.drops("private_destination") > 0);
+}
+
+/// Two VPCs have the same hosts: the address stays for both, and one of two equal ports does not.
+pub fn gateway_endpoint_serves_vpcs_with_the_same_addresses(hook: Hook) {
+    let part = format!("{LIST}{}", endpoint(""));
+    let (lab, text) = build(hook, [&part, &part]);
+    let to_gateway = "[{ destination = \"0.0.0.0/0\", target = \"nat-gateway:egress\" }]";
+    let to_endpoint = "[{ destination = \"prefix-list:store\", target = \"endpoint:store\" }]";
+    let text = text.replace(to_gateway, to_endpoint);
+    let standing: Standing<Two> = Standing::on(lab.site.edge.clone(), lab, &text);
+    let lab = &standing.lab;
+    let service = &lab.site.internet;
+    know_the_way(service);
+    let to = "198.51.100.80:8081";
+    let listener = service.listen(to).expect("a server");
+    let (from, mut held, mut seen) = (format!("{A}:40001"), Vec::new(), Vec::new());
+    for vpc in &lab.vpcs {
+        let connection = Connection::open(&vpc.a, &from, to, &listener).expect("a connection");
+        seen.push(connection.seen);
+        held.push(connection);
+    }
+    assert_eq!(seen[0], address(&from));
+    assert_eq!(*seen[1].ip(), *seen[0].ip());
+    assert_ne!(seen[1].port(), seen[0].port());
+    for connection in &held {
+        connection.exchange().expect("with both of them open");
+    }
+}
+
+/// The endpoint's policy says which instances go where: a denial counts more than a leave.
+pub fn gateway_endpoint_policy_holds(hook: Hook) {
+    let policy = r#"policy = [
+        { effect = "allow", instances = ["a"] },
+        { effect = "allow", instances = ["b"], destinations = ["198.51.100.0/25"] },
+        { effect = "deny", instances = ["b"], destinations = ["198.51.100.80/32"] },
+    ]"#;
+    let listed = |policy: &str| {
+        text(hook, policy)
+            .instance("a", "private", A, "")
+            .instance("b", "private", B, "")
+    };
+    let standing = Lab::with(hook, &listed(policy));
+    let lab = &standing.lab;
+    know_the_way(&lab.site.internet);
+    let service = Server::on(&lab.site.internet);
+    service.assert_sees(&lab.a, INTERNET, from(A));
+    service.assert_sees(&lab.b, INTERNET, NOTHING);
+    assert!(standing.drops("endpoint_policy") > 0);
+    let denied = policy.replace("effect = \"deny\"", "effect = \"allow\"");
+    standing.reload(&listed(&denied));
+    service.assert_sees(&lab.b, INTERNET, from(B));
+}
+
+/// A plain address outside behind an address of a subnet: by a NAT gateway, or with the source kept.
+pub fn interface_endpoint_stands_for_an_address_outside(hook: Hook) {
+    let front = |keys: &str| {
+        vpc(hook)
+            .routed("private", &[("0.0.0.0/0", "blackhole")])
+            .and(&format!(
+                r#"
+  [[vpc.endpoint]]
+  name = "registry"
+  type = "interface"
+  address = "{INTERNET_TOO}"
+  {keys}
+  interfaces = [{{ subnet = "beside", private_ip = "10.20.3.60" }}]
+  private_dns = ["registry.example.com"]
+"#
+            ))
+    };
+    let standing = Lab::with(hook, &front("nat_gateway = \"egress\""));
+    let lab = &standing.lab;
+    know_the_way(&lab.site.internet);
+    let server = Server::at(&lab.site.internet, INTERNET_TOO);
+    let seen = |source: &str| [from_one(source), from_one(source), Seen::Nothing];
+    server.assert_sees(&lab.a, "10.20.3.60", seen(super::NAT));
+    server.assert_sees(&lab.c, "10.20.3.60", seen(super::NAT));
+    // There is no other way there.
+    server.assert_sees(&lab.a, INTERNET_TOO, NOTHING);
+    standing.reload(&front(""));
+    server.assert_sees(&lab.a, "10.20.3.60", seen(A));
+}
