@@ -84,7 +84,7 @@ pub fn remember<H: Hook>(
         || !next.is_resolved()
         || !origin.is_some()
         // Their sessions may end too soon for it.
-        || interface.is(Interface::SERVICES)
+        || (interface.is(Interface::SERVICES) && !plan.is_far())
         || !(plan.has_session || plan.is_stateless || plan.is_steady)
         || (!plan.is_stateless && !plan.via.is_unspecified())
         || plan.reverse.is_of_another_way()

@@ -12,6 +12,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io::{self, Write as _},
+    mem,
     net::Ipv4Addr,
     os::unix::fs::MetadataExt as _,
     sync::Arc,
@@ -38,6 +39,7 @@ use crate::{
     error::{Error, Result},
     expiry::{self, Sweeper},
     foresight::{self, Effects},
+    health::Health,
     host::{self, HostInterface},
     loader::LoadOptions,
     metadata::{self, Catalogue, token::Key},
@@ -77,6 +79,9 @@ pub struct Controller {
     drains: Drains,
     /// The targets and proxies that are not well.
     unhealthy: BTreeSet<Checked>,
+    health: Option<Health>,
+    /// What holds, where health has a say in it.
+    current: Option<Arc<Config>>,
 }
 
 /// What a running controller can't change.
@@ -118,7 +123,7 @@ impl Fixed {
             )
         } else if wanted.services && !self.services {
             Some(
-                "a VPC has dns, and none had: that takes a restart of the controller, which keeps the sessions",
+                "a VPC has dns, target groups or proxies, and none had: that takes a restart of the controller, which keeps the sessions",
             )
         } else if self.max_sessions != wanted.max_sessions {
             Some(
@@ -137,7 +142,7 @@ fn host_interfaces(config: &Config) -> Result<Vec<HostInterface>> {
 
 /// Some service of the node is wanted.
 fn has_services(config: &Config) -> bool {
-    config.node.metadata || config.vpcs.iter().any(|vpc| vpc.dns)
+    config.node.metadata || config.is_checked() || config.vpcs.iter().any(|vpc| vpc.dns)
 }
 
 /// Where hosts ask for names.
@@ -203,8 +208,13 @@ impl Controller {
     pub fn reload(&mut self, config: &Config) -> Result<()> {
         let mut tables = self.tables(config)?;
         carry_over(&mut self.drains, &self.policy, &mut tables);
+        let checks = mem::take(&mut tables.checks);
         change(&mut self.ebpf, &self.pins, &mut self.policy, tables)?;
         self.numbering.settle();
+        self.current = (!checks.is_empty()).then(|| Arc::new(config.clone()));
+        if let Some(health) = &mut self.health {
+            health.set(checks);
+        }
         if self.services.is_some() {
             self.catalogue.send_replace(Arc::new(Catalogue::of(config)));
             self.names.send_replace(Arc::new(Names::of(config)));
@@ -225,6 +235,42 @@ impl Controller {
         let clients = Arc::new(services::Clients::open(&self.pins)?);
         self.resolver = Some(Resolver::new(self.names.subscribe(), clients));
         self.resolve(config)
+    }
+
+    /// Checks the health of targets and proxies, in the background of the runtime and until this controller has
+    /// ended.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from beginning.
+    pub fn check_health(&mut self, config: &Config) -> Result<()> {
+        let Some(services) = &self.services else {
+            return Ok(());
+        };
+        self.health = Some(Health::new(Arc::new(services.caller()?)));
+        if config.is_checked() {
+            self.reload(config)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with who is well by now.
+    fn heed_health(&mut self) -> Result<()> {
+        let (Some(health), Some(config)) = (&mut self.health, self.current.clone()) else {
+            return Ok(());
+        };
+        let unhealthy = health.unhealthy();
+        if unhealthy == self.unhealthy {
+            return Ok(());
+        }
+        for whom in unhealthy.difference(&self.unhealthy) {
+            log::warn!("{whom} is unhealthy");
+        }
+        for whom in self.unhealthy.difference(&unhealthy) {
+            log::info!("{whom} is healthy again");
+        }
+        self.unhealthy = unhealthy;
+        self.reload(&config)
     }
 
     /// Has the resolver answer at the addresses of new VPCs, too.
@@ -382,6 +428,11 @@ impl Controller {
                     }
                 }
                 Some(order) = orders.recv() => steering.obey(order, &mut self),
+                () = health_changed(&mut self.health) => {
+                    if let Err(error) = self.heed_health() {
+                        log::error!("health: {error}");
+                    }
+                }
                 ready = logger.readable_mut() => {
                     let mut ready = ready.map_err(Error::io("watching the dataplane's log"))?;
                     ready.get_inner_mut().flush();
@@ -442,6 +493,14 @@ impl Controller {
         let held = self.lock.metadata().map(|held| held.ino());
         let there = fs::metadata(self.pins.root()).map(|there| there.ino());
         self.pins.exist() && matches!((held, there), (Ok(held), Ok(there)) if held == there)
+    }
+}
+
+/// Somebody's health is another one, if it is checked.
+async fn health_changed(health: &mut Option<Health>) {
+    match health {
+        Some(health) => health.changed().await,
+        None => std::future::pending().await,
     }
 }
 

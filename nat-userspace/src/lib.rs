@@ -30,6 +30,7 @@ pub mod explain;
 pub mod flow_cache;
 pub mod foresight;
 pub mod generation;
+pub mod health;
 pub mod held;
 mod hex;
 pub mod host;

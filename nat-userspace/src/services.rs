@@ -6,18 +6,20 @@ use std::{
     collections::BTreeSet,
     fs::File,
     io,
-    net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket},
     os::fd::AsRawFd as _,
+    sync::mpsc,
     thread,
 };
 
 use aya::maps::{HashMap, MapData, MapError};
-use futures_util::TryStreamExt as _;
+use futures_util::{TryStreamExt as _, future::BoxFuture};
 use nat_common::{
     address::{Address, Port},
     flow::Flow,
     map_types::{
-        METADATA_IP, METADATA_PORT, Name, NameKey, RESOLVER_PORT, SERVICES_IP, SessionKey, names,
+        CHECKER_IP, METADATA_IP, METADATA_PORT, Name, NameKey, RELAY_NET, RESOLVER_PORT,
+        SERVICE_NET_BITS, SERVICES_IP, SessionKey, names,
     },
 };
 use nix::{
@@ -28,11 +30,17 @@ use rtnetlink::{
     Handle, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection,
     packet_route::{
         link::{LinkAttribute, LinkMessage},
-        route::RouteScope,
+        route::{RouteScope, RouteType},
     },
 };
 
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    sync::oneshot,
+};
+
 use crate::{
+    balancer::Dial,
     error::{Error, Result},
     host::{self, HostInterface},
     pins::Pins,
@@ -44,6 +52,9 @@ use crate::{
 const INNER: &str = "services";
 const OUTER: &str = "nat-services";
 const OUTER_NUMBERED: &str = "nat-services%d";
+
+/// The kernel's own table of local addresses.
+const LOCAL_TABLE: u32 = 255;
 
 /// The MTU of the pair: the kernel then offers and makes segments that go through any instance's interface,
 /// without being told.
@@ -115,6 +126,17 @@ impl Services {
         })
     }
 
+    /// Makes connections from within the namespace.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn caller(&self) -> Result<Caller> {
+        let namespace = self.namespace.try_clone();
+        let caller = namespace.and_then(Caller::new);
+        caller.map_err(Error::io("entering the network namespace of the services"))
+    }
+
     /// Sockets for the resolver at those of `addresses` that have none yet. One that is no longer asked keeps
     /// its own.
     ///
@@ -140,6 +162,45 @@ impl Services {
         let sockets = bound.map_err(Error::io("binding the resolver's sockets"))?;
         self.resolvers.extend(new);
         Ok(sockets)
+    }
+}
+
+/// Whom to give a socket.
+type Wanted = oneshot::Sender<io::Result<TcpSocket>>;
+
+/// Makes connections from within the namespace of the services, by sockets of a thread that is in there.
+pub struct Caller(mpsc::Sender<Wanted>);
+
+impl Caller {
+    fn new(namespace: File) -> io::Result<Self> {
+        let (sender, receiver) = mpsc::channel::<Wanted>();
+        let (entered, has_entered) = mpsc::channel();
+        thread::spawn(move || {
+            let result = setns(namespace, CloneFlags::CLONE_NEWNET);
+            let is_in = result.is_ok();
+            // Who waits for it is there.
+            let _ = entered.send(result.map_err(io::Error::from));
+            while is_in && let Ok(wanted) = receiver.recv() {
+                // Who has given up does not want it.
+                let _ = wanted.send(TcpSocket::new_v4());
+            }
+        });
+        let gone = |_| io::Error::other("its thread has panicked");
+        has_entered.recv().map_err(gone)??;
+        Ok(Self(sender))
+    }
+}
+
+impl Dial for Caller {
+    fn dial(&self, to: SocketAddrV4) -> BoxFuture<'_, io::Result<TcpStream>> {
+        Box::pin(async move {
+            let (wanted, socket) = oneshot::channel();
+            let gone = || io::Error::other("there is no way into the services' namespace");
+            self.0.send(wanted).map_err(|_| gone())?;
+            let socket = socket.await.map_err(|_| gone())??;
+            socket.bind(SocketAddr::from((Ipv4Addr::from(CHECKER_IP), 0)))?;
+            socket.connect(to.into()).await
+        })
     }
 }
 
@@ -273,11 +334,31 @@ async fn connect(
         .add(index, address.into(), 32)
         .execute()
         .await?;
-    let everything = RouteMessageBuilder::<Ipv4Addr>::new()
+    inner
+        .address()
+        .add(index, Ipv4Addr::from(CHECKER_IP).into(), 32)
+        .execute()
+        .await?;
+    let dataplane = Ipv4Addr::from(SERVICES_IP);
+    let to_dataplane = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(dataplane, 32)
         .output_interface(index)
         .scope(RouteScope::Link)
         .build();
-    inner.route().add(everything).execute().await?;
+    let everything = RouteMessageBuilder::<Ipv4Addr>::new()
+        .gateway(dataplane)
+        .build();
+    // Of these each one is an address of the services.
+    let relays = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(Ipv4Addr::from_bits(RELAY_NET), SERVICE_NET_BITS)
+        .output_interface(lo)
+        .kind(RouteType::Local)
+        .scope(RouteScope::Host)
+        .table_id(LOCAL_TABLE)
+        .build();
+    for route in [to_dataplane, everything, relays] {
+        inner.route().add(route).execute().await?;
+    }
     // Neither end has an address that the other one could ask for it.
     let clients = Ipv4Addr::from(SERVICES_IP);
     for (handle, index, neighbour, mac) in [

@@ -29,11 +29,11 @@ pub use link::{
 };
 pub use name::{Name, NameKey};
 pub use policy::{
-    ALL_GATEWAYS, ALL_VPCS, ApplianceKey, Exemption, Exemptions, Gateway, Generation, Instance,
-    Interface, MAX_EXEMPTIONS, MAX_GATEWAYS, MAX_PUBLIC_IPS, MAX_VPCS, METADATA_IP, METADATA_PORT,
-    PublicAddress, PublicUse, RESOLVER_IP, RESOLVER_PORT, Route, SERVICES, SERVICES_IP,
-    SERVICES_VPC, SIDE_SHIFT, ScopedAddress, Settings, Subnet, TRACKER, Target, Timeouts, side,
-    sided, unsided,
+    ALL_GATEWAYS, ALL_VPCS, ApplianceKey, CHECKED_NET, CHECKER_IP, Exemption, Exemptions, Gateway,
+    Generation, Instance, Interface, MAX_EXEMPTIONS, MAX_GATEWAYS, MAX_PUBLIC_IPS, MAX_VPCS,
+    METADATA_IP, METADATA_PORT, PublicAddress, PublicUse, RELAY_NET, RESOLVER_IP, RESOLVER_PORT,
+    Route, SERVICE_NET_BITS, SERVICES, SERVICES_IP, SERVICES_VPC, SIDE_SHIFT, ScopedAddress,
+    Settings, Subnet, TRACKER, Target, Timeouts, side, sided, unsided,
 };
 pub use rules::{GroupKey, Judgement, PortKey, Ruleset};
 pub use session::{Holds, Mark, Passed, Session, SessionKey};

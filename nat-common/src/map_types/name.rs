@@ -33,6 +33,8 @@ impl NameKey {
     pub const INTERNET_GATEWAY: u32 = 10;
     /// A target group: its table's number.
     pub const TARGET_GROUP: u32 = 11;
+    /// Somebody whose health is checked: its address is of this number, too.
+    pub const CHECKED: u32 = 12;
 }
 
 /// A name of the configuration, `vpc/name` for what belongs to one, padded with zeros.

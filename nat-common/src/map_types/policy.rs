@@ -18,6 +18,15 @@ pub const TRACKER: u32 = MAX_GATEWAYS - 1;
 pub const SERVICES: u32 = TRACKER - 1;
 /// The address that [`SERVICES`] translates to; it is seen between the dataplane and the services alone.
 pub const SERVICES_IP: Address = Address::from_wire([169, 254, 168, 1]);
+/// Where the node's services are when they ask somebody in a VPC.
+pub const CHECKER_IP: Address = Address::from_wire([169, 254, 168, 2]);
+/// What they ask, 240.0.0.0/8: each address stands for somebody in a VPC.
+pub const CHECKED_NET: u32 = 0xf000_0000;
+/// Where they stand between a load balancer's listeners and its targets, 241.0.0.0/8: each address is one of a
+/// target group's.
+pub const RELAY_NET: u32 = 0xf100_0000;
+/// Of both, the bits that say which network it is.
+pub const SERVICE_NET_BITS: u8 = 8;
 /// Where instances are told about themselves, in every VPC.
 pub const METADATA_IP: Address = Address::from_wire([169, 254, 169, 254]);
 /// The TCP port there, in host byte order.
@@ -257,7 +266,7 @@ pub struct Instance {
     pub mac: Mac,
     /// Bits of [`Instance::IS_APPLIANCE`] and the others.
     pub flags: u16,
-    /// The gateway by which an endpoint's packets go on.
+    /// The number by which the listeners of an endpoint are found, mostly that of its gateway.
     pub gateway: u32,
 }
 const _: () = assert!(size_of::<Instance>() == 24);

@@ -112,6 +112,10 @@ fn decide<P: Policy>(
     let (mut kind, mut value) = (route.kind(), route.value());
     course.public = policy.public_address(flow.destination);
     let public = read_again(&course.public);
+    // They have no routes, and ask endpoints alone.
+    if question.interface.is(Interface::SERVICES) {
+        kind = Route::LOCAL;
+    }
     // No route leads elsewhere what is for the node's own services.
     let is_served = question.interface.serves_at(flow.destination);
     if is_served {
@@ -404,7 +408,10 @@ fn local<P: Policy>(
 ) -> Result<Decision, DropReason> {
     let flow = &question.packet.flow;
     let vpc = question.interface.vpc;
+    // The router's own address may have asked, for whoever wants to know whether somebody is well.
+    let is_for_endpoint = question.session.is_answer() && !question.session.far.is_none();
     match node {
+        _ if is_for_endpoint => {}
         Node::HOST => return Ok(Decision::to(Way::Pass, 0)),
         Node::ROUTER => return Ok(Decision::to(Way::Router, 0)),
         _ => {}
@@ -420,7 +427,7 @@ fn local<P: Policy>(
         leave(policy, question, course, sender)?;
         enter(policy, question, course, sender, &subnet)?;
     }
-    if receiver.is(Instance::IS_ENDPOINT) {
+    if is_for_endpoint || receiver.is(Instance::IS_ENDPOINT) {
         return to_endpoint(policy, question, course, sender, &receiver);
     }
     let is_tracked = tracks(question, course, sender, &receiver)?;

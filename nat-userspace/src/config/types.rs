@@ -58,6 +58,12 @@ impl Config {
         self.node.uplinks.iter().map(String::as_str).chain(inside)
     }
 
+    /// Somebody's health is checked.
+    pub fn is_checked(&self) -> bool {
+        let mut vpcs = self.vpcs.iter();
+        vpcs.any(|vpc| !vpc.target_groups.is_empty() || !vpc.proxies.is_empty())
+    }
+
     /// The endpoint service of this name, of the VPC of that name.
     pub fn endpoint_service(&self, vpc: &str, name: &str) -> Option<&EndpointService> {
         let vpc = self.vpcs.iter().find(|one| one.name == vpc)?;

@@ -66,6 +66,8 @@ pub fn start(config: &Config, pins: &Pins, options: LoadOptions) -> Result<Contr
             names: watch::Sender::new(Arc::new(Names::of(config))),
             resolver: None,
             unhealthy: BTreeSet::new(),
+            health: None,
+            current: None,
             services,
             fixed,
             options,

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    net::Ipv4Addr,
+    fmt,
+    net::{Ipv4Addr, SocketAddrV4},
     time::{Duration, Instant},
 };
 
@@ -10,15 +11,16 @@ use nat_common::{
     address::{Address, Port},
     flow::protocol,
     map_types::{
-        BalancedTarget, Interface, Listener, ListenerKey, MAX_TARGETS, NameKey, ScopedAddress,
-        Subnet, TargetTable,
+        BalancedTarget, CHECKED_NET, Instance, Interface, Listener, ListenerKey, MAX_TARGETS,
+        NameKey, SERVICES_VPC, ScopedAddress, Subnet, TargetTable,
     },
 };
 
-use super::{Compiler, Map, Tables};
+use super::{Compiler, Map, Tables, network::router};
 use crate::{
     balancer::slots,
-    config::{TargetGroup, Vpc},
+    config::{HealthCheck, TargetGroup, Vpc},
+    error::Result,
 };
 
 /// A target whose health is checked: of a target group, or of a proxy.
@@ -30,6 +32,24 @@ pub struct Checked {
     pub group: String,
     /// Its private IP.
     pub address: Ipv4Addr,
+}
+
+/// `VPC/GROUP/ADDRESS`
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.vpc, self.group, self.address)
+    }
+}
+
+/// How somebody's health is checked, from the network namespace of the services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Who it is.
+    pub whom: Checked,
+    /// Where he is reached from there.
+    pub at: SocketAddrV4,
+    /// How.
+    pub how: HealthCheck,
 }
 
 /// How a proxy's health is known.
@@ -49,9 +69,45 @@ impl Slots {
     }
 }
 
+/// Numbers of listeners that are for the services alone begin here; no gateway has such a number.
+const CHECKED: u32 = 1 << 29;
+
 impl Compiler<'_, '_> {
-    /// The table of a target group. Those that are unhealthy get no new flows, unless all are.
-    pub(super) fn target_table(&mut self, vpc: &Vpc, group: &TargetGroup) -> u32 {
+    /// Lets the services reach somebody in a VPC, who sees them at the addresses of a gateway, and checks his
+    /// health.
+    fn check(&mut self, vpc: u32, whom: Checked, gateway: u32, how: &HealthCheck, port: u16) {
+        if self.services().is_none() {
+            return;
+        }
+        let number = self.number(NameKey::CHECKED, &whom.to_string(), 1);
+        let at = Ipv4Addr::from_bits(CHECKED_NET | number);
+        let key = ScopedAddress {
+            scope: u32::from(SERVICES_VPC),
+            address: at.into(),
+        };
+        let entry = Instance::endpoint(CHECKED | number, 0);
+        self.tables.instances.insert(key, entry);
+        let key = ListenerKey {
+            gateway: CHECKED | number,
+            ..ListenerKey::default()
+        };
+        let listener = Listener {
+            table: 0,
+            vpc,
+            gateway,
+            address: whom.address.into(),
+        };
+        self.tables.listeners.insert(key, listener);
+        self.tables.checks.push(Check {
+            whom,
+            at: SocketAddrV4::new(at, how.port.unwrap_or(port)),
+            how: how.clone(),
+        });
+    }
+
+    /// The table of a target group, whose targets are checked by this gateway. Those that are unhealthy get no new
+    /// flows, unless all are.
+    pub(super) fn target_table(&mut self, vpc: &Vpc, group: &TargetGroup, gateway: u32) -> u32 {
         let name = format!("{}/{}", vpc.name, group.name);
         let number = self.number(NameKey::TARGET_GROUP, &name, 1);
         if self.tables.target_tables.contains_key(&number) {
@@ -92,24 +148,44 @@ impl Compiler<'_, '_> {
             }
         }
         self.tables.target_tables.insert(number, table);
+        let vpc_number = self.number(NameKey::VPC, &vpc.name, 1);
+        for address in &addresses {
+            let whom = Checked {
+                vpc: vpc.name.clone(),
+                group: group.name.clone(),
+                address: *address,
+            };
+            self.check(vpc_number, whom, gateway, &group.health_check, group.port);
+        }
         let delay = group.deregistration_delay;
         self.tables.deregistration.insert(number, delay);
         number
     }
 
     /// What leaves the subnets of a VPC for its proxies.
-    pub(super) fn proxies(&mut self, vpc: &Vpc) {
+    pub(super) fn proxies(&mut self, vpc: &Vpc) -> Result<()> {
         for proxy in &vpc.proxies {
             let mut instances = vpc.instances.iter();
             let Some(instance) = instances.find(|each| each.name == proxy.instance) else {
                 continue;
             };
             let address = instance.private_ip;
-            let is_down = self.facts.unhealthy.contains(&Checked {
+            let whom = Checked {
                 vpc: vpc.name.clone(),
                 group: proxy_group(&proxy.name),
                 address,
-            });
+            };
+            let is_down = self.facts.unhealthy.contains(&whom);
+            let mut subnets = vpc.subnets.iter();
+            if let Some(subnet) = subnets.find(|each| each.name == instance.subnet) {
+                // It is asked by its router.
+                let number = self.number(NameKey::VPC, &vpc.name, 1);
+                let name = format!("{}/router:{}", vpc.name, subnet.name);
+                let asker = router(subnet.cidr).into();
+                let gateway = self.own_gateway(&name, asker, 0, number)?;
+                let check = proxy.check();
+                self.check(number, whom, gateway, &check, check.port.unwrap_or(0));
+            }
             if is_down && proxy.fail_open {
                 continue;
             }
@@ -139,6 +215,7 @@ impl Compiler<'_, '_> {
                 }
             }
         }
+        Ok(())
     }
 
     /// Says so in subnets of which something goes to a proxy.
@@ -156,9 +233,10 @@ impl Compiler<'_, '_> {
             .tables
             .instances
             .iter()
-            .filter(|(_, instance)| instance.is(nat_common::map_types::Instance::IS_ENDPOINT))
+            .filter(|(_, instance)| instance.is(Instance::IS_ENDPOINT))
             .map(|(key, _): (&ScopedAddress, _)| key.scope)
             .collect();
+        // Who asks for services, or is checked by them.
         let answering: BTreeSet<u32> = self
             .tables
             .listeners

@@ -149,6 +149,9 @@ impl Compiler<'_, '_> {
 
     /// What a load balancer offers, by this gateway.
     fn listeners(&mut self, vpc: &Vpc, number: u32, balancer: &LoadBalancer, gateway: u32) {
+        // Whoever asks for it, it is the load balancer that checks its targets.
+        let name = load_balancer_name(&vpc.name, &balancer.name);
+        let checker = self.number(NameKey::GATEWAY, &name, 0);
         for listener in &balancer.listeners {
             let mut groups = vpc.target_groups.iter();
             let Some(group) = groups.find(|group| group.name == listener.target_group) else {
@@ -161,7 +164,7 @@ impl Compiler<'_, '_> {
                 reserved: 0,
             };
             let listener = Listener {
-                table: self.target_table(vpc, group),
+                table: self.target_table(vpc, group, checker),
                 vpc: number,
                 gateway,
                 address: Address::UNSPECIFIED,
@@ -171,7 +174,13 @@ impl Compiler<'_, '_> {
     }
 
     /// The gateway of an endpoint or load balancer, whose targets see this address.
-    fn own_gateway(&mut self, name: &str, node: Address, flags: u32, vpc: u32) -> Result<u32> {
+    pub(super) fn own_gateway(
+        &mut self,
+        name: &str,
+        node: Address,
+        flags: u32,
+        vpc: u32,
+    ) -> Result<u32> {
         let number = self.number(NameKey::GATEWAY, name, 0);
         if number >= SERVICES {
             let what = "NAT gateways, endpoints and load balancers";

@@ -47,7 +47,7 @@ use crate::{
     error::{Error, Result},
 };
 
-pub use balancing::{Checked, Leaving, proxy_group};
+pub use balancing::{Check, Checked, Leaving, proxy_group};
 pub use drain::{DRAIN, Drains, without_drains};
 pub use endpoints::{endpoint_name, load_balancer_name};
 pub use filtering::RULE_BITS;
@@ -86,6 +86,8 @@ pub struct Tables {
     pub listeners: Map<ListenerKey, Listener>,
     /// By number.
     pub target_tables: Map<u32, TargetTable>,
+    /// Whose health is to be checked.
+    pub checks: Vec<Check>,
     /// How long a table's targets serve the flows they have when they are deregistered.
     pub deregistration: Map<u32, Duration>,
     /// What is not translated, by gateway (or all of them) and remote prefix.
@@ -210,7 +212,7 @@ pub fn compile(config: &Config, numbering: &mut Numbering, facts: Facts<'_>) -> 
     for (vpc, sets) in config.vpcs.iter().zip(&sets) {
         compiler.vpc(vpc, sets)?;
         compiler.endpoints(config, vpc, sets)?;
-        compiler.proxies(vpc);
+        compiler.proxies(vpc)?;
     }
     compiler.mark_diverting();
     compiler.mark_endpoints();

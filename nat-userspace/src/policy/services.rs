@@ -1,14 +1,14 @@
 //! The way to the node's own services (`services.rs` of the crate): a NAT gateway of every VPC, which is in no
 //! subnet and which no rule keeps from anybody.
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use ipnet::Ipv4Net;
 use nat_common::{
     address::Address,
     map_types::{
-        Gateway, MAX_PUBLIC_IPS, PublicAddress, PublicUse, SERVICES, SERVICES_IP, SERVICES_VPC,
-        ScopedAddress, Subnet,
+        CHECKER_IP, Gateway, Interface, MAX_PUBLIC_IPS, Name, NameKey, PublicAddress, PublicUse,
+        RELAY_NET, SERVICE_NET_BITS, SERVICES, SERVICES_IP, SERVICES_VPC, ScopedAddress, Subnet,
     },
     port_pool::PortPool,
 };
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     config::{PortRange, Profile, Timeouts},
     error::Result,
+    sessions::SERVICES_NAME,
 };
 
 /// Connections that an instance may have to the services at once: a greedy one leaves ports to the others.
@@ -37,6 +38,11 @@ const TIMEOUTS: Timeouts = Timeouts {
     udp_stream: Duration::from_secs(10),
     ..Timeouts::of(Profile::Aws)
 };
+
+/// The addresses that stand between load balancers and targets.
+fn relay_net() -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::from_bits(RELAY_NET), SERVICE_NET_BITS)
+}
 
 impl Compiler<'_, '_> {
     /// The interface that the services are behind, if there are any.
@@ -61,6 +67,22 @@ impl Compiler<'_, '_> {
         // Whatever address of theirs is asked.
         let place = prefix(scope, Ipv4Net::default());
         self.tables.subnets.insert(place, subnet);
+        // And where they ask from themselves.
+        for own in [Ipv4Net::from(Ipv4Addr::from(CHECKER_IP)), relay_net()] {
+            self.tables.subnets.insert(prefix(interface, own), subnet);
+        }
+        if let Some(entry) = self.tables.interfaces.get_mut(&interface) {
+            entry.vpc = SERVICES_VPC;
+            entry.set(
+                Interface::INSIDE | Interface::HAS_INSTANCES | Interface::TRACKS,
+                true,
+            );
+        }
+        let name = NameKey {
+            kind: NameKey::VPC,
+            number: u32::from(SERVICES_VPC),
+        };
+        self.tables.names.insert(name, Name::new(SERVICES_NAME));
         let mut addresses = [Address::UNSPECIFIED; MAX_PUBLIC_IPS];
         let mut pools = [PortPool::default(); MAX_PUBLIC_IPS];
         addresses[0] = SERVICES_IP;

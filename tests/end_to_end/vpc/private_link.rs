@@ -1,15 +1,15 @@
 //! Endpoint services: consumers in one VPC, a load balancer and its targets in another one with the same addresses.
 use std::{collections::BTreeSet, thread, time::Duration};
 
-use nat_tests::netns::{Hook, Namespace, sockets::ANY};
+use nat_tests::netns::{Hook, Namespace, process::finish, sockets::ANY};
 
 use super::{
     A, B,
-    reached::{NOTHING, Seen, Server, from_one, is_cut},
+    reached::{NOTHING, Seen, Server, from_one},
     side_by_side::{Two, build},
 };
 use crate::{
-    attempts::{hears, try_connect},
+    attempts::{hears, try_connect, wait_until},
     standing::Standing,
 };
 
@@ -107,6 +107,7 @@ pub fn private_link_connects_vpcs_with_the_same_addresses(hook: Hook) {
     server.assert_sees(&provider.web, ENDPOINT, NOTHING);
     server.assert_sees(&consumer.web, NODE, NOTHING);
     let sessions = standing.nat.sessions().expect("sessions");
+    // What checks the targets is not the consumers'.
     let of_endpoint = sessions.iter().filter(|each| each.gateway == "endpoint:db");
     assert_eq!(of_endpoint.count(), 4, "{sessions:?}");
     standing.assert_running();
@@ -222,6 +223,57 @@ pub fn private_link_flows_keep_their_target(hook: Hook) {
     );
 }
 
+/// A target dies: new connections avoid it after the health check, and it gets some again when it is back.
+pub fn private_link_avoids_a_target_that_is_dead(hook: Hook) {
+    let (lab, text) = texts(hook, &["first", "second"], OPEN);
+    let check = "health_check = { interval = 1, timeout = 1, unhealthy_threshold = 2, healthy_threshold = 2 }";
+    let text = text.replace(
+        "deregistration_delay = 1",
+        &format!("deregistration_delay = 1\n  {check}"),
+    );
+    let standing = Standing::on(lab.site.edge.clone(), lab, &text);
+    let lab = &standing.lab;
+    let [consumer, provider] = &lab.vpcs;
+    name(&provider.a, "1");
+    // One that ends with its process would be noticed by a RST; this one says nothing any more.
+    name(&lab.only, "2");
+    let connects_to = |wanted: &[u8]| {
+        let targets = (0..12).map(|_| Asked::open(&consumer.a).target());
+        let seen: BTreeSet<_> = targets.flatten().collect();
+        seen == wanted.iter().copied().collect()
+    };
+    assert!(connects_to(b"12"));
+    let mut held: Vec<_> = (0..8).map(|_| Asked::open(&consumer.a)).collect();
+    let before: Vec<_> = held.iter_mut().map(Asked::target).collect();
+    let drop_all =
+        "add table ip off; add chain ip off in { type filter hook input priority 0; policy drop; }";
+    let nft = |rules: &str| {
+        let limit = Duration::from_secs(10);
+        let nft = finish(lab.only.command("nft").arg(rules), limit);
+        nft.expect("nft").success().expect("rules");
+    };
+    nft(drop_all);
+    // Two checks of a second each, and what the machine takes.
+    let says = |what: &str| {
+        let controller = standing.controller.as_ref().expect("a controller");
+        controller.said().contains(what)
+    };
+    wait_until(
+        "the target to be unhealthy",
+        Duration::from_secs(30),
+        || says("vpc-1/tcp/10.20.2.11 is unhealthy"),
+    );
+    assert!(connects_to(b"1"));
+    nft("delete table ip off");
+    wait_until("the target to be healthy", Duration::from_secs(30), || {
+        says("vpc-1/tcp/10.20.2.11 is healthy again")
+    });
+    assert!(connects_to(b"12"));
+    // Those that were there go on, each to its own.
+    let after: Vec<_> = held.iter_mut().map(Asked::target).collect();
+    assert_eq!(after, before);
+}
+
 /// Groups of the consumer, the endpoint and the target each have their say.
 pub fn private_link_asks_the_groups_of_both_vpcs(hook: Hook) {
     let (lab, text) = texts(hook, &["first"], OPEN);
@@ -298,5 +350,4 @@ pub fn private_link_is_explained(hook: Hook) {
     for expected in ["endpoint:db", &format!("the target {A}, port 8080"), NODE] {
         assert!(explained.contains(expected), "{expected} in\n{explained}");
     }
-    let _ = is_cut;
 }
