@@ -61,7 +61,7 @@ mod vpc;
 
 use vpc::{
     acls, appliances, changes, dns, gateway_endpoints, gateways, groups, metadata,
-    metadata_attacked, private_link, routing, senders, side_by_side,
+    metadata_attacked, private_link, proxies, routing, senders, side_by_side,
 };
 
 /// One module per hook, with a test of the same name for each function given.
@@ -253,6 +253,8 @@ on_both_hooks! {
     gateway_endpoints::gateway_endpoint_serves_vpcs_with_the_same_addresses,
     gateway_endpoints::gateway_endpoint_policy_holds,
     gateway_endpoints::interface_endpoint_stands_for_an_address_outside,
+    proxies::proxy_gets_what_leaves_the_vpc,
+    proxies::proxy_that_is_down_fails_closed_or_open,
     private_link::private_link_connects_vpcs_with_the_same_addresses,
     private_link::private_link_is_opened_by_the_consumer_alone,
     private_link::private_link_waits_until_it_is_accepted,

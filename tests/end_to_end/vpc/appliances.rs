@@ -19,7 +19,7 @@ const MAC_OF_NAT: &str = "02:00:0a:14:01:1e";
 const MAC_OF_FIREWALL: &str = "02:00:0a:14:03:1e";
 
 /// A host that forwards by its one interface.
-fn forwarder(lab: &Lab, label: &str, device: &str, address: &str) -> Namespace {
+pub(super) fn forwarder(lab: &Lab, label: &str, device: &str, address: &str) -> Namespace {
     let host = lab.site.host(label, device, address).expect("a host");
     host.set("net/ipv4/ip_forward", "1").expect("forwarding");
     // Clients are to go on asking their router.

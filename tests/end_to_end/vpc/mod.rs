@@ -9,6 +9,7 @@ pub mod groups;
 pub mod metadata;
 pub mod metadata_attacked;
 pub mod private_link;
+pub mod proxies;
 pub mod reached;
 pub mod routing;
 pub mod senders;
