@@ -49,6 +49,7 @@ use crate::{
     pins::Pins,
     policy::{self, Checked, Drains, Facts, Numbering, Tables},
     reconcile::Policy,
+    relays::Relays,
     resolver::{Names, Resolver},
     services::{self, Services},
     session_table::SessionTable,
@@ -80,6 +81,7 @@ pub struct Controller {
     /// The targets and proxies that are not well.
     unhealthy: BTreeSet<Checked>,
     health: Option<Health>,
+    relays: Option<Relays>,
     /// What holds, where health has a say in it.
     current: Option<Arc<Config>>,
 }
@@ -209,11 +211,15 @@ impl Controller {
         let mut tables = self.tables(config)?;
         carry_over(&mut self.drains, &self.policy, &mut tables);
         let checks = mem::take(&mut tables.checks);
+        let relays = mem::take(&mut tables.relays);
         change(&mut self.ebpf, &self.pins, &mut self.policy, tables)?;
         self.numbering.settle();
         self.current = (!checks.is_empty()).then(|| Arc::new(config.clone()));
         if let Some(health) = &mut self.health {
             health.set(checks);
+        }
+        if let (Some(running), Some(services)) = (&mut self.relays, &self.services) {
+            running.set(services, relays)?;
         }
         if self.services.is_some() {
             self.catalogue.send_replace(Arc::new(Catalogue::of(config)));
@@ -237,17 +243,20 @@ impl Controller {
         self.resolve(config)
     }
 
-    /// Checks the health of targets and proxies, in the background of the runtime and until this controller has
+    /// Checks the health of targets and proxies, and relays connections to targets, in the background of the runtime and until this controller has
     /// ended.
     ///
     /// # Errors
     ///
     /// What keeps it from beginning.
-    pub fn check_health(&mut self, config: &Config) -> Result<()> {
+    pub fn serve_balancers(&mut self, config: &Config) -> Result<()> {
         let Some(services) = &self.services else {
             return Ok(());
         };
-        self.health = Some(Health::new(Arc::new(services.caller()?)));
+        let caller = Arc::new(services.caller()?);
+        let clients = Arc::new(services::Clients::open(&self.pins)?);
+        self.health = Some(Health::new(Arc::<services::Caller>::clone(&caller)));
+        self.relays = Some(Relays::new(clients, caller));
         if config.is_checked() {
             self.reload(config)?;
         }

@@ -50,6 +50,7 @@ pub mod policy;
 pub mod ports;
 pub mod qdisc;
 pub mod reconcile;
+pub mod relays;
 pub mod resolver;
 pub mod routes;
 pub mod services;

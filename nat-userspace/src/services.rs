@@ -16,10 +16,10 @@ use aya::maps::{HashMap, MapData, MapError};
 use futures_util::{TryStreamExt as _, future::BoxFuture};
 use nat_common::{
     address::{Address, Port},
-    flow::Flow,
+    flow::{Flow, protocol},
     map_types::{
         CHECKER_IP, METADATA_IP, METADATA_PORT, Name, NameKey, RELAY_NET, RESOLVER_PORT,
-        SERVICE_NET_BITS, SERVICES_IP, SessionKey, names,
+        SERVICE_NET_BITS, SERVICES_IP, SERVICES_VPC, SessionKey, names,
     },
 };
 use nix::{
@@ -137,6 +137,28 @@ impl Services {
         caller.map_err(Error::io("entering the network namespace of the services"))
     }
 
+    /// Listeners at these addresses, each with its own.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn listeners(
+        &self,
+        at: &[SocketAddrV4],
+    ) -> Result<Vec<(SocketAddrV4, tokio::net::TcpListener)>> {
+        let namespace = &self.namespace;
+        let bound = thread::scope(|scope| {
+            let bound = scope.spawn(|| bind_listeners(namespace, at)).join();
+            bound.unwrap_or_else(|_| Err(io::Error::other("its thread has panicked")))
+        });
+        let bound = bound.and_then(|bound| {
+            let listeners = bound.into_iter().map(tokio::net::TcpListener::from_std);
+            listeners.collect::<io::Result<Vec<_>>>()
+        });
+        let bound = bound.map_err(Error::io("binding the listeners of load balancers"))?;
+        Ok(at.iter().copied().zip(bound).collect())
+    }
+
     /// Sockets for the resolver at those of `addresses` that have none yet. One that is no longer asked keeps
     /// its own.
     ///
@@ -163,6 +185,17 @@ impl Services {
         self.resolvers.extend(new);
         Ok(sockets)
     }
+}
+
+/// Listeners at these addresses, in a thread as above.
+fn bind_listeners(namespace: &File, at: &[SocketAddrV4]) -> io::Result<Vec<TcpListener>> {
+    setns(namespace, CloneFlags::CLONE_NEWNET)?;
+    let bind = |at: &SocketAddrV4| {
+        let listener = TcpListener::bind(at)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    at.iter().map(bind).collect()
 }
 
 /// Whom to give a socket.
@@ -242,6 +275,61 @@ impl Clients {
             sessions: SessionTable::open(pins)?,
             names: pins.hash_map(names::NAMES)?,
         })
+    }
+}
+
+/// Who uses a service of another VPC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consumer {
+    /// His address and port in his VPC.
+    pub source: SocketAddrV4,
+    /// Whom he has asked there.
+    pub destination: SocketAddrV4,
+    /// His endpoint, as `VPC/NAME`; `None` when he has asked the load balancer itself.
+    pub endpoint: Option<String>,
+}
+
+impl Clients {
+    /// Who has opened the connection that came to `local` from `peer`. `None`: nobody that could be told.
+    ///
+    /// # Errors
+    ///
+    /// It can't be found out now.
+    pub fn consumer(
+        &self,
+        peer: SocketAddrV4,
+        local: SocketAddrV4,
+    ) -> io::Result<Option<Consumer>> {
+        let answer = Flow {
+            source: Address::from(*local.ip()),
+            destination: Address::from(*peer.ip()),
+            source_port: Port::new(local.port()),
+            destination_port: Port::new(peer.port()),
+            protocol: protocol::TCP,
+        };
+        let key = SessionKey::answers(&answer, SERVICES_VPC);
+        let Some(session) = self.sessions.get(&key) else {
+            return Ok(None);
+        };
+        let end = |address: Address, port: Port| SocketAddrV4::new(address.into(), port.get());
+        let gateway = NameKey {
+            kind: NameKey::GATEWAY,
+            number: u32::from(session.gateway()),
+        };
+        let name = match self.names.get(&gateway, 0) {
+            Ok(name) => name.as_str().to_owned(),
+            // It has just gone.
+            Err(MapError::KeyNotFound) => return Ok(None),
+            Err(error) => return Err(io::Error::other(error)),
+        };
+        let endpoint = name
+            .split_once("/endpoint:")
+            .map(|(vpc, endpoint)| format!("{vpc}/{endpoint}"));
+        Ok(Some(Consumer {
+            source: end(session.mapped_address(), session.mapped_port()),
+            destination: end(session.far().address, session.far().port),
+            endpoint,
+        }))
     }
 }
 

@@ -331,7 +331,7 @@ pub fn run(pins: &Pins, socket: &Path, arguments: &Arguments) -> Outcome {
             desired.confirm()?;
             controller.serve_metadata(desired.token_key(&mut host::random)?)?;
             controller.serve_dns(desired.config())?;
-            controller.check_health(desired.config())?;
+            controller.serve_balancers(desired.config())?;
             let _serving = listener.serve(orders)?;
             let steering = WithApi { arguments, desired };
             return Ok(controller
@@ -346,7 +346,7 @@ pub fn run(pins: &Pins, socket: &Path, arguments: &Arguments) -> Outcome {
         // Nothing is kept: its tokens end with it.
         controller.serve_metadata(Key::random(&mut host::random))?;
         controller.serve_dns(&config)?;
-        controller.check_health(&config)?;
+        controller.serve_balancers(&config)?;
         let steering = WithoutApi(arguments);
         Ok(controller
             .run(signals, teardown, steering, received)

@@ -67,6 +67,7 @@ pub fn start(config: &Config, pins: &Pins, options: LoadOptions) -> Result<Contr
             resolver: None,
             unhealthy: BTreeSet::new(),
             health: None,
+            relays: None,
             current: None,
             services,
             fixed,

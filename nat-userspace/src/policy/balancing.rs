@@ -12,7 +12,7 @@ use nat_common::{
     flow::protocol,
     map_types::{
         BalancedTarget, CHECKED_NET, Instance, Interface, Listener, ListenerKey, MAX_TARGETS,
-        NameKey, SERVICES_VPC, ScopedAddress, Subnet, TargetTable,
+        NameKey, RELAY_NET, SERVICES_VPC, ScopedAddress, Subnet, TargetTable,
     },
 };
 
@@ -50,6 +50,25 @@ pub struct Check {
     pub at: SocketAddrV4,
     /// How.
     pub how: HealthCheck,
+}
+
+/// Where connections are relayed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relayed {
+    /// The targets.
+    pub targets: TargetTable,
+    /// Where each of them is reached from the network namespace of the services.
+    pub by_way_of: Vec<(Address, SocketAddrV4)>,
+}
+
+impl Relayed {
+    /// Where a connection with this hash goes, if there is a target.
+    pub fn choose(&self, hash: u32) -> Option<SocketAddrV4> {
+        let target = self.targets.choose(hash);
+        let mut ways = self.by_way_of.iter();
+        let way = ways.find(|(address, _)| *address == target.address);
+        way.filter(|_| target.port != Port::NONE).map(|(_, at)| *at)
+    }
 }
 
 /// How a proxy's health is known.
@@ -160,6 +179,38 @@ impl Compiler<'_, '_> {
         let delay = group.deregistration_delay;
         self.tables.deregistration.insert(number, delay);
         number
+    }
+
+    /// Has the services relay connections to the targets of a group, each of which begins with whose it is; the
+    /// address at which they get them.
+    pub(super) fn relay(
+        &mut self,
+        vpc: &Vpc,
+        group: &TargetGroup,
+        table: u32,
+        port: u16,
+    ) -> Ipv4Addr {
+        let at = SocketAddrV4::new(Ipv4Addr::from_bits(RELAY_NET | table), port);
+        if self.tables.relays.contains_key(&at) {
+            return *at.ip();
+        }
+        let is_its = |check: &&Check| check.whom.vpc == vpc.name && check.whom.group == group.name;
+        let checks = self.tables.checks.iter().filter(is_its);
+        let by_way_of = checks.map(|check| {
+            let at = SocketAddrV4::new(*check.at.ip(), group.port);
+            (Address::from(check.whom.address), at)
+        });
+        let relay = Relayed {
+            by_way_of: by_way_of.collect(),
+            targets: self
+                .tables
+                .target_tables
+                .get(&table)
+                .copied()
+                .unwrap_or_default(),
+        };
+        self.tables.relays.insert(at, relay);
+        *at.ip()
     }
 
     /// What leaves the subnets of a VPC for its proxies.

@@ -8,7 +8,7 @@ use nat_common::{
     address::{Address, Port},
     map_types::{
         self, Gateway, Instance, Listener, ListenerKey, MAX_PUBLIC_IPS, NameKey, Route, Ruleset,
-        SERVICES, ScopedAddress, Settings,
+        SERVICES, SERVICES_VPC, ScopedAddress, Settings,
     },
     port_pool::PortPool,
 };
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config::{
         Config, Endpoint, EndpointKind, EndpointState, EndpointStatement, Front, GatewayEndpoint,
-        InterfaceEndpoint, LoadBalancer, PortRange, Profile, Timeouts, Vpc,
+        InterfaceEndpoint, LoadBalancer, PortRange, Profile, Protocol, Timeouts, Vpc,
     },
     error::Result,
 };
@@ -163,13 +163,19 @@ impl Compiler<'_, '_> {
                 protocol: listener.protocol.number(),
                 reserved: 0,
             };
-            let listener = Listener {
-                table: self.target_table(vpc, group, checker),
+            let table = self.target_table(vpc, group, checker);
+            let mut entry = Listener {
+                table,
                 vpc: number,
                 gateway,
                 address: Address::UNSPECIFIED,
             };
-            self.tables.listeners.insert(key, listener);
+            if group.proxy_protocol_v2 && listener.protocol == Protocol::Tcp {
+                let at = self.relay(vpc, group, table, listener.port);
+                entry.address = at.into();
+                entry.vpc = u32::from(SERVICES_VPC);
+            }
+            self.tables.listeners.insert(key, entry);
         }
     }
 

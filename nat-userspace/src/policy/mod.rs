@@ -21,6 +21,7 @@ mod view;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    net::SocketAddrV4,
     time::Duration,
 };
 
@@ -47,7 +48,7 @@ use crate::{
     error::{Error, Result},
 };
 
-pub use balancing::{Check, Checked, Leaving, proxy_group};
+pub use balancing::{Check, Checked, Leaving, Relayed, proxy_group};
 pub use drain::{DRAIN, Drains, without_drains};
 pub use endpoints::{endpoint_name, load_balancer_name};
 pub use filtering::RULE_BITS;
@@ -88,6 +89,8 @@ pub struct Tables {
     pub target_tables: Map<u32, TargetTable>,
     /// Whose health is to be checked.
     pub checks: Vec<Check>,
+    /// What is relayed, by where connections to it come in.
+    pub relays: BTreeMap<SocketAddrV4, Relayed>,
     /// How long a table's targets serve the flows they have when they are deregistered.
     pub deregistration: Map<u32, Duration>,
     /// What is not translated, by gateway (or all of them) and remote prefix.

@@ -1,7 +1,11 @@
 //! Endpoint services: consumers in one VPC, a load balancer and its targets in another one with the same addresses.
-use std::{collections::BTreeSet, thread, time::Duration};
+use std::{collections::BTreeSet, net::Ipv4Addr, thread, time::Duration};
 
-use nat_tests::netns::{Hook, Namespace, process::finish, sockets::ANY};
+use nat_tests::netns::{
+    Hook, Namespace,
+    process::finish,
+    sockets::{ANY, accept},
+};
 
 use super::{
     A, B,
@@ -272,6 +276,64 @@ pub fn private_link_avoids_a_target_that_is_dead(hook: Hook) {
     // Those that were there go on, each to its own.
     let after: Vec<_> = held.iter_mut().map(Asked::target).collect();
     assert_eq!(after, before);
+}
+
+/// PROXY protocol v2, where asked for: the target is told the consumer's own address and its endpoint, and then gets
+/// what he says. TLV 0xEA, subtype 1, as on AWS.
+pub fn private_link_tells_targets_who_it_is_by_proxy_protocol(hook: Hook) {
+    use std::io::{Read as _, Write as _};
+    let (lab, text) = texts(hook, &["first"], OPEN);
+    let text = text.replacen(
+        "deregistration_delay = 1",
+        "deregistration_delay = 1\n  proxy_protocol_v2 = true",
+        1,
+    );
+    let standing = Standing::on(lab.site.edge.clone(), lab, &text);
+    let [consumer, provider] = &standing.lab.vpcs;
+    let listener = provider.a.listen("0.0.0.0:8080").expect("a server");
+    for (client, own) in [(&consumer.a, A), (&consumer.web, super::WEB)] {
+        let from = format!("{own}:40001");
+        let mut stream = client
+            .connect(&from, &format!("{ENDPOINT}:8080"))
+            .expect("a connection");
+        stream.write_all(b"and then this").expect("writing");
+        let mut server = loop {
+            let (mut server, seen) = accept(&listener).expect("a connection");
+            assert_eq!(seen.ip().to_string(), NODE);
+            // The health check says nothing.
+            let mut first = [0; 1];
+            if matches!(server.peek(&mut first), Ok(1)) {
+                break server;
+            }
+            let _ = server.read(&mut first);
+        };
+        let limit = Some(Duration::from_secs(5));
+        server.set_read_timeout(limit).expect("a time-out");
+        let mut header = [0; 16];
+        server.read_exact(&mut header).expect("a header");
+        assert_eq!(&header[..12], b"\r\n\r\n\0\r\nQUIT\n");
+        assert_eq!(header[12..14], [0x21, 0x11]);
+        let length = u16::from_be_bytes([header[14], header[15]]);
+        let mut rest = vec![0; length.into()];
+        server.read_exact(&mut rest).expect("a header");
+        let own: Ipv4Addr = own.parse().expect("an address");
+        let mut expected = own.octets().to_vec();
+        expected.extend([10, 20, 3, 60]);
+        expected.extend(40001_u16.to_be_bytes());
+        expected.extend(8080_u16.to_be_bytes());
+        assert_eq!(rest[..12], expected);
+        let name = b"\x01vpc-0/db";
+        let tlv = [&[0xea, 0, name.len() as u8][..], name].concat();
+        assert!(rest.windows(tlv.len()).any(|part| part == tlv), "{rest:?}");
+        let mut said = [0; 13];
+        server.read_exact(&mut said).expect("what he says");
+        assert_eq!(&said, b"and then this");
+        server.write_all(b"an answer").expect("writing");
+        let mut answer = [0; 9];
+        stream.set_read_timeout(limit).expect("a time-out");
+        stream.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, b"an answer");
+    }
 }
 
 /// Groups of the consumer, the endpoint and the target each have their say.
