@@ -90,7 +90,6 @@ pub fn translate_destination<H: Hook>(
 pub fn may_be_kept(view: View, interface: &Interface, packet: &Ipv4Packet) -> bool {
     interface.is(Interface::UPLINK)
         && view.has_setting(Settings::KEEPS_SOURCES)
-        && packet.may_come_in()
         && view.is_private(packet.flow.destination)
 }
 

@@ -155,6 +155,11 @@ pub fn forward<H: Hook>(
             inside.gateway = back.value;
             inside.address = found.address;
             inside.port = found.port;
+            // Who asked by an endpoint knows nothing of what that stands for.
+            if !found.far.is_none() {
+                let far = &found.far;
+                to.quoted = to.quoted.with_destination(far.address, far.port);
+            }
         }
         let Some(decision) =
             decisions::inward(next.view, ERROR_STAGE, &Session::NONE, to.source, inside)

@@ -264,7 +264,7 @@ fn decide<H: Hook>(
             arrive::translate_destination(hook, view, interface, packet, &public, from_inside, plan)
         }
         _ if from_inside => Ok(Step::GoOn),
-        _ if arrive::may_be_kept(view, interface, packet) => {
+        _ if packet.may_come_in() && arrive::may_be_kept(view, interface, packet) => {
             match arrive::kept(hook, view, packet, plan)? {
                 Step::Undecided => {
                     strangers::to_others(hook, view, interface, packet)?;
@@ -334,7 +334,7 @@ fn error<H: Hook>(
             }
         };
     }
-    let mut back = Way::NONE;
+    let (mut back, mut is_kept) = (Way::NONE, false);
     match public {
         Some(public) if !arrive::may_come_to(interface, &public) => {
             return Err(DropReason::NoSession);
@@ -355,9 +355,17 @@ fn error<H: Hook>(
             };
         }
         _ if from_inside => {}
+        _ if arrive::may_be_kept(view, interface, packet) => {
+            is_kept = true;
+            back = Way::into_gateway(Address::UNSPECIFIED);
+        }
         _ => return strangers::to_others(hook, view, interface, packet),
     }
     match icmp_error::forward(hook, packet, &[out, back], next) {
+        // It is not about what went by a gateway endpoint.
+        Err(DropReason::NoSession) if is_kept => {
+            strangers::to_others(hook, view, interface, packet)
+        }
         // Nobody inside gets it, and the host may have asked for it.
         Err(DropReason::NoSession) if is_shared => Ok(()),
         Err(DropReason::NetworkAcl | DropReason::SecurityGroup | DropReason::NoRoute)

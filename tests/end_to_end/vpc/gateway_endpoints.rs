@@ -1,7 +1,7 @@
 //! Gateway endpoints: routes of a prefix list lead to a service, and the source address stays.
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
-use nat_tests::netns::{Connection, Hook, configuration::Configuration};
+use nat_tests::netns::{Connection, Hook, Namespace, configuration::Configuration};
 
 use super::{
     A, B, INTERNET, INTERNET_TOO, Lab,
@@ -10,7 +10,7 @@ use super::{
     vpc,
 };
 use crate::{
-    attempts::{address, hears},
+    attempts::{address, hears, wait_until},
     standing::Standing,
 };
 
@@ -48,7 +48,7 @@ fn stand(hook: Hook, policy: &str) -> Standing<Lab> {
     standing
 }
 
-fn know_the_way(service: &nat_tests::netns::Namespace) {
+fn know_the_way(service: &Namespace) {
     service
         .route("10.20.0.0/16", "198.51.100.1")
         .expect("a route");
@@ -154,13 +154,37 @@ pub fn gateway_endpoint_policy_holds(hook: Hook) {
     service.assert_sees(&lab.b, INTERNET, from(B));
 }
 
-/// A plain address outside behind an address of a subnet: by a NAT gateway, or with the source kept.
-pub fn interface_endpoint_stands_for_an_address_outside(hook: Hook) {
-    let front = |keys: &str| {
-        vpc(hook)
-            .routed("private", &[("0.0.0.0/0", "blackhole")])
-            .and(&format!(
-                r#"
+/// A socket inside that is connected to a closed port hears of it.
+#[track_caller]
+fn assert_refused(client: &Namespace, to: &str) {
+    let socket = client.udp("0.0.0.0:0").expect("a socket");
+    socket.connect(to).expect("an address");
+    wait_until("the error", Duration::from_secs(5), || {
+        let sent = socket.send(b"anybody there?");
+        std::thread::sleep(Duration::from_millis(50));
+        let error = sent
+            .err()
+            .or_else(|| socket.take_error().expect("a socket"));
+        error.is_some_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    });
+}
+
+/// RFC 5508: errors about what went by an endpoint come back to whoever sent it, and are about what he sent.
+pub fn endpoint_errors_reach_the_sender(hook: Hook) {
+    let standing = stand(hook, "");
+    assert_refused(&standing.lab.a, "198.51.100.80:5999");
+    standing.reload(&front(hook, "nat_gateway = \"egress\""));
+    assert_refused(&standing.lab.a, "10.20.3.60:5999");
+    standing.reload(&front(hook, ""));
+    assert_refused(&standing.lab.a, "10.20.3.60:5999");
+}
+
+/// An interface endpoint for an address outside, and no other way out.
+fn front(hook: Hook, keys: &str) -> Configuration {
+    vpc(hook)
+        .routed("private", &[("0.0.0.0/0", "blackhole")])
+        .and(&format!(
+            r#"
   [[vpc.endpoint]]
   name = "registry"
   type = "interface"
@@ -169,9 +193,12 @@ pub fn interface_endpoint_stands_for_an_address_outside(hook: Hook) {
   interfaces = [{{ subnet = "beside", private_ip = "10.20.3.60" }}]
   private_dns = ["registry.example.com"]
 "#
-            ))
-    };
-    let standing = Lab::with(hook, &front("nat_gateway = \"egress\""));
+        ))
+}
+
+/// A plain address outside behind an address of a subnet: by a NAT gateway, or with the source kept.
+pub fn interface_endpoint_stands_for_an_address_outside(hook: Hook) {
+    let standing = Lab::with(hook, &front(hook, "nat_gateway = \"egress\""));
     let lab = &standing.lab;
     know_the_way(&lab.site.internet);
     let server = Server::at(&lab.site.internet, INTERNET_TOO);
@@ -180,6 +207,6 @@ pub fn interface_endpoint_stands_for_an_address_outside(hook: Hook) {
     server.assert_sees(&lab.c, "10.20.3.60", seen(super::NAT));
     // There is no other way there.
     server.assert_sees(&lab.a, INTERNET_TOO, NOTHING);
-    standing.reload(&front(""));
+    standing.reload(&front(hook, ""));
     server.assert_sees(&lab.a, "10.20.3.60", seen(A));
 }
