@@ -60,8 +60,8 @@ mod volume;
 mod vpc;
 
 use vpc::{
-    acls, appliances, changes, dns, gateways, groups, metadata, metadata_attacked, private_link,
-    routing, senders, side_by_side,
+    acls, appliances, changes, dns, endpoints_shown, gateways, groups, metadata, metadata_attacked,
+    private_link, routing, senders, side_by_side,
 };
 
 /// One module per hook, with a test of the same name for each function given.
@@ -277,4 +277,6 @@ on_tc! {
     api::an_object_of_the_api_outlives_its_controller,
     api::routes_to_a_deleted_gateway_are_blackholes,
     api::placement_is_planned_and_enforced_by_the_controller,
+    endpoints_shown::endpoints_are_shown_as_they_are_held,
+    endpoints_shown::endpoints_are_accepted_and_rejected_at_run_time,
 }

@@ -19,6 +19,7 @@ mod placement;
 mod ports;
 mod routes;
 mod run;
+mod services;
 mod sessions;
 mod source;
 mod status;
@@ -80,6 +81,8 @@ enum Command {
     Instances(instances::Arguments),
     /// Show endpoints and load balancers as the dataplane holds them
     Endpoints(endpoints::Arguments),
+    /// Show endpoint services and who asks for them; accept or reject an endpoint
+    Services(services::Arguments),
     /// Say where instances run, and where another one of a placement group could
     Placement(placement::Arguments),
     /// Show what an instance is told about itself
@@ -168,6 +171,7 @@ pub fn main() -> ExitCode {
         Command::Routes(arguments) => routes::run(&pins, &arguments),
         Command::Instances(arguments) => instances::run(&pins, &arguments),
         Command::Endpoints(arguments) => endpoints::run(&pins, &arguments),
+        Command::Services(arguments) => services::run(&cli.socket, &arguments),
         Command::Placement(arguments) => placement::run(&cli.socket, &arguments),
         Command::Metadata(arguments) => metadata::run(&cli.socket, &arguments),
         Command::Metrics(arguments) => metrics::run(&pins, &arguments),
