@@ -60,7 +60,7 @@ mod volume;
 mod vpc;
 
 use vpc::{
-    acls, appliances, changes, dns, gateway_endpoints, gateways, groups, metadata,
+    acls, appliances, changes, dns, endpoints_shown, gateway_endpoints, gateways, groups, metadata,
     metadata_attacked, private_link, proxies, routing, senders, side_by_side,
 };
 
@@ -287,4 +287,6 @@ on_tc! {
     api::an_object_of_the_api_outlives_its_controller,
     api::routes_to_a_deleted_gateway_are_blackholes,
     api::placement_is_planned_and_enforced_by_the_controller,
+    endpoints_shown::endpoints_are_shown_as_they_are_held,
+    endpoints_shown::endpoints_are_accepted_and_rejected_at_run_time,
 }

@@ -1,7 +1,7 @@
 //! The policy as the dataplane holds it: the side of the pinned maps that packets read in this moment, with
 //! numbers turned into names.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use aya::{
     Pod,
@@ -11,13 +11,16 @@ use ipnet::Ipv4Net;
 use nat_common::{
     address::Address,
     map_types::{
-        GroupKey, Instance, Interface, Judgement, NameKey, PortKey, PublicAddress, Route,
-        SERVICES_VPC, ScopedAddress, Subnet, Target, names,
+        ALL_VPCS, Gateway, GroupKey, Instance, Interface, Judgement, Listener, ListenerKey,
+        NameKey, PortKey, PublicAddress, Route, SERVICES, SERVICES_VPC, ScopedAddress, Subnet,
+        Target, TargetTable, names,
     },
     rules::Rules,
 };
 
 use crate::{
+    bpf_batch,
+    endpoints::Owner,
     error::{Error, Result},
     generation::{self, Side},
     pins::Pins,
@@ -31,7 +34,7 @@ pub struct Held<'a> {
     /// What numbers stand for.
     pub names: Names,
     /// The interfaces, by index.
-    pub interfaces: std::collections::BTreeMap<u32, Interface>,
+    pub interfaces: BTreeMap<u32, Interface>,
     /// The subnets of every VPC.
     pub subnets: Vec<HeldSubnet>,
 }
@@ -146,7 +149,8 @@ impl<'a> Held<'a> {
     pub fn routes(&self, table: Option<u32>) -> Result<Vec<HeldRoute>> {
         let wants = |scope| match table {
             Some(table) => scope == table,
-            None => scope != nat_common::map_types::ALL_VPCS,
+            // Nor the policies of gateway endpoints.
+            None => scope != ALL_VPCS && scope & Gateway::policy_table(0) == 0,
         };
         let mut routes: Vec<_> = self
             .prefixes::<Route>(names::ROUTES, wants)?
@@ -170,7 +174,7 @@ impl<'a> Held<'a> {
         Ok(longest(&self.routes(Some(table))?, destination))
     }
 
-    /// The listed instances.
+    /// The listed instances, and the addresses of endpoints and load balancers.
     ///
     /// # Errors
     ///
@@ -192,7 +196,66 @@ impl<'a> Held<'a> {
         Ok(instances)
     }
 
-    /// The listed instance with a private IP.
+    /// NAT gateways, and those of endpoints and load balancers, by number.
+    ///
+    /// # Errors
+    ///
+    /// When they can't be read.
+    pub fn gateways(&self) -> Result<Vec<(u32, Gateway)>> {
+        let mut gateways = Vec::new();
+        self.each(names::GATEWAYS, |place: &u32, gateway: &Gateway| {
+            if let Some(number) = self.side.gateway_at(*place)
+                && number < SERVICES
+                && *gateway != Gateway::default()
+            {
+                gateways.push((number, *gateway));
+            }
+        })?;
+        Ok(gateways)
+    }
+
+    /// What endpoints and load balancers offer, by gateway, protocol and port. Not what goes to proxies.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read.
+    pub fn listeners(&self) -> Result<Vec<(ListenerKey, Listener)>> {
+        let mut listeners = Vec::new();
+        self.each(
+            names::LISTENERS,
+            |key: &ListenerKey, listener: &Listener| {
+                if let Some(gateway) = self.side.scope(key.gateway)
+                    && gateway & ListenerKey::diversion(0) == 0
+                {
+                    listeners.push((ListenerKey { gateway, ..*key }, *listener));
+                }
+            },
+        )?;
+        listeners.sort_by_key(|(key, _)| (key.gateway, key.protocol, key.port.get()));
+        Ok(listeners)
+    }
+
+    /// The targets of target groups, by number.
+    ///
+    /// # Errors
+    ///
+    /// When they can't be read.
+    pub fn target_tables(&self) -> Result<BTreeMap<u32, TargetTable>> {
+        let mut tables = BTreeMap::new();
+        self.each(names::TARGET_TABLES, |number: &u32, table: &TargetTable| {
+            if let Some(number) = self.side.scope(*number) {
+                tables.insert(number, *table);
+            }
+        })?;
+        Ok(tables)
+    }
+
+    fn each<K: Pod, V: Pod>(&self, name: &'static str, visit: impl FnMut(&K, &V)) -> Result<()> {
+        bpf_batch::for_each(&self.pins.open(name)?, visit)
+            .map_err(Error::io(format!("reading the map {name}")))
+    }
+
+    /// The listed instance with a private IP, or the endpoint.
     ///
     /// # Errors
     ///
@@ -296,7 +359,12 @@ impl<'a> Held<'a> {
             Target::Local => "local".to_owned(),
             Target::InternetGateway => "internet-gateway".to_owned(),
             Target::NatGateway(number) => {
-                format!("nat-gateway:{}", self.name(NameKey::GATEWAY, number))
+                let name = self.name(NameKey::GATEWAY, number);
+                match Owner::of(&name) {
+                    Owner::NatGateway(name) => format!("nat-gateway:{name}"),
+                    // It says itself what it is.
+                    _ => name,
+                }
             }
             Target::Instance(address) => format!("instance:{}", Ipv4Addr::from(address)),
             Target::Blackhole | Target::Gone => "blackhole".to_owned(),

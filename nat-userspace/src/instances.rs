@@ -42,6 +42,9 @@ pub fn read(pins: &Pins) -> Result<Vec<InstanceRecord>> {
     let mut records = Vec::new();
     for each in held.instances()? {
         let instance = each.instance;
+        if instance.is(Instance::IS_ENDPOINT) {
+            continue;
+        }
         let subnet = held.subnet_of(each.vpc, each.private);
         let public = instance.public;
         records.push(InstanceRecord {

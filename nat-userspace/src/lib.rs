@@ -24,6 +24,7 @@ pub mod config;
 pub mod controller;
 pub mod desired;
 pub mod doctor;
+pub mod endpoints;
 pub mod error;
 pub mod expiry;
 pub mod explain;

@@ -1,8 +1,10 @@
-//! What each NAT gateway does, under the names that AWS gives these figures. The programs count it; what
+//! What each NAT gateway, endpoint (`endpoints`) and load balancer does, under the names that AWS gives these figures. The programs count it; what
 //! connections live the table of sessions says, and the controller watches for peaks.
 
+mod endpoints;
+
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt::Write as _,
     time::{Duration, Instant},
 };
@@ -14,7 +16,8 @@ use aya::{
 use nat_common::{
     flow::protocol,
     map_types::{
-        Gateway, GatewayCounter, GatewayPeak, GatewayTraffic, NameKey, SERVICES, TRACKER, names,
+        Gateway, GatewayCounter, GatewayPeak, GatewayTraffic, Instance, NameKey, SERVICES, TRACKER,
+        names,
     },
     tcp_state::{self, TcpState},
     wire::TcpFlags,
@@ -22,12 +25,18 @@ use nat_common::{
 use serde::Serialize;
 use serde_json::Value;
 
+use self::endpoints::Targets;
+pub use self::endpoints::{
+    EndpointFigures, EndpointMetrics, LoadBalancerFigures, LoadBalancerMetrics,
+};
 use crate::{
     bpf_batch,
+    endpoints::{EndpointType, Owner},
     error::{Error, Result},
     generation::Side,
+    held::Held,
     pins::Pins,
-    sessions::{self, Names},
+    sessions,
 };
 
 /// The figures of a NAT gateway. Its clients in the VPC are the source, whom they talk to the destination.
@@ -82,41 +91,109 @@ pub struct Figures {
     pub peak_bytes_per_second: u64,
 }
 
-/// Reads them, by VPC and name. What the flow cache has counted comes with the next look at its session.
+/// All figures, each list by VPC and name.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// Of NAT gateways.
+    pub gateways: Vec<GatewayMetrics>,
+    /// Of endpoints.
+    pub endpoints: Vec<EndpointMetrics>,
+    /// Of load balancers.
+    pub load_balancers: Vec<LoadBalancerMetrics>,
+}
+
+/// The sessions of a gateway.
+#[derive(Clone, Copy, Debug, Default)]
+struct Live {
+    /// TCP connections that both ends have opened.
+    established: u64,
+    /// Those of them that not both have closed.
+    active: u64,
+    /// TCP connections that are opening, or active.
+    open: u64,
+    /// What is no TCP.
+    others: u64,
+}
+
+/// Reads them. What the flow cache has counted comes with the next look at its session.
 ///
 /// # Errors
 ///
 /// When there is no dataplane or its maps can't be read.
-pub fn read(pins: &Pins) -> Result<Vec<GatewayMetrics>> {
-    let names = Names::read(pins)?;
+pub fn read(pins: &Pins) -> Result<Metrics> {
+    let held = Held::read(pins)?;
+    let addressed: BTreeSet<u32> = held
+        .instances()?
+        .iter()
+        .filter(|each| each.instance.is(Instance::IS_ENDPOINT))
+        .map(|each| each.instance.gateway)
+        .collect();
+    let targets = Targets {
+        listeners: held.listeners()?,
+        tables: held.target_tables()?,
+    };
     let counts = Counts::open(pins)?;
     let peaks = peaks(pins)?;
-    let mut all = BTreeMap::new();
-    for number in numbers(pins)? {
+    let mut before = Vec::new();
+    let numbers = numbers(pins)?;
+    for &number in &numbers {
         let peak = peaks
             .get(&number, 0)
             .map_err(Error::map(names::GATEWAY_PEAKS))?;
-        let full = names.get(NameKey::GATEWAY, number);
-        let (vpc, gateway) = full.split_once('/').unwrap_or(("", &full));
-        let metrics = GatewayMetrics {
-            vpc: vpc.to_owned(),
-            gateway: gateway.to_owned(),
-            figures: counts.figures(number)?.with_peak(&peak),
-        };
-        all.insert(number, metrics);
+        before.push((number, counts.figures(number)?.with_peak(&peak)));
     }
     // Behind the counts: a connection that ends meanwhile is better missed than seen twice.
+    let live = live(pins)?;
+    let mut all = Metrics::default();
+    for (number, mut figures) in before {
+        let live = live.get(&number).copied().unwrap_or_default();
+        let full = held.names.get(NameKey::GATEWAY, number);
+        let (vpc, _) = full.split_once('/').unwrap_or(("", &full));
+        let its = (number, &counts, live);
+        match Owner::of(&full) {
+            Owner::NatGateway(name) => {
+                figures.connection_established_count += live.established;
+                figures.active_connection_count += live.active;
+                all.gateways.push(GatewayMetrics {
+                    vpc: vpc.to_owned(),
+                    gateway: name.to_owned(),
+                    figures,
+                });
+            }
+            Owner::Endpoint(name) => {
+                let kind = if addressed.contains(&number) {
+                    EndpointType::Interface
+                } else {
+                    EndpointType::Gateway
+                };
+                let metrics = endpoints::of_endpoint(vpc, name, kind, its)?;
+                all.endpoints.push(metrics);
+            }
+            Owner::LoadBalancer(name) => {
+                let metrics = endpoints::of_load_balancer(vpc, name, &targets, its)?;
+                all.load_balancers.push(metrics);
+            }
+        }
+    }
+    all.gateways
+        .sort_by(|a, b| (&a.vpc, &a.gateway).cmp(&(&b.vpc, &b.gateway)));
+    all.endpoints
+        .sort_by(|a, b| (&a.vpc, &a.endpoint).cmp(&(&b.vpc, &b.endpoint)));
+    all.load_balancers
+        .sort_by(|a, b| (&a.vpc, &a.load_balancer).cmp(&(&b.vpc, &b.load_balancer)));
+    Ok(all)
+}
+
+fn live(pins: &Pins) -> Result<BTreeMap<u32, Live>> {
+    let mut all: BTreeMap<u32, Live> = BTreeMap::new();
     sessions::for_each(pins, |key, forward, reverse| {
-        if let Some(metrics) = all.get_mut(&u32::from(forward.gateway()))
-            && key.flow().protocol == protocol::TCP
-        {
-            metrics
-                .figures
-                .add_connection(forward.tcp_seen(), reverse.tcp_seen());
+        let live = all.entry(u32::from(forward.gateway())).or_default();
+        if key.flow().protocol == protocol::TCP {
+            live.add_connection(forward.tcp_seen(), reverse.tcp_seen());
+        } else {
+            live.others += 1;
         }
     })?;
-    let mut all: Vec<_> = all.into_values().collect();
-    all.sort_by(|a, b| (&a.vpc, &a.gateway).cmp(&(&b.vpc, &b.gateway)));
     Ok(all)
 }
 
@@ -216,17 +293,21 @@ impl Figures {
             ..self
         }
     }
+}
 
-    /// Adds a live connection whose ends have sent these flags.
+impl Live {
+    /// Adds a connection whose ends have sent these flags.
     const fn add_connection(&mut self, seen: TcpFlags, answered: TcpFlags) {
         if seen.and(answered).any(TcpFlags::SYN) {
-            self.connection_established_count += 1;
+            self.established += 1;
         }
-        if matches!(
-            tcp_state::state(seen, answered),
-            TcpState::Established | TcpState::HalfClosed
-        ) {
-            self.active_connection_count += 1;
+        match tcp_state::state(seen, answered) {
+            TcpState::Opening => self.open += 1,
+            TcpState::Established | TcpState::HalfClosed => {
+                self.open += 1;
+                self.active += 1;
+            }
+            TcpState::Closing | TcpState::Reset => {}
         }
     }
 }
@@ -335,44 +416,87 @@ impl Watch {
 }
 
 /// The figures as Prometheus reads them, in its text format.
-pub fn exposition(all: &[GatewayMetrics]) -> String {
-    let mut text = String::new();
-    let figures = serde_json::to_value(Figures::default());
-    let Ok(Value::Object(figures)) = figures else {
-        return text;
+pub fn exposition(all: &Metrics) -> String {
+    let gateways = Family {
+        prefix: "nat_gateway",
+        of: "a NAT gateway",
+        labels: &["vpc", "gateway"],
+        members: objects(&all.gateways),
     };
-    for name in figures.keys() {
-        let is_gauge = name.starts_with("Active") || name.starts_with("Peak");
-        let (kind, suffix) = if is_gauge {
-            ("gauge", "")
-        } else {
-            ("counter", "_total")
-        };
-        let metric = format!("nat_gateway_{}{suffix}", snake(name));
-        let _ = writeln!(text, "# HELP {metric} {name} of a NAT gateway.");
-        let _ = writeln!(text, "# TYPE {metric} {kind}");
-        for each in all {
-            let Ok(Value::Object(values)) = serde_json::to_value(&each.figures) else {
-                continue;
-            };
-            let value = values.get(name).unwrap_or(&Value::Null);
-            let _ = writeln!(
-                text,
-                "{metric}{{vpc=\"{}\",gateway=\"{}\"}} {value}",
-                each.vpc, each.gateway
-            );
-        }
-    }
-    text
+    let endpoints = Family {
+        prefix: "nat_endpoint",
+        of: "an endpoint",
+        labels: &["vpc", "endpoint", "type"],
+        members: objects(&all.endpoints),
+    };
+    let balancers = Family {
+        prefix: "nat_load_balancer",
+        of: "a load balancer",
+        labels: &["vpc", "load_balancer"],
+        members: objects(&all.load_balancers),
+    };
+    gateways.text() + &endpoints.text() + &balancers.text()
 }
 
-/// `PeakBytesPerSecond` as `peak_bytes_per_second`.
+type Object = serde_json::Map<String, Value>;
+
+fn objects(members: &[impl Serialize]) -> Vec<Object> {
+    let values = members.iter().map(serde_json::to_value);
+    let objects = values.filter_map(|value| match value {
+        Ok(Value::Object(fields)) => Some(fields),
+        _ => None,
+    });
+    objects.collect()
+}
+
+/// Figures of several things of a kind.
+struct Family {
+    prefix: &'static str,
+    of: &'static str,
+    labels: &'static [&'static str],
+    members: Vec<Object>,
+}
+
+impl Family {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let Some(first) = self.members.first() else {
+            return text;
+        };
+        for (name, _) in first.iter().filter(|(_, value)| value.is_number()) {
+            let gauges = ["Active", "Peak", "Healthy", "UnHealthy"];
+            let is_gauge = gauges.iter().any(|gauge| name.starts_with(gauge));
+            let (kind, suffix) = if is_gauge {
+                ("gauge", "")
+            } else {
+                ("counter", "_total")
+            };
+            let metric = format!("{}_{}{suffix}", self.prefix, snake(name));
+            let _ = writeln!(text, "# HELP {metric} {name} of {}.", self.of);
+            let _ = writeln!(text, "# TYPE {metric} {kind}");
+            for member in &self.members {
+                let labels = self.labels.iter().map(|label| {
+                    let value = member.get(*label).and_then(Value::as_str);
+                    format!("{label}=\"{}\"", value.unwrap_or_default())
+                });
+                let labels: Vec<_> = labels.collect();
+                let value = member.get(name).unwrap_or(&Value::Null);
+                let _ = writeln!(text, "{metric}{{{}}} {value}", labels.join(","));
+            }
+        }
+        text
+    }
+}
+
+/// `PeakBytesPerSecond` as `peak_bytes_per_second`, `NewFlowCount_TCP` as `new_flow_count_tcp`.
 fn snake(name: &str) -> String {
     let mut text = String::new();
+    let mut before = '_';
     for letter in name.chars() {
-        if letter.is_ascii_uppercase() && !text.is_empty() {
+        if letter.is_ascii_uppercase() && before.is_ascii_lowercase() {
             text.push('_');
         }
+        before = letter;
         text.push(letter.to_ascii_lowercase());
     }
     text
@@ -422,7 +546,11 @@ mod tests {
         };
         egress.figures.active_connection_count = 3;
         egress.figures.bytes_in_from_source = 1 << 60;
-        let text = exposition(&[egress]);
+        let mut all = Metrics {
+            gateways: vec![egress],
+            ..Metrics::default()
+        };
+        let text = exposition(&all);
         for line in [
             "# TYPE nat_gateway_active_connection_count gauge",
             "nat_gateway_active_connection_count{vpc=\"main\",gateway=\"egress\"} 3",
@@ -435,5 +563,45 @@ mod tests {
             );
         }
         assert_eq!(text.lines().count(), 16 * 3);
+
+        all.endpoints.push(EndpointMetrics {
+            vpc: "main".to_owned(),
+            endpoint: "db".to_owned(),
+            kind: "interface",
+            ..EndpointMetrics::default()
+        });
+        all.load_balancers.push(LoadBalancerMetrics {
+            vpc: "shared".to_owned(),
+            load_balancer: "db".to_owned(),
+            ..LoadBalancerMetrics::default()
+        });
+        let text = exposition(&all);
+        for line in [
+            "# TYPE nat_endpoint_active_connections gauge",
+            "nat_endpoint_bytes_processed_total{vpc=\"main\",endpoint=\"db\",type=\"interface\"} 0",
+            "# TYPE nat_load_balancer_un_healthy_host_count gauge",
+            "nat_load_balancer_new_flow_count_tcp_total{vpc=\"shared\",load_balancer=\"db\"} 0",
+        ] {
+            assert!(
+                text.lines().any(|each| each == line),
+                "{line} is not in\n{text}"
+            );
+        }
+        assert_eq!(text.lines().count(), (16 + 4 + 7) * 3);
+    }
+
+    #[test]
+    fn a_connection_is_open_from_its_first_packet_until_both_ends_have_closed_it() {
+        let (syn, fin) = (TcpFlags::SYN, TcpFlags::FIN);
+        let both = syn.or(fin);
+        let counted = |seen, answered| {
+            let mut live = Live::default();
+            live.add_connection(seen, answered);
+            (live.established, live.active, live.open)
+        };
+        assert_eq!(counted(syn, TcpFlags::default()), (0, 0, 1));
+        assert_eq!(counted(syn, syn), (1, 1, 1));
+        assert_eq!(counted(both, syn), (1, 1, 1));
+        assert_eq!(counted(both, both), (1, 0, 0));
     }
 }

@@ -229,6 +229,7 @@ impl NatInstance {
                 target_groups: Vec::new(),
                 load_balancers: Vec::new(),
                 endpoint_services: Vec::new(),
+                endpoint_acceptances: Vec::new(),
                 endpoints: Vec::new(),
                 proxies: Vec::new(),
             }],

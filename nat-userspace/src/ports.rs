@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::{
     bpf_batch,
+    endpoints::Owner,
     error::{Error, Result},
     generation::Side,
     pins::Pins,
@@ -163,6 +164,8 @@ pub fn read(pins: &Pins) -> Result<Vec<PortUse>> {
     .map_err(Error::map(names::GATEWAYS))?;
     let mut numbers: Vec<u32> = names
         .of_kind(NameKey::GATEWAY)
+        // Endpoints and load balancers have no public IP.
+        .filter(|(_, name)| Owner::of(name).is_nat_gateway())
         .map(|(number, _)| number)
         .collect();
     numbers.sort_unstable();

@@ -349,6 +349,14 @@ fn schema(kind: Kind) -> Json {
             ],
             &["load_balancer"],
         ),
+        Kind::EndpointAcceptance => (
+            &[
+                ("service", "string"),
+                ("endpoint", "string"),
+                ("accepted", "boolean"),
+            ],
+            &["service", "endpoint", "accepted"],
+        ),
         Kind::Endpoint => (
             &[
                 ("type", "string"),
@@ -406,7 +414,10 @@ fn schema(kind: Kind) -> Json {
         .collect();
     json!({
         "type": "object",
-        "description": format!("As [[vpc.{}]] in docs/configuration.md", kind.name()),
+        "description": match kind {
+            Kind::Route | Kind::EndpointAcceptance => "Of the API alone: see docs/api.md".to_owned(),
+            kind => format!("As [[vpc.{}]] in docs/configuration.md", kind.name()),
+        },
         "properties": properties,
         "required": required,
         "additionalProperties": false,

@@ -3,18 +3,16 @@
 use std::io::{self, BufWriter, Write as _};
 
 use clap::Args;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{Outcome, output};
-use crate::{
-    metrics::{self, GatewayMetrics},
-    pins::Pins,
-};
+use crate::{metrics, pins::Pins};
 
 /// See `nat metrics --help`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// One JSON object per NAT gateway and line
+    /// One JSON object per line: of NAT gateways, endpoints and load balancers
     #[arg(long, conflicts_with = "prometheus")]
     json: bool,
     /// The text format of Prometheus
@@ -22,7 +20,7 @@ pub struct Arguments {
     prometheus: bool,
 }
 
-/// Shows what the NAT gateways do.
+/// Shows what NAT gateways, endpoints and load balancers do.
 pub fn run(pins: &Pins, arguments: &Arguments) -> Outcome {
     let all = metrics::read(pins)?;
     let mut out = BufWriter::new(io::stdout().lock());
@@ -30,26 +28,48 @@ pub fn run(pins: &Pins, arguments: &Arguments) -> Outcome {
         out.write_all(metrics::exposition(&all).as_bytes())?;
         return Ok(out.flush()?);
     }
-    for (number, each) in all.iter().enumerate() {
-        if arguments.json {
-            output::json(&mut out, each)?;
-        } else {
-            if number > 0 {
-                writeln!(out)?;
-            }
-            text(&mut out, each)?;
-        }
+    let mut shown = Shown {
+        out,
+        json: arguments.json,
+        any: false,
+    };
+    for each in &all.gateways {
+        shown.add(&each.vpc, &each.gateway, each)?;
     }
-    Ok(out.flush()?)
+    for each in &all.endpoints {
+        shown.add(&each.vpc, &format!("endpoint:{}", each.endpoint), each)?;
+    }
+    for each in &all.load_balancers {
+        let name = format!("load-balancer:{}", each.load_balancer);
+        shown.add(&each.vpc, &name, each)?;
+    }
+    Ok(shown.out.flush()?)
 }
 
-fn text(out: &mut impl io::Write, each: &GatewayMetrics) -> io::Result<()> {
-    writeln!(out, "{}/{}", each.vpc, each.gateway)?;
-    let Value::Object(figures) = serde_json::to_value(&each.figures)? else {
-        return Ok(());
-    };
+struct Shown<W> {
+    out: W,
+    json: bool,
+    any: bool,
+}
+
+impl<W: io::Write> Shown<W> {
+    fn add(&mut self, vpc: &str, name: &str, each: &impl Serialize) -> io::Result<()> {
+        if self.json {
+            return output::json(&mut self.out, each);
+        }
+        if self.any {
+            writeln!(self.out)?;
+        }
+        self.any = true;
+        writeln!(self.out, "{vpc}/{name}")?;
+        figures(&mut self.out, &serde_json::to_value(each)?)
+    }
+}
+
+fn figures(out: &mut impl io::Write, of: &Value) -> io::Result<()> {
+    let figures = of.as_object().into_iter().flatten();
+    let figures = figures.filter(|(_, value)| value.is_number());
     let rows: Vec<_> = figures
-        .into_iter()
         .map(|(name, value)| vec![format!("  {name}"), value.to_string()])
         .collect();
     output::table(out, &rows)

@@ -6,6 +6,7 @@ mod check;
 mod client;
 mod doctor;
 mod down;
+mod endpoints;
 mod explain;
 mod instances;
 mod lookup;
@@ -18,6 +19,7 @@ mod placement;
 mod ports;
 mod routes;
 mod run;
+mod services;
 mod sessions;
 mod source;
 mod status;
@@ -77,11 +79,15 @@ enum Command {
     Routes(routes::Arguments),
     /// Show the listed instances as the dataplane holds them
     Instances(instances::Arguments),
+    /// Show endpoints and load balancers as the dataplane holds them
+    Endpoints(endpoints::Arguments),
+    /// Show endpoint services and who asks for them; accept or reject an endpoint
+    Services(services::Arguments),
     /// Say where instances run, and where another one of a placement group could
     Placement(placement::Arguments),
     /// Show what an instance is told about itself
     Metadata(metadata::Arguments),
-    /// Show what each NAT gateway does, by the names that AWS gives these figures
+    /// Show what each NAT gateway, endpoint and load balancer does, by the names that AWS gives these figures
     Metrics(metrics::Arguments),
     /// Show the BPF maps: entries, capacity, memory
     Maps(maps::Arguments),
@@ -164,6 +170,8 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&pins, &arguments),
         Command::Routes(arguments) => routes::run(&pins, &arguments),
         Command::Instances(arguments) => instances::run(&pins, &arguments),
+        Command::Endpoints(arguments) => endpoints::run(&pins, &arguments),
+        Command::Services(arguments) => services::run(&cli.socket, &arguments),
         Command::Placement(arguments) => placement::run(&cli.socket, &arguments),
         Command::Metadata(arguments) => metadata::run(&cli.socket, &arguments),
         Command::Metrics(arguments) => metrics::run(&pins, &arguments),

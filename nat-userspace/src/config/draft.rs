@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::balancing::{LoadBalancerDraft, TargetGroupDraft};
-use super::endpoints::{EndpointDraft, EndpointServiceDraft};
+use super::endpoints::{EndpointAcceptanceDraft, EndpointDraft, EndpointServiceDraft};
 use super::filtering::{NetworkAclDraft, PrefixListDraft, SecurityGroupDraft};
 use super::gateways::NatGatewayDraft;
 use super::metadata::MetadataDraft;
@@ -58,6 +58,7 @@ pub struct VpcDraft {
     pub target_groups: Vec<TargetGroupDraft>,
     pub load_balancers: Vec<LoadBalancerDraft>,
     pub endpoint_services: Vec<EndpointServiceDraft>,
+    pub endpoint_acceptances: Vec<EndpointAcceptanceDraft>,
     pub endpoints: Vec<EndpointDraft>,
     pub proxies: Vec<ProxyDraft>,
     /// Route targets that the API has deleted: their routes are blackholes until they are there again.
@@ -228,6 +229,11 @@ impl VpcDraft {
                 .endpoint_services
                 .into_iter()
                 .map(EndpointServiceDraft::build)
+                .collect::<Option<_>>()?,
+            endpoint_acceptances: self
+                .endpoint_acceptances
+                .into_iter()
+                .map(EndpointAcceptanceDraft::build)
                 .collect::<Option<_>>()?,
             endpoints: self
                 .endpoints

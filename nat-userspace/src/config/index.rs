@@ -5,7 +5,7 @@ use rustc_hash::FxHashMap;
 
 use super::balancing::{LoadBalancerDraft, TargetGroupDraft};
 use super::draft::{InstanceDraft, RouteTableDraft, SubnetDraft, VpcDraft};
-use super::endpoints::EndpointDraft;
+use super::endpoints::{EndpointDraft, EndpointServiceDraft};
 use super::filtering::{NetworkAclDraft, PrefixListDraft, SecurityGroupDraft};
 use super::gateways::NatGatewayDraft;
 use super::place::Read;
@@ -26,6 +26,7 @@ pub struct Index<'a> {
     pub placement_groups: Parts<'a, PlacementGroupDraft>,
     pub target_groups: Parts<'a, TargetGroupDraft>,
     pub load_balancers: Parts<'a, LoadBalancerDraft>,
+    pub endpoint_services: Parts<'a, EndpointServiceDraft>,
     pub endpoints: Parts<'a, EndpointDraft>,
     main: Routing<'a>,
 }
@@ -86,6 +87,7 @@ impl<'a> Index<'a> {
             placement_groups: Parts::new(&vpc.placement_groups, |group| &group.name),
             target_groups: Parts::new(&vpc.target_groups, |group| &group.name),
             load_balancers: Parts::new(&vpc.load_balancers, |balancer| &balancer.name),
+            endpoint_services: Parts::new(&vpc.endpoint_services, |service| &service.name),
             endpoints: Parts::new(&vpc.endpoints, |endpoint| &endpoint.name),
             main: match vpc.route_tables.iter().find(main) {
                 Some(table) => Routing::Table(table),

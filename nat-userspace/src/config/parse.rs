@@ -158,6 +158,8 @@ pub fn vpc(section: &mut Section<'_>, report: &mut Report<'_>) -> VpcDraft {
         target_groups: section.each(report, &TARGET_GROUP, balancing::target_group),
         load_balancers: section.each(report, &LOAD_BALANCER, balancing::load_balancer),
         endpoint_services: section.each(report, &ENDPOINT_SERVICE, endpoints::endpoint_service),
+        // Of the API alone.
+        endpoint_acceptances: Vec::new(),
         endpoints: section.each(report, &ENDPOINT, endpoints::endpoint),
         proxies: section.each(report, &PROXY, proxies::proxy),
         gone: Vec::new(),

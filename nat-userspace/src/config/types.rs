@@ -12,9 +12,9 @@ pub use super::balancing::types::{
 };
 pub use super::dns::{DEFAULT_PRIVATE_DOMAIN, MAX_DNS_FORWARDERS};
 pub use super::endpoints::types::{
-    Endpoint, EndpointInterface, EndpointKind, EndpointService, EndpointState, EndpointStatement,
-    Front, GatewayEndpoint, InterfaceEndpoint, MAX_ENDPOINT_INTERFACES, MAX_ENDPOINTS,
-    endpoint_dns_name,
+    Endpoint, EndpointAcceptance, EndpointInterface, EndpointKind, EndpointService, EndpointState,
+    EndpointStatement, Front, GatewayEndpoint, InterfaceEndpoint, MAX_ENDPOINT_INTERFACES,
+    MAX_ENDPOINTS, endpoint_dns_name,
 };
 pub use super::filtering::types::{
     AclRule, DEFAULT_ACL, GroupRule, NetworkAcl, Ports, PrefixList, Remote, RuleProtocol,
@@ -78,8 +78,8 @@ impl Config {
                 vpc: provider,
                 service,
             } => {
-                let service = self.endpoint_service(provider, service)?;
-                Some(service.state_of(&vpc.name, &endpoint.name))
+                let provider = self.vpcs.iter().find(|one| one.name == *provider)?;
+                provider.state_of(service, &vpc.name, &endpoint.name)
             }
         }
     }
@@ -176,6 +176,8 @@ pub struct Vpc {
     pub load_balancers: Vec<LoadBalancer>,
     /// What it offers to other VPCs.
     pub endpoint_services: Vec<EndpointService>,
+    /// What was decided about endpoints of others for them.
+    pub endpoint_acceptances: Vec<EndpointAcceptance>,
     /// Its ways to services of others.
     pub endpoints: Vec<Endpoint>,
     /// Where connections that leave it go first.
@@ -196,6 +198,31 @@ impl Vpc {
     pub fn resolver(&self) -> Option<Ipv4Addr> {
         let base = self.cidrs.first()?.network().to_bits();
         self.dns.then(|| Ipv4Addr::from_bits(base + 2))
+    }
+
+    /// How another VPC's endpoint stands with the service of this name: as was decided about it, or else as the
+    /// service's lists say. `None`: there is no such service.
+    pub fn state_of(&self, service: &str, vpc: &str, endpoint: &str) -> Option<EndpointState> {
+        let mut services = self.endpoint_services.iter();
+        let found = services.find(|one| one.name == service)?;
+        Some(match self.acceptance_of(service, vpc, endpoint) {
+            Some(decided) if decided.accepted => EndpointState::Available,
+            Some(_) => EndpointState::Rejected,
+            None => found.state_of(vpc, endpoint),
+        })
+    }
+
+    /// What was decided about another VPC's endpoint for the service of this name.
+    pub fn acceptance_of(
+        &self,
+        service: &str,
+        vpc: &str,
+        endpoint: &str,
+    ) -> Option<&EndpointAcceptance> {
+        let mut decided = self.endpoint_acceptances.iter();
+        decided.find(|one| {
+            one.service == service && one.endpoint.split_once('/') == Some((vpc, endpoint))
+        })
     }
 
     /// The ACL of `subnet`: its own, else the one called [`DEFAULT_ACL`]. `None`: everything passes.

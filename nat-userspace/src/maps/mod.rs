@@ -16,7 +16,8 @@ use nat_common::{
     flow_cache::{Line, Path},
     map_types::{
         ApplianceKey, Counter, Gateway, GatewayCounter, GatewayPeak, GatewayTraffic, GroupKey,
-        Judgement, Name, PortKey, ScopedAddress, Settings, names,
+        Judgement, Listener, ListenerKey, Name, PortKey, ScopedAddress, Settings, TargetTable,
+        names,
     },
 };
 use serde::Serialize;
@@ -25,9 +26,9 @@ use serde_json::{Value, json};
 use self::values::{
     address, appliance_key, binding, binding_key, bound_key, client, client_key, exemptions,
     exemptions_scope, gateway, gateway_peak, generation, group_key, instance, instance_key,
-    interface, interface_key, judgement, line, name_key, path, port_key, public_address,
-    public_key, route, route_scope, ruleset_scope, session, session_key, settings, subnet,
-    subnet_scope,
+    interface, interface_key, judgement, line, listener, listener_key, name_key, path, port_key,
+    public_address, public_key, route, route_scope, ruleset_scope, session, session_key, settings,
+    subnet, subnet_scope, target_table,
 };
 use crate::{
     bpf_batch,
@@ -218,7 +219,7 @@ fn policy(pins: &Pins, name: &str) -> Result<Vec<Value>> {
             |class: &u32| json!(class),
         ),
         names::SUBNETS => prefixes(pins, name, here, subnet_scope, subnet),
-        names::ROUTES => prefixes(pins, name, here, route_scope, route),
+        names::ROUTES => routes(pins, name, here),
         names::EXEMPTIONS => prefixes(pins, name, here, exemptions_scope, exemptions),
         names::RULESETS => prefixes(pins, name, here, ruleset_scope, |class: &u32| json!(class)),
         names::PORT_RULES => port_rules(pins, name, here),
@@ -226,6 +227,21 @@ fn policy(pins: &Pins, name: &str) -> Result<Vec<Value>> {
             let number = here.gateway_at(place)?;
             (*each != Gateway::default()).then(|| entry(json!(number), gateway(each)))
         }),
+        names::LISTENERS => hash_side(
+            pins,
+            name,
+            |key: &ListenerKey| {
+                let gateway = here.scope(key.gateway)?;
+                Some(listener_key(&ListenerKey { gateway, ..*key }))
+            },
+            |each: &Listener| listener(each),
+        ),
+        names::TARGET_TABLES => hash_side(
+            pins,
+            name,
+            |number: &u32| here.scope(*number).map(|number| json!(number)),
+            |each: &TargetTable| target_table(each),
+        ),
         names::SETTINGS => array(pins, name, |place, each: &Settings| {
             (place == here.settings()).then(|| entry(json!(0), settings(each)))
         }),
@@ -286,6 +302,17 @@ fn prefixes<V: Pod>(
         }
     })
     .map_err(Error::io(format!("reading the map {name}")))?;
+    Ok(entries)
+}
+
+/// Among them are the policies of gateway endpoints: which ruleset holds for a source.
+fn routes(pins: &Pins, name: &str, here: Side) -> Result<Vec<Value>> {
+    let mut entries = prefixes(pins, name, here, route_scope, route)?;
+    for entry in &mut entries {
+        if entry["key"]["policy_of_gateway"].is_number() {
+            entry["value"] = json!({ "ruleset": entry["value"]["gateway"] });
+        }
+    }
     Ok(entries)
 }
 

@@ -3,19 +3,21 @@
 use std::net::Ipv4Addr;
 
 use nat_common::{
-    address::Address,
+    address::{Address, Port},
     flow::protocol,
     flow_cache::{Line, Path},
     lifecycle::State,
     map_types::{
         ALL_GATEWAYS, ApplianceKey, Binding, Client, ClientKey, Exemptions, Gateway, GatewayPeak,
         GatewayTraffic, Generation, GroupKey, Holds, Instance, Interface, Judgement, Lease,
-        NameKey, Paired, PortKey, PublicAddress, PublicUse, Route, ScopedAddress, Session,
-        SessionKey, Settings, Subnet, Target,
+        Listener, ListenerKey, NameKey, Paired, PortKey, PublicAddress, PublicUse, Route,
+        ScopedAddress, Session, SessionKey, Settings, Subnet, Target, TargetTable,
     },
     port_pool::PortPool,
 };
 use serde_json::{Value, json};
+
+use crate::endpoints;
 
 pub fn address(address: &Address) -> Value {
     json!(Ipv4Addr::from(*address))
@@ -103,6 +105,7 @@ pub fn name_key(key: &NameKey) -> Value {
         NameKey::GROUP => "security_group",
         NameKey::GROUP_SET => "security_groups",
         NameKey::INTERNET_GATEWAY => "internet_gateway",
+        NameKey::TARGET_GROUP => "target_group",
         _ => "unknown",
     };
     json!({ "kind": kind, "number": key.number })
@@ -139,6 +142,9 @@ pub fn instance_key(key: &ScopedAddress) -> Value {
 }
 
 pub fn instance(instance: &Instance) -> Value {
+    if instance.is(Instance::IS_ENDPOINT) {
+        return json!({ "endpoint": true, "gateway": instance.gateway, "security_groups": instance.groups });
+    }
     json!({
         "public": address(&instance.public),
         "interface": instance.interface,
@@ -146,6 +152,49 @@ pub fn instance(instance: &Instance) -> Value {
         "mac": mac(instance.mac),
         "source_dest_check": !instance.is(Instance::IS_APPLIANCE),
     })
+}
+
+/// Of an endpoint or a load balancer, or of a subnet that diverts to a proxy.
+pub fn listener_key(key: &ListenerKey) -> Value {
+    const OF_SUBNET: u32 = ListenerKey::diversion(0);
+    let (owner, number) = if key.gateway & OF_SUBNET != 0 {
+        ("diverting_subnet", key.gateway & !OF_SUBNET)
+    } else {
+        ("gateway", key.gateway)
+    };
+    let mut fields = json!({ "protocol": protocol::name(key.protocol), "port": key.port.get() });
+    if key.protocol == 0 {
+        fields["protocol"] = json!("all");
+    }
+    fields[owner] = json!(number);
+    fields
+}
+
+/// A proxy that is down has no address.
+pub fn listener(listener: &Listener) -> Value {
+    if listener.table != 0 {
+        json!({ "target_group": listener.table, "vpc": listener.vpc, "gateway": listener.gateway })
+    } else {
+        json!({ "address": address(&listener.address), "gateway": listener.gateway })
+    }
+}
+
+/// The targets with how many slots each has.
+pub fn target_table(table: &TargetTable) -> Value {
+    let slots = endpoints::slots(table);
+    let places = (0u8..).zip(&table.targets);
+    let targets = places.filter(|(_, target)| target.port != Port::NONE);
+    let targets: Vec<_> = targets
+        .map(|(place, target)| {
+            json!({
+                "address": address(&target.address),
+                "port": target.port.get(),
+                "slots": slots.get(&place).unwrap_or(&0),
+                "draining": target.is_draining != 0,
+            })
+        })
+        .collect();
+    json!({ "targets": targets })
 }
 
 pub fn appliance_key(key: &ApplianceKey) -> Value {
@@ -174,7 +223,12 @@ pub fn subnet(subnet: &Subnet) -> Value {
     })
 }
 
+/// A route table, or the policy of a gateway endpoint.
 pub fn route_scope(scope: u32) -> Value {
+    const OF_POLICY: u32 = Gateway::policy_table(0);
+    if scope & OF_POLICY != 0 {
+        return json!({ "policy_of_gateway": scope & !OF_POLICY });
+    }
     json!({ "route_table": scope })
 }
 
@@ -257,6 +311,9 @@ pub fn gateway(gateway: &Gateway) -> Value {
         (Gateway::EXHAUSTION_PROHIBITED, "exhaustion_prohibited"),
         (Gateway::EXHAUSTION_UNREACHABLE, "exhaustion_unreachable"),
         (Gateway::UDP_OUTBOUND_REFRESH, "udp_outbound_refresh"),
+        (Gateway::IS_PUBLIC, "is_public"),
+        (Gateway::KEEPS_SOURCE, "keeps_source"),
+        (Gateway::HAS_POLICY, "has_policy"),
     ];
     let flags: Vec<_> = known
         .iter()

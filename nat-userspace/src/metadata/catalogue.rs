@@ -89,6 +89,7 @@ fn needed(vpc: &Vpc) -> Vpc {
         target_groups: Vec::new(),
         load_balancers: Vec::new(),
         endpoint_services: Vec::new(),
+        endpoint_acceptances: Vec::new(),
         endpoints: Vec::new(),
         proxies: Vec::new(),
     }

@@ -154,6 +154,7 @@ fn compiling(config: &Config) -> Result<Duration> {
             attached: &attached,
             forwarding_set: &BTreeSet::new(),
             secrets: &BTreeMap::new(),
+            unhealthy: &BTreeSet::new(),
             random: &mut host::random,
             to_the_tick: false,
             window_shift_before: 0,

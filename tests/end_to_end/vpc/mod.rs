@@ -3,6 +3,7 @@ pub mod acls;
 pub mod appliances;
 pub mod changes;
 pub mod dns;
+pub mod endpoints_shown;
 pub mod gateway_endpoints;
 pub mod gateways;
 pub mod groups;

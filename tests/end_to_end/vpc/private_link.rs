@@ -18,8 +18,8 @@ use crate::{
 };
 
 /// The endpoint's address in the consumer's VPC, and the load balancer's in the provider's.
-const ENDPOINT: &str = "10.20.3.60";
-const NODE: &str = "10.20.3.50";
+pub(super) const ENDPOINT: &str = "10.20.3.60";
+pub(super) const NODE: &str = "10.20.3.50";
 
 /// The consumer is VPC 0, the provider VPC 1.
 fn parts(targets: &[&str], service: &str) -> [String; 2] {
@@ -76,9 +76,9 @@ fn parts(targets: &[&str], service: &str) -> [String; 2] {
     [consumer, provider]
 }
 
-const OPEN: &str = "acceptance_required = false";
+pub(super) const OPEN: &str = "acceptance_required = false";
 
-fn texts(hook: Hook, targets: &[&str], service: &str) -> (Two, String) {
+pub(super) fn texts(hook: Hook, targets: &[&str], service: &str) -> (Two, String) {
     let [consumer, provider] = parts(targets, service);
     build(hook, [&consumer, &provider])
 }
@@ -94,7 +94,7 @@ fn text(hook: Hook, targets: &[&str], service: &str) -> String {
 }
 
 /// By TCP and UDP from the load balancer; a ping is nobody's.
-fn by_node() -> [Seen; 3] {
+pub(super) fn by_node() -> [Seen; 3] {
     [from_one(NODE), from_one(NODE), Seen::Nothing]
 }
 
@@ -343,13 +343,13 @@ pub fn private_link_asks_the_groups_of_both_vpcs(hook: Hook) {
         let groups = |name: &str, rules: &str| {
             format!("\n  [[vpc.security_group]]\n  name = \"{name}\"\n  {rules}\n")
         };
-        let at_endpoint = format!("service = \"vpc-1/db\"\n  security_groups = [\"endpoint\"]");
+        let at_endpoint = "service = \"vpc-1/db\"\n  security_groups = [\"endpoint\"]";
         let at_first = "name = \"first\"\n  security_groups = [\"target\"]";
         let at_a = format!(
             "\n  [[vpc.instance]]\n  name = \"a\"\n  subnet = \"private\"\n  private_ip = \"{A}\"\n  \
              security_groups = [\"consumer\"]\n"
         );
-        text.replace("service = \"vpc-1/db\"", &at_endpoint)
+        text.replace("service = \"vpc-1/db\"", at_endpoint)
             .replace("name = \"first\"", at_first)
             .replace(
                 "  [[vpc.endpoint]]",

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::types::{
-    Endpoint, EndpointInterface, EndpointKind, EndpointService, EndpointStatement, Front,
-    GatewayEndpoint, InterfaceEndpoint,
+    Endpoint, EndpointAcceptance, EndpointInterface, EndpointKind, EndpointService,
+    EndpointStatement, Front, GatewayEndpoint, InterfaceEndpoint,
 };
 use crate::config::place::{List, Place, Read};
 
@@ -73,6 +73,16 @@ pub struct EndpointServiceDraft {
     pub rejected: List<String>,
 }
 
+/// Of the API alone: a file says it in the service.
+#[derive(Clone)]
+pub struct EndpointAcceptanceDraft {
+    pub place: Place,
+    pub name: Read<String>,
+    pub service: Read<String>,
+    pub endpoint: Read<String>,
+    pub accepted: Read<bool>,
+}
+
 impl EndpointDraft {
     pub fn build(self) -> Option<Endpoint> {
         let name = self.name.clone().required()?;
@@ -136,6 +146,17 @@ impl EndpointServiceDraft {
             },
             accepted: self.accepted.all()?,
             rejected: self.rejected.all()?,
+        })
+    }
+}
+
+impl EndpointAcceptanceDraft {
+    pub fn build(self) -> Option<EndpointAcceptance> {
+        Some(EndpointAcceptance {
+            name: self.name.required()?,
+            service: self.service.required()?,
+            endpoint: self.endpoint.required()?,
+            accepted: self.accepted.required()?,
         })
     }
 }

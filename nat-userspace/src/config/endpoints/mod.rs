@@ -11,8 +11,8 @@ mod services;
 pub mod types;
 mod ways;
 
-pub use draft::{EndpointDraft, EndpointServiceDraft};
-pub use parse::{endpoint, endpoint_service};
+pub use draft::{EndpointAcceptanceDraft, EndpointDraft, EndpointServiceDraft};
+pub use parse::{endpoint, endpoint_acceptance, endpoint_service};
 pub use services::check_together;
 pub use ways::{Ways, takes_routes};
 

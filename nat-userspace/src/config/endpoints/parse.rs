@@ -1,8 +1,8 @@
 //! The keys of endpoints and endpoint services: TOML to draft.
 
 use super::draft::{
-    EndpointDraft, EndpointServiceDraft, EndpointType, InterfaceDraft, Sections, ServiceName,
-    StatementDraft,
+    EndpointAcceptanceDraft, EndpointDraft, EndpointServiceDraft, EndpointType, InterfaceDraft,
+    Sections, ServiceName, StatementDraft,
 };
 use crate::config::dns::private_name;
 use crate::config::parse::{PRIVATE_IP, SUBNET_NAME, required_name};
@@ -139,6 +139,22 @@ pub fn endpoint_service(
         allowed_vpcs: section.list(report, &ALLOWED, vpc_name),
         accepted: section.list(report, &ACCEPTED, endpoint_name),
         rejected: section.list(report, &REJECTED, endpoint_name),
+    }
+}
+
+pub fn endpoint_acceptance(
+    section: &mut Section<'_>,
+    report: &mut Report<'_>,
+) -> EndpointAcceptanceDraft {
+    const OWN_SERVICE: Field = field("service", "a string", "service = \"db\"");
+    const ENDPOINT: Field = field("endpoint", "a string", "endpoint = \"main/db\"");
+    const ACCEPTED: Field = field("accepted", "true or false", "accepted = true");
+    EndpointAcceptanceDraft {
+        place: section.place.clone(),
+        name: required_name(section, report),
+        service: section.required(report, &OWN_SERVICE, owned_text),
+        endpoint: section.required(report, &ENDPOINT, endpoint_name),
+        accepted: section.required(report, &ACCEPTED, boolean),
     }
 }
 

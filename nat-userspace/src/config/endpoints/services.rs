@@ -11,6 +11,8 @@ use crate::config::suggest::{listed, quoted};
 use crate::config::validate::{dangling, limit, unique, unique_names};
 
 const MAX_SERVICES: usize = 64;
+/// Decisions of the API about endpoints, in a VPC.
+const MAX_ACCEPTANCES: usize = 4096;
 /// VPCs or endpoints that a service names in one list.
 const MAX_NAMED: usize = 1000;
 
@@ -26,6 +28,46 @@ pub fn check(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
         }
         decisions(service, report);
     }
+    acceptances(vpc, index, report);
+}
+
+fn acceptances(vpc: &VpcDraft, index: &Index<'_>, report: &mut Report<'_>) {
+    let acceptances = &vpc.endpoint_acceptances;
+    let places = acceptances.iter().map(|acceptance| &acceptance.place);
+    limit(
+        "endpoint acceptances in a VPC",
+        MAX_ACCEPTANCES,
+        places,
+        report,
+    );
+    for acceptance in acceptances {
+        if let Some(Located { value, place }) = acceptance.service.given() {
+            let services = &index.endpoint_services;
+            dangling("endpoint service", place, value, services, report);
+        }
+    }
+    let decided: Vec<_> = acceptances
+        .iter()
+        .filter_map(|acceptance| {
+            let endpoint = acceptance.endpoint.given()?;
+            Some(Located {
+                value: (acceptance.service.value()?, &endpoint.value),
+                place: endpoint.place.clone(),
+            })
+        })
+        .collect();
+    unique(
+        decided.iter(),
+        |(service, endpoint)| {
+            format!(
+                "what {} is for service {}",
+                quoted(endpoint),
+                quoted(service)
+            )
+        },
+        "change that one, or delete it first",
+        report,
+    );
 }
 
 fn decisions(service: &EndpointServiceDraft, report: &mut Report<'_>) {

@@ -120,8 +120,21 @@ pub struct EndpointService {
     pub rejected: Vec<String>,
 }
 
+/// What an operator has decided about an endpoint of another VPC. It holds above the lists of the service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointAcceptance {
+    /// Unique among the VPC's.
+    pub name: String,
+    /// Name of the endpoint service, in the same VPC.
+    pub service: String,
+    /// The endpoint as `VPC/ENDPOINT`, whether it is there or not; none has two for one service.
+    pub endpoint: String,
+    /// Otherwise it is rejected.
+    pub accepted: bool,
+}
+
 impl EndpointService {
-    /// How an endpoint of a VPC stands with it.
+    /// How an endpoint of a VPC stands with it, by its own lists.
     pub fn state_of(&self, vpc: &str, endpoint: &str) -> EndpointState {
         let is_it = |name: &String| {
             let parts = name.split_once('/');

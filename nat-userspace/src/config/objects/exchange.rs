@@ -11,7 +11,7 @@ use super::{
 use crate::config::{
     balancing::{LoadBalancerDraft, TargetGroupDraft},
     draft::{Draft, InstanceDraft, RouteTableDraft, SubnetDraft, VpcDraft},
-    endpoints::{EndpointDraft, EndpointServiceDraft},
+    endpoints::{EndpointAcceptanceDraft, EndpointDraft, EndpointServiceDraft},
     filtering::{NetworkAclDraft, PrefixListDraft, SecurityGroupDraft},
     gateways::NatGatewayDraft,
     place::{Read, Report},
@@ -74,6 +74,7 @@ pub fn exchange(
         Kind::TargetGroup => exchange_listed::<TargetGroupDraft>(vpc, key, new),
         Kind::LoadBalancer => exchange_listed::<LoadBalancerDraft>(vpc, key, new),
         Kind::EndpointService => exchange_listed::<EndpointServiceDraft>(vpc, key, new),
+        Kind::EndpointAcceptance => exchange_listed::<EndpointAcceptanceDraft>(vpc, key, new),
         Kind::Endpoint => exchange_listed::<EndpointDraft>(vpc, key, new),
         Kind::Proxy => exchange_listed::<ProxyDraft>(vpc, key, new),
     };
@@ -180,6 +181,7 @@ fn exchange_vpc(
             target_groups: _,
             load_balancers: _,
             endpoint_services: _,
+            endpoint_acceptances: _,
             endpoints: _,
             proxies: _,
             gone: _,

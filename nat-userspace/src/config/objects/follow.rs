@@ -8,7 +8,7 @@ use super::{
 use crate::config::{
     balancing::{LoadBalancerDraft, TargetGroupDraft},
     draft::{Draft, InstanceDraft, RouteTableDraft, SubnetDraft, VpcDraft},
-    endpoints::{EndpointDraft, EndpointServiceDraft},
+    endpoints::{EndpointAcceptanceDraft, EndpointDraft, EndpointServiceDraft},
     filtering::{NetworkAclDraft, PrefixListDraft, SecurityGroupDraft},
     gateways::NatGatewayDraft,
     placement::{HostDraft, PlacementGroupDraft, RackDraft},
@@ -38,6 +38,9 @@ pub fn follow(config: &mut Config, draft: &Draft, steps: &[Step]) -> Option<()> 
             Kind::TargetGroup => follow_listed::<TargetGroupDraft>(to, from, step.edit)?,
             Kind::LoadBalancer => follow_listed::<LoadBalancerDraft>(to, from, step.edit)?,
             Kind::EndpointService => follow_listed::<EndpointServiceDraft>(to, from, step.edit)?,
+            Kind::EndpointAcceptance => {
+                follow_listed::<EndpointAcceptanceDraft>(to, from, step.edit)?
+            }
             Kind::Endpoint => follow_listed::<EndpointDraft>(to, from, step.edit)?,
             Kind::Proxy => follow_listed::<ProxyDraft>(to, from, step.edit)?,
             Kind::Vpc | Kind::Route => return None,

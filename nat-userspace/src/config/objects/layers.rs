@@ -338,6 +338,7 @@ impl Layers {
             Kind::TargetGroup,
             Kind::LoadBalancer,
             Kind::EndpointService,
+            Kind::EndpointAcceptance,
             Kind::Endpoint,
             Kind::Proxy,
         ];

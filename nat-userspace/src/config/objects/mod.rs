@@ -60,6 +60,8 @@ pub enum Kind {
     LoadBalancer,
     /// A load balancer that other VPCs may reach.
     EndpointService,
+    /// What was decided about an endpoint of another VPC for a service; of the API alone.
+    EndpointAcceptance,
     /// A way to a service.
     Endpoint,
     /// An instance that connections go to before they leave.
@@ -68,7 +70,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Vpc,
         Self::PrefixList,
         Self::SecurityGroup,
@@ -84,6 +86,7 @@ impl Kind {
         Self::TargetGroup,
         Self::LoadBalancer,
         Self::EndpointService,
+        Self::EndpointAcceptance,
         Self::Endpoint,
         Self::Proxy,
     ];
@@ -106,6 +109,7 @@ impl Kind {
             Self::TargetGroup => "target_group",
             Self::LoadBalancer => "load_balancer",
             Self::EndpointService => "endpoint_service",
+            Self::EndpointAcceptance => "endpoint_acceptance",
             Self::Endpoint => "endpoint",
             Self::Proxy => "proxy",
         }

@@ -4,7 +4,7 @@ use super::{Kind, ObjectKey};
 use crate::config::{
     balancing::{self, LoadBalancerDraft, TargetGroupDraft},
     draft::{InstanceDraft, RouteDraft, RouteTableDraft, SubnetDraft, VpcDraft},
-    endpoints::{self, EndpointDraft, EndpointServiceDraft},
+    endpoints::{self, EndpointAcceptanceDraft, EndpointDraft, EndpointServiceDraft},
     filtering::{
         NetworkAclDraft, PrefixListDraft, SecurityGroupDraft, network_acl, prefix_list,
         security_group,
@@ -17,9 +17,9 @@ use crate::config::{
     reader::{Field, Section, field},
     toml::Table,
     types::{
-        Endpoint, EndpointService, Host, Instance, LoadBalancer, NatGateway, NetworkAcl,
-        PlacementGroup, PrefixList, Proxy, Rack, RouteTable, SecurityGroup, Subnet, TargetGroup,
-        Vpc,
+        Endpoint, EndpointAcceptance, EndpointService, Host, Instance, LoadBalancer, NatGateway,
+        NetworkAcl, PlacementGroup, PrefixList, Proxy, Rack, RouteTable, SecurityGroup, Subnet,
+        TargetGroup, Vpc,
     },
     values,
 };
@@ -42,6 +42,7 @@ pub enum Part {
     TargetGroup(TargetGroupDraft),
     LoadBalancer(LoadBalancerDraft),
     EndpointService(EndpointServiceDraft),
+    EndpointAcceptance(EndpointAcceptanceDraft),
     Endpoint(Box<EndpointDraft>),
     Proxy(ProxyDraft),
 }
@@ -68,6 +69,9 @@ pub fn read(key: &ObjectKey, table: &Table<'_>, report: &mut Report<'_>) -> Opti
         Kind::LoadBalancer => Part::LoadBalancer(section.whole(report, balancing::load_balancer)),
         Kind::EndpointService => {
             Part::EndpointService(section.whole(report, endpoints::endpoint_service))
+        }
+        Kind::EndpointAcceptance => {
+            Part::EndpointAcceptance(section.whole(report, endpoints::endpoint_acceptance))
         }
         Kind::Endpoint => Part::Endpoint(Box::new(section.whole(report, endpoints::endpoint))),
         Kind::Proxy => Part::Proxy(section.whole(report, proxies::proxy)),
@@ -177,6 +181,12 @@ listed!(
     EndpointService,
     endpoint_services,
     EndpointService
+);
+listed!(
+    EndpointAcceptanceDraft,
+    EndpointAcceptance,
+    endpoint_acceptances,
+    EndpointAcceptance
 );
 listed!(
     EndpointDraft,

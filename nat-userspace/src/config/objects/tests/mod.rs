@@ -660,6 +660,65 @@ fn what_endpoints_of_another_vpc_need_stays() {
 }
 
 #[test]
+fn what_is_decided_about_an_endpoint_holds_above_what_the_file_says() {
+    let text = ended(&[]);
+    let mut layers = Layers::load(source(&text), Objects::new(), BTreeSet::new()).expect("valid");
+    let state = |layers: &Layers| {
+        let vpc = &layers.config().vpcs[0];
+        let endpoint = vpc.endpoints.iter().find(|one| one.name == "db")?;
+        layers.config().endpoint_state(vpc, endpoint)
+    };
+    assert_eq!(
+        state(&layers),
+        Some(EndpointState::Available),
+        "by the file"
+    );
+    let decision = key("shared/endpoint_acceptance/db.main.db");
+    let that = |accepted: bool| {
+        spec(json!({"service": "db", "endpoint": "main/db", "accepted": accepted}))
+    };
+    let change = layers.put(&decision, that(false)).expect("valid");
+    assert_eq!(state(&layers), Some(EndpointState::Rejected));
+    assert_eq!(layers.config(), &again(&layers));
+    layers.undo(change.expect("a change"));
+    assert_eq!(state(&layers), Some(EndpointState::Available));
+    layers.put(&decision, that(false)).expect("valid");
+    layers.put(&decision, that(true)).expect("valid");
+    assert_eq!(state(&layers), Some(EndpointState::Available));
+    // An endpoint may come later, a service may not, and nobody decides twice.
+    let early = json!({"service": "db", "endpoint": "main/later", "accepted": true});
+    let early_key = key("shared/endpoint_acceptance/early");
+    layers.put(&early_key, spec(early)).expect("valid");
+    for (wrong, expected) in [
+        (
+            json!({"service": "web", "endpoint": "main/db", "accepted": true}),
+            "there is no endpoint service \"web\"",
+        ),
+        (
+            json!({"service": "db", "endpoint": "main/db", "accepted": false}),
+            "what \"main/db\" is for service \"db\" is already on",
+        ),
+        (
+            json!({"service": "db", "endpoint": "main", "accepted": false}),
+            "is not the name of a VPC's endpoint",
+        ),
+    ] {
+        let Err(Refusal::Invalid(errors)) = layers.put(&early_key, spec(wrong)) else {
+            panic!("{expected} was accepted");
+        };
+        assert!(errors.to_string().contains(expected), "{errors}");
+    }
+    assert_eq!(layers.config(), &again(&layers));
+    // A file that has no such service any more leaves it nothing to decide about.
+    let errors = Layers::load(source(SAMPLE), layers.objects().clone(), BTreeSet::new());
+    let text = errors.err().expect("refused").to_string();
+    assert!(text.contains("there is no VPC \"shared\""), "{text}");
+    layers.delete(&decision).expect("nobody needs it");
+    layers.delete(&early_key).expect("nobody needs it");
+    assert_eq!(state(&layers), Some(EndpointState::Available));
+}
+
+#[test]
 fn what_balances_goes_before_what_it_needs() {
     let mut layers = sample();
     let objects = [

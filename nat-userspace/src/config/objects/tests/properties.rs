@@ -106,6 +106,7 @@ fn sorted(config: &Config) -> Config {
         vpc.target_groups.sort_by(|a, b| a.name.cmp(&b.name));
         vpc.load_balancers.sort_by(|a, b| a.name.cmp(&b.name));
         vpc.endpoint_services.sort_by(|a, b| a.name.cmp(&b.name));
+        vpc.endpoint_acceptances.sort_by(|a, b| a.name.cmp(&b.name));
         vpc.endpoints.sort_by(|a, b| a.name.cmp(&b.name));
         vpc.proxies.sort_by(|a, b| a.name.cmp(&b.name));
     }
@@ -266,7 +267,7 @@ proptest! {
 }
 
 /// Of [`choice`].
-const CHOICES: usize = 52;
+const CHOICES: usize = 54;
 
 const ID: &str = "i-0123456789abcdef0";
 
@@ -426,6 +427,14 @@ fn choice(which: usize) -> (ObjectKey, Map<String, Json>) {
             json!({"instance": "app", "ports": [80], "subnets": ["own"]}),
         ),
         50 => ("main/proxy/y", json!({"instance": "app", "ports": [81]})),
+        51 => (
+            "dev/endpoint_acceptance/x",
+            json!({"service": "x", "endpoint": "main/dev", "accepted": true}),
+        ),
+        52 => (
+            "dev/endpoint_acceptance/y",
+            json!({"service": "x", "endpoint": "main/dev", "accepted": false}),
+        ),
         _ => (
             "dev/subnet/x",
             json!({"cidr": "10.60.7.0/24", "interface": "dev0"}),
