@@ -271,7 +271,7 @@ impl Parts<'_> {
         let (kind, name) = match Owner::of(&full) {
             Owner::NatGateway(_) => return None,
             Owner::LoadBalancer(name) => (EndpointType::LoadBalancer, name),
-            // One that is just going has lost its addresses; it is no gateway endpoint by that.
+            // One for an address may keep the source, too, and has addresses itself.
             Owner::Endpoint(name) if addresses.is_empty() && gateway.is(Gateway::KEEPS_SOURCE) => {
                 (EndpointType::Gateway, name)
             }

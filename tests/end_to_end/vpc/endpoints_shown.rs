@@ -1,5 +1,5 @@
 //! What commands say of endpoints and load balancers, and what an operator decides about endpoints at run time.
-use nat_tests::netns::Hook;
+use nat_tests::netns::{Connection, Hook};
 use serde_json::{Value, json};
 
 use super::{
@@ -195,8 +195,8 @@ pub fn endpoints_are_shown_as_they_are_held(hook: Hook) {
 /// controller, and a decision that is taken back leaves the file's word.
 pub fn endpoints_are_accepted_and_rejected_at_run_time(hook: Hook) {
     let mut standing = stand(hook, "");
-    let server = Server::on(&standing.lab.vpcs[1].a);
     let sees = |standing: &Standing<Two>, expected| {
+        let server = Server::on(&standing.lab.vpcs[1].a);
         server.assert_sees(&standing.lab.vpcs[0].a, ENDPOINT, expected);
     };
     let state = |standing: &Standing<Two>| {
@@ -222,8 +222,15 @@ pub fn endpoints_are_accepted_and_rejected_at_run_time(hook: Hook) {
     standing.kill_nine();
     standing.start(&[]);
     assert_eq!(state(&standing), "available");
+    let [consumer, provider] = &standing.lab.vpcs;
+    let listener = provider.a.listen("0.0.0.0:8080").expect("a server");
+    let (from, to) = (format!("{A}:40001"), format!("{ENDPOINT}:8080"));
+    let held = Connection::open(&consumer.a, &from, &to, &listener).expect("a connection");
+    held.exchange().expect("before it is rejected");
+    drop(listener);
     standing.said(&["services", "reject", "vpc-1/db", "vpc-0/db"]);
     assert_eq!(state(&standing), "rejected");
+    assert!(held.exchange().is_err(), "its endpoint is rejected");
     sees(&standing, NOTHING);
     let services = standing.said(&["services"]);
     let line = "  vpc-0/db  rejected  by vpc-1/endpoint_acceptance/db.vpc-0.db";
