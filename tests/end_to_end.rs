@@ -262,6 +262,7 @@ on_both_hooks! {
     private_link::private_link_flows_keep_their_target,
     private_link::private_link_avoids_a_target_that_is_dead,
     private_link::private_link_tells_targets_who_it_is_by_proxy_protocol,
+    private_link::private_link_carries_fragments,
     private_link::private_link_asks_the_groups_of_both_vpcs,
     private_link::private_link_is_explained,
     dns::dns_answers_instances_about_their_own_vpc,

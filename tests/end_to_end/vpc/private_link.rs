@@ -336,6 +336,25 @@ pub fn private_link_tells_targets_who_it_is_by_proxy_protocol(hook: Hook) {
     }
 }
 
+/// Datagrams in pieces, both ways and of many clients.
+pub fn private_link_carries_fragments(hook: Hook) {
+    let standing = stand(hook, &["first"], OPEN);
+    let [consumer, provider] = &standing.lab.vpcs;
+    let server = provider.a.udp("0.0.0.0:5300").expect("a server");
+    let to = format!("{ENDPOINT}:5300");
+    let limit = Duration::from_secs(5);
+    for (client, letter) in [(&consumer.a, b'a'), (&consumer.web, b'w')] {
+        let socket = client.udp("0.0.0.0:40001").expect("a socket");
+        let long = vec![letter; 1900];
+        socket.send_to(&long, &to).expect("sending");
+        let seen = hears(&server, &long, limit).expect("the datagram");
+        assert_eq!(seen.ip().to_string(), NODE);
+        server.send_to(&long, seen).expect("sending");
+        let answered = hears(&socket, &long, limit).expect("the answer");
+        assert_eq!(answered.to_string(), to);
+    }
+}
+
 /// Groups of the consumer, the endpoint and the target each have their say.
 pub fn private_link_asks_the_groups_of_both_vpcs(hook: Hook) {
     let (lab, text) = texts(hook, &["first"], OPEN);
