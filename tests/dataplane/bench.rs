@@ -295,8 +295,8 @@ impl Bench {
             self.clear::<[u8; 16], [u8; 64]>("TAKEN_PORTS", |_| true);
             self.controller.renew()?;
             self.clear::<[u8; 24], [u8; 32]>("FRAGMENTS", |_| true);
-            let mut ticket = self.map::<PerCpuArray<_, [u8; 40]>>("TICKET");
-            let empty = vec![[0; 40]; nr_cpus().map_err(|(_, error)| error)?];
+            let mut ticket = self.map::<PerCpuArray<_, [u8; 48]>>("TICKET");
+            let empty = vec![[0; 48]; nr_cpus().map_err(|(_, error)| error)?];
             ticket.set(0, PerCpuValues::try_from(empty)?, 0)?;
             let mut held = self.map::<Array<_, [u8; size_of::<HeldFrame>()]>>("HELD");
             for index in 0..held.len() {
