@@ -19,6 +19,10 @@ pub fn nat_instance_picture_holds(hook: Hook) {
     holds("nat-instance", hook);
 }
 
+pub fn gateway_endpoint_picture_holds(hook: Hook) {
+    holds("gateway-endpoint", hook);
+}
+
 pub fn metadata_picture_holds(hook: Hook) {
     holds("metadata", hook);
 }

@@ -90,6 +90,11 @@ impl Configuration {
         self.part("prefix_list", name, &format!("entries = {entries:?}"))
     }
 
+    /// `keys` begin with its type.
+    pub fn endpoint(self, name: &str, keys: &str) -> Self {
+        self.part("endpoint", name, keys)
+    }
+
     /// `rules` are its keys `ingress` and `egress`.
     pub fn security_group(self, name: &str, rules: &str) -> Self {
         self.part("security_group", name, rules)
