@@ -45,7 +45,8 @@ impl Squid {
     }
 }
 
-/// `/etc/resolv.conf` and `/etc/hosts` are the machine's own: it is to ask nobody.
+/// `/etc/resolv.conf` and `/etc/hosts` are the machine's own: it is to ask nobody. A connection to a server that is
+/// kept would serve another client, whose own destination is then not asked.
 fn configuration() -> String {
     format!(
         "http_port 0.0.0.0:{PORT}
@@ -64,6 +65,7 @@ pinger_enable off
 hosts_file none
 dns_nameservers 127.0.0.1
 visible_hostname squid
+server_persistent_connections off
 shutdown_lifetime 0 seconds
 connect_timeout 3 seconds
 max_filedescriptors 1024

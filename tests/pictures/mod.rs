@@ -1,10 +1,13 @@
 //! Well-known diagrams of a VPC, each a lab with the real controller and real traffic: a file here for each,
 //! named as the picture is. `nat-lab` (lab_main.rs) shows them; the labs are made of what is in netns/.
+mod endpoint_service;
 mod gateway_endpoint;
+mod interface_endpoint;
 mod internet_gateway;
 mod metadata;
 mod nat_instance;
 mod placement;
+mod proxy;
 
 use std::path::Path;
 
@@ -17,6 +20,9 @@ pub const PICTURES: &[Picture] = &[
     internet_gateway::PICTURE,
     nat_instance::PICTURE,
     gateway_endpoint::PICTURE,
+    interface_endpoint::PICTURE,
+    endpoint_service::PICTURE,
+    proxy::PICTURE,
     metadata::PICTURE,
     placement::PICTURE,
 ];
