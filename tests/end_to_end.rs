@@ -200,6 +200,10 @@ on_every_hook! {
 on_both_hooks! {
     pictures::internet_gateway_picture_holds,
     pictures::nat_instance_picture_holds,
+    pictures::gateway_endpoint_picture_holds,
+    pictures::interface_endpoint_picture_holds,
+    pictures::endpoint_service_picture_holds,
+    pictures::proxy_picture_holds,
     pictures::metadata_picture_holds,
     acls::nacl_the_lowest_matching_number_decides,
     acls::nacl_without_a_match_denies,

@@ -38,6 +38,12 @@ enum Verb {
     },
     /// Print the names of the pictures and what they show. Needs no root.
     Pictures,
+    /// Print the programs of the machine that a picture takes beside nat. Needs no root.
+    Programs {
+        /// Which one.
+        #[arg(value_parser = picture())]
+        name: &'static Picture,
+    },
 }
 
 #[derive(clap::Args)]
@@ -69,6 +75,12 @@ fn main() -> ExitCode {
         Verb::Main(options) => run(&options, None),
         Verb::Picture { name, options } => run(&options, Some(name)),
         Verb::Pictures => list().map(|()| true).context("the list of pictures"),
+        Verb::Programs { name } => {
+            name.programs
+                .iter()
+                .for_each(|program| println!("{program}"));
+            Ok(true)
+        }
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -19,6 +19,22 @@ pub fn nat_instance_picture_holds(hook: Hook) {
     holds("nat-instance", hook);
 }
 
+pub fn gateway_endpoint_picture_holds(hook: Hook) {
+    holds("gateway-endpoint", hook);
+}
+
+pub fn interface_endpoint_picture_holds(hook: Hook) {
+    holds("interface-endpoint", hook);
+}
+
+pub fn endpoint_service_picture_holds(hook: Hook) {
+    holds("endpoint-service", hook);
+}
+
+pub fn proxy_picture_holds(hook: Hook) {
+    holds("proxy", hook);
+}
+
 pub fn metadata_picture_holds(hook: Hook) {
     holds("metadata", hook);
 }

@@ -90,6 +90,29 @@ impl Configuration {
         self.part("prefix_list", name, &format!("entries = {entries:?}"))
     }
 
+    /// `keys` begin with its type.
+    pub fn endpoint(self, name: &str, keys: &str) -> Self {
+        self.part("endpoint", name, keys)
+    }
+
+    pub fn target_group(self, name: &str, keys: &str) -> Self {
+        self.part("target_group", name, keys)
+    }
+
+    pub fn load_balancer(self, name: &str, subnet: &str, private_ip: &str, keys: &str) -> Self {
+        self.part("load_balancer", name, &placed(subnet, private_ip, keys))
+    }
+
+    /// `keys` begin with its load balancer.
+    pub fn endpoint_service(self, name: &str, keys: &str) -> Self {
+        self.part("endpoint_service", name, keys)
+    }
+
+    /// `keys` begin with its instance.
+    pub fn proxy(self, name: &str, keys: &str) -> Self {
+        self.part("proxy", name, keys)
+    }
+
     /// `rules` are its keys `ingress` and `egress`.
     pub fn security_group(self, name: &str, rules: &str) -> Self {
         self.part("security_group", name, rules)

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod configuration;
 pub mod crowd;
+pub mod daemon;
 pub mod ethtool;
 pub mod http;
 pub mod icmp;
@@ -26,11 +27,14 @@ pub mod running;
 pub mod sessions;
 pub mod site;
 pub mod sockets;
+pub mod squid;
 pub mod steady;
 pub mod stun;
 pub mod switch;
 pub mod told;
 pub mod unanswered;
+pub mod web_client;
+pub mod web_server;
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -45,7 +49,9 @@ pub use self::{
     sessions::Session,
     site::Site,
     sockets::Connection,
+    squid::Squid,
     switch::Switch,
+    web_server::WebServer,
 };
 
 /// How long one exchange (a connect, an accept, a read, a reply) may take: an emulated guest is slow.

@@ -1,4 +1,5 @@
 //! A network namespace without a global name, optionally with a mount namespace of its own.
+//! Programs that keep files on a node are in daemon.rs, each with a mount namespace of that node.
 //! Links between namespaces are made in links.rs; whole labs in picture.rs and nat_instance.rs.
 use std::{
     ffi::OsStr,
@@ -8,6 +9,7 @@ use std::{
         fd::{AsFd, AsRawFd, OwnedFd, RawFd},
         unix::process::CommandExt,
     },
+    path::Path,
     process::Command,
     sync::Arc,
     thread,
@@ -32,6 +34,7 @@ pub struct Namespace {
     label: String,
     net: Arc<OwnedFd>,
     mounts: Option<Arc<OwnedFd>>,
+    has_bpf_fs: bool,
 }
 
 impl Namespace {
@@ -58,9 +61,7 @@ impl Namespace {
             }
             let net = File::open("/proc/thread-self/ns/net").context("/proc/thread-self/ns/net")?;
             let mounts = match own_mounts {
-                true => Some(
-                    File::open("/proc/thread-self/ns/mnt").context("/proc/thread-self/ns/mnt")?,
-                ),
+                true => Some(own_mount_namespace()?),
                 false => None,
             };
             Ok((net, mounts))
@@ -70,9 +71,33 @@ impl Namespace {
             label: label.to_owned(),
             net: Arc::new(net.into()),
             mounts: mounts.map(|fd| Arc::new(fd.into())),
+            has_bpf_fs: own_mounts,
         };
         namespace.up("lo")?;
         Ok(namespace)
+    }
+
+    /// The same node with a /run and a /dev/shm that this value alone has, and whose programs ask `resolver`, if
+    /// there is one, for names. Files there go with it and its processes, however these end.
+    pub fn with_own_files(&self, resolver: Option<&str>) -> Result<Self> {
+        let mounts = self.run(|| {
+            unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)?;
+            make_private()?;
+            // Before /run is covered, where a link may lead.
+            let resolv_conf = fs::canonicalize(RESOLV_CONF).context(RESOLV_CONF);
+            for path in ["/run", "/dev/shm"] {
+                mount_tmpfs(path)?;
+            }
+            if let Some(server) = resolver {
+                put_over(&resolv_conf?, &format!("nameserver {server}\n"))?;
+            }
+            own_mount_namespace()
+        })?;
+        Ok(Self {
+            mounts: Some(Arc::new(mounts.into())),
+            has_bpf_fs: false,
+            ..self.clone()
+        })
     }
 
     pub fn label(&self) -> &str {
@@ -81,7 +106,7 @@ impl Namespace {
 
     /// Whether it was made by [`Namespace::with_own_mounts`], as nodes with a dataplane are.
     pub fn has_own_mounts(&self) -> bool {
-        self.mounts.is_some()
+        self.has_bpf_fs
     }
 
     /// The descriptor a netlink request names this namespace by.
@@ -162,19 +187,49 @@ fn write_setting(name: &str, value: &str) -> Result<()> {
     }
 }
 
+const NONE: Option<&str> = None;
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// That of the calling thread.
+fn own_mount_namespace() -> Result<File> {
+    File::open("/proc/thread-self/ns/mnt").context("/proc/thread-self/ns/mnt")
+}
+
 fn mount_privately() -> Result<()> {
-    const NONE: Option<&str> = None;
-    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
-        .context("making the mounts private")?;
+    make_private()?;
     mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), NONE)
         .context("mounting sysfs on /sys")?;
     mount(Some("bpf"), BPF_FS, Some("bpf"), MsFlags::empty(), NONE)
         .with_context(|| format!("mounting bpf on {BPF_FS}"))?;
-    // Files, control sockets and stores of several labs must not meet. A guest may have come up without /run.
+    // Files, control sockets and stores of several labs must not meet.
     for path in ["/run", "/var/lib/nat"] {
-        fs::create_dir_all(path).with_context(|| format!("making {path}"))?;
-        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), NONE)
-            .with_context(|| format!("mounting tmpfs on {path}"))?;
+        mount_tmpfs(path)?;
+    }
+    Ok(())
+}
+
+fn make_private() -> Result<()> {
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
+        .context("making the mounts private")
+}
+
+fn mount_tmpfs(path: &str) -> Result<()> {
+    // A guest may have come up without /run.
+    fs::create_dir_all(path).with_context(|| format!("making {path}"))?;
+    mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), NONE)
+        .with_context(|| format!("mounting tmpfs on {path}"))
+}
+
+/// Has a file read as `text` in the calling thread's mount namespace, whose /run is its own.
+fn put_over(path: &Path, text: &str) -> Result<()> {
+    let in_run = path.starts_with("/run");
+    let place = if in_run { path } else { Path::new("/run/over") };
+    let folder = place.parent().unwrap_or(place);
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    fs::write(place, text).with_context(|| place.display().to_string())?;
+    if !in_run {
+        mount(Some(place), path, NONE, MsFlags::MS_BIND, NONE)
+            .with_context(|| format!("mounting on {}", path.display()))?;
     }
     Ok(())
 }

@@ -109,6 +109,21 @@ impl Nat {
         self.finish(["sessions"])?.success().context("nat sessions")
     }
 
+    /// How many packets were dropped for this reason, as `nat status` counts them.
+    pub fn drops(&self, reason: &str) -> Result<u64> {
+        let status = self.object(&["status"])?;
+        Ok(status["drops"][reason].as_u64().unwrap_or(0))
+    }
+
+    /// Of what `nat explain` says about a packet: the steps that contain `about`, and the outcome.
+    pub fn explained(&self, about: &str, protocol: &str, from: &str, to: &str) -> Result<String> {
+        let said = self.finish(["explain", protocol, from, to])?.success()?;
+        let outcome = said.lines().last();
+        let steps = said.lines().filter(|line| line.contains(about));
+        let lines: Vec<_> = steps.chain(outcome).map(str::trim).collect();
+        Ok(lines.join("; "))
+    }
+
     pub fn down(&self) -> Result<String> {
         self.finish(["down"])?.success().context("nat down")
     }

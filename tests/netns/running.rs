@@ -1,8 +1,13 @@
 //! The dataplane of a node from `ready` to nothing left behind, each step of its life a check.
 //! The main job and the pictures are made of it.
-use std::{ffi::OsStr, path::Path};
+use std::{
+    ffi::OsStr,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
 use super::{
     Controller, Namespace, Nat, Report, leftovers::leftovers_text, process::Finished, report::again,
@@ -46,6 +51,28 @@ impl Running {
 
     pub fn node(&self) -> &Namespace {
         &self.node
+    }
+
+    /// Has the controller go on with another file.
+    pub fn apply(&self, file: &str, check: &str, report: &mut Report) {
+        let said = self.nat.finish(["apply", file]).and_then(Finished::success);
+        report.same(check, "exit status 0", said.map(|_| "exit status 0"));
+    }
+
+    /// The line with these words, which the controller may still be about to say.
+    pub fn says(&self, words: &str, limit: Duration) -> Result<String> {
+        let controller = self.controller.as_ref().context("it has ended")?;
+        let start = Instant::now();
+        loop {
+            let said = controller.said();
+            if let Some(line) = said.lines().rfind(|line| line.contains(words)) {
+                return Ok(line.trim().to_owned());
+            }
+            if start.elapsed() > limit {
+                bail!("not within {} s", limit.as_secs());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// What helps to find out why a check failed.

@@ -56,6 +56,13 @@ impl Site {
         Ok(host)
     }
 
+    /// Another host outside, beside the one of the internet, with an address such as `198.51.100.90/24`.
+    pub fn service(&self, label: &str, address: &str) -> Result<Namespace> {
+        let host = Namespace::new(label)?;
+        self.uplink.plug(&host, "eth0", address)?;
+        Ok(host)
+    }
+
     /// The segment behind an inside interface.
     pub fn segment(&self, device: &str) -> Result<&Switch> {
         self.segments

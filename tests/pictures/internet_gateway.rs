@@ -17,6 +17,7 @@ pub const PICTURE: Picture = Picture {
     title: "two instances with public IPs, 1:1 in both directions, and one without",
     diagram: DIAGRAM,
     on_each_hook: true,
+    programs: &[],
     run,
 };
 
@@ -219,7 +220,7 @@ fn gets_out_nowhere(
         seen(&connection),
     );
     let witness = Witness::new(&site.internet)?;
-    let before = dropped(nat)?;
+    let before = nat.drops("no_public_ip")?;
     let attempts = attempt(no_ip, SERVER);
     for (what, seen) in ["a connection", "a datagram", "a ping"]
         .into_iter()
@@ -232,7 +233,7 @@ fn gets_out_nowhere(
     report.that(
         "packets dropped with the reason no_public_ip",
         "3 or more",
-        dropped(nat).map(|after| after - before),
+        nat.drops("no_public_ip").map(|after| after - before),
         |seen| seen.parse().is_ok_and(|count: u64| count >= 3),
     );
     let explained = ["explain", "tcp", "10.20.1.13:41000", "198.51.100.80:8080"];
@@ -252,9 +253,4 @@ fn gets_out_nowhere(
         |seen| seen.starts_with("public-ip: ") && seen.contains("public_ip"),
     );
     Ok(())
-}
-
-fn dropped(nat: &Nat) -> Result<u64> {
-    let status = nat.object(&["status"])?;
-    Ok(status["drops"]["no_public_ip"].as_u64().unwrap_or(0))
 }

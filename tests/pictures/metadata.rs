@@ -14,6 +14,7 @@ pub const PICTURE: Picture = Picture {
     title: "instances of two VPCs with the same addresses, each told about itself, with tokens and without",
     diagram: DIAGRAM,
     on_each_hook: true,
+    programs: &[],
     run,
 };
 

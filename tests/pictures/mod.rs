@@ -1,9 +1,13 @@
 //! Well-known diagrams of a VPC, each a lab with the real controller and real traffic: a file here for each,
 //! named as the picture is. `nat-lab` (lab_main.rs) shows them; the labs are made of what is in netns/.
+mod endpoint_service;
+mod gateway_endpoint;
+mod interface_endpoint;
 mod internet_gateway;
 mod metadata;
 mod nat_instance;
 mod placement;
+mod proxy;
 
 use std::path::Path;
 
@@ -15,6 +19,10 @@ use crate::netns::{Hook, Namespace, Report, Running};
 pub const PICTURES: &[Picture] = &[
     internet_gateway::PICTURE,
     nat_instance::PICTURE,
+    gateway_endpoint::PICTURE,
+    interface_endpoint::PICTURE,
+    endpoint_service::PICTURE,
+    proxy::PICTURE,
     metadata::PICTURE,
     placement::PICTURE,
 ];
@@ -29,6 +37,8 @@ pub struct Picture {
     pub diagram: &'static str,
     /// Whether its traffic is worth a run on each hook; one is enough otherwise.
     pub on_each_hook: bool,
+    /// Programs of the machine that its lab takes beside `nat`. `cargo xtask run` installs their packages.
+    pub programs: &'static [&'static str],
     /// Builds the lab, makes the checks, shows the tables and takes everything down again.
     pub run: fn(&mut Stage<'_>) -> Result<()>,
 }

@@ -19,6 +19,7 @@ pub const PICTURE: Picture = Picture {
     title: "an instance that masquerades for a private subnet, with port overloading",
     diagram: DIAGRAM,
     on_each_hook: true,
+    programs: &[],
     run,
 };
 

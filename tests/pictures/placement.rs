@@ -15,6 +15,7 @@ pub const PICTURE: Picture = Picture {
     diagram: DIAGRAM,
     // The dataplane treats no packet by it.
     on_each_hook: false,
+    programs: &[],
     run,
 };
 

@@ -4,6 +4,7 @@
 
 mod bench;
 mod build_ebpf;
+mod packages;
 mod privilege;
 mod run;
 mod setup;

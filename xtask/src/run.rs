@@ -7,7 +7,7 @@ use std::{os::unix::process::CommandExt as _, path::PathBuf, process::Command, t
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{privilege::Privilege, setup, tool, vm};
+use crate::{packages, privilege::Privilege, setup, tool, vm};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -53,7 +53,18 @@ pub fn command(arguments: &Arguments) -> Result<u8> {
         eprintln!("error: {refusal}");
         return Ok(2);
     }
+    let programs = match &arguments.picture {
+        Some(name) => programs(name)?,
+        None => Vec::new(),
+    };
     if arguments.vm {
+        if !programs.is_empty() {
+            eprintln!(
+                "error: this picture takes {}, which the VM has not; leave out --vm",
+                programs.join(" and ")
+            );
+            return Ok(2);
+        }
         setup::ensure_build()?;
         setup::ensure_vm()?;
         // Before the build, so that a kernel that is not to be had is told at once.
@@ -70,6 +81,8 @@ pub fn command(arguments: &Arguments) -> Result<u8> {
     // Before the build, so that nobody waits for minutes to read that root is needed.
     let privilege = Privilege::acquire("running the lab (network namespaces, BPF programs)")?;
     setup::ensure_build()?;
+    let programs: Vec<_> = programs.iter().map(String::as_str).collect();
+    packages::ensure_programs("this picture", &programs)?;
     let binaries = build()?;
     let nat = binaries
         .nat
@@ -87,6 +100,12 @@ pub fn command(arguments: &Arguments) -> Result<u8> {
 fn pictures() -> Result<String> {
     build_some(&["--bin", LAB])?;
     tool::capture(Command::new(folder()?.join(LAB)).arg("pictures"))
+}
+
+/// What the lab of a picture takes beside `nat`, as `nat-lab`, which was built for the list, says.
+fn programs(picture: &str) -> Result<Vec<String>> {
+    let list = tool::capture(Command::new(folder()?.join(LAB)).args(["programs", picture]))?;
+    Ok(list.lines().map(str::to_owned).collect())
 }
 
 /// # Errors

@@ -3,16 +3,13 @@
 //! Each step looks first and is skipped when done; `run` and `test` call [`ensure`], which is silent then.
 //! Nothing is put into the user's PATH but Debian packages, which tests, bench and VM need.
 
-use std::{
-    env, fs,
-    process::{Command, Stdio},
-    time::Instant,
-};
+use std::{env, fs, process::Command, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
     build_ebpf::{self, BPF_LINKER_VARIABLE, BPF_LINKER_VERSION},
+    packages::{self, LAB_PACKAGES, NFTABLES, Package},
     privilege::Privilege,
     tool,
 };
@@ -24,23 +21,10 @@ pub struct Arguments {
     vm: bool,
 }
 
-/// A program, the Debian package that has it, and why it is needed. The host's lab needs none.
-type Package = (&'static str, &'static str, &'static str);
-
-const NFTABLES: Package = (
-    "nft",
-    "nftables",
-    "the kernel's own NAT, which guests use and the bench compares with",
-);
 const BENCH_PACKAGES: [Package; 1] = [NFTABLES];
-const TEST_PACKAGES: [Package; 3] = [
-    NFTABLES,
-    ("curl", "curl", "the client of the labs"),
-    ("dig", "bind9-dnsutils", "their client of resolvers"),
-];
 const VM_PACKAGES: [Package; 2] = [
-    ("qemu-system-x86_64", "qemu-system-x86", "runs the test VM"),
-    ("xz", "xz-utils", "unpacks kernel modules"),
+    Package::new("qemu-system-x86_64", "qemu-system-x86", "runs the test VM"),
+    Package::new("xz", "xz-utils", "unpacks kernel modules"),
 ];
 
 pub fn command(arguments: &Arguments) -> Result<u8> {
@@ -72,12 +56,12 @@ pub fn ensure_vm() -> Result<()> {
 
 /// Installs what the tests lack, and is silent when they lack nothing.
 pub fn ensure_tests() -> Result<()> {
-    packages("the tests", &TEST_PACKAGES)
+    packages::ensure("the tests", &LAB_PACKAGES)
 }
 
 /// Installs what the bench compares with, and is silent when it is there.
 pub fn ensure_bench() -> Result<()> {
-    packages("the bench", &BENCH_PACKAGES)
+    packages::ensure("the bench", &BENCH_PACKAGES)
 }
 
 fn build_tools(done: &dyn Fn(&str)) -> Result<()> {
@@ -221,68 +205,7 @@ fn vm_packages(done: &dyn Fn(&str)) -> Result<()> {
             env::consts::ARCH
         );
     }
-    packages("the test VM", &VM_PACKAGES)?;
+    packages::ensure("the test VM", &VM_PACKAGES)?;
     done("qemu: there");
     Ok(())
-}
-
-/// Installs those whose program is missing.
-fn packages(purpose: &str, wanted: &[Package]) -> Result<()> {
-    let missing: Vec<_> = wanted
-        .iter()
-        .filter(|(program, ..)| tool::find(program).is_none())
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    if tool::find("apt-get").is_none() {
-        let programs: Vec<_> = missing
-            .iter()
-            .map(|(program, _, why)| format!("{program} ({why})"))
-            .collect();
-        bail!(
-            "{purpose} needs {}; install with your package manager",
-            programs.join(" and ")
-        );
-    }
-    let names: Vec<&str> = missing.iter().map(|(_, package, _)| *package).collect();
-    for (_, package, why) in &missing {
-        eprintln!("setup: installing the package {package} ({why})");
-    }
-    let privilege = Privilege::acquire(&format!("`apt-get install {}`", names.join(" ")))?;
-    let mut install = apt_get(privilege);
-    install
-        .args(["install", "--yes", "--no-install-recommends"])
-        .args(&names);
-    if tool::capture(&mut install).is_ok() {
-        return Ok(());
-    }
-    // The usual reason on a fresh machine: no package lists, or old ones.
-    update_package_lists(privilege)?;
-    tool::capture(&mut install).with_context(|| {
-        format!(
-            "the packages {} could not be installed; do it by hand",
-            names.join(", ")
-        )
-    })?;
-    Ok(())
-}
-
-/// `apt-get update`.
-pub fn update_package_lists(privilege: Privilege) -> Result<()> {
-    eprintln!("setup: apt-get update");
-    // A third party's list that fails leaves the distribution's usable, so go on and let what follows decide.
-    let status = apt_get(privilege)
-        .arg("update")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status();
-    status.context("cannot start apt-get")?;
-    Ok(())
-}
-
-fn apt_get(privilege: Privilege) -> Command {
-    let mut command = privilege.command("env");
-    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]);
-    command
 }

@@ -14,9 +14,8 @@ use anyhow::{Context as _, Result, bail};
 
 use super::package;
 use crate::{
-    build_ebpf,
+    build_ebpf, packages,
     privilege::Privilege,
-    setup,
     tool::{self, find},
 };
 
@@ -76,7 +75,7 @@ fn from_package(version: &str) -> Result<Kernel> {
             // No package lists yet, or old ones that name what is no longer there.
             Err(error) if !updated => {
                 eprintln!("vm: {error:#}");
-                setup::update_package_lists(Privilege::acquire("`apt-get update`")?)?;
+                packages::update_lists(Privilege::acquire("`apt-get update`")?)?;
                 updated = true;
             }
             Err(error) => {
