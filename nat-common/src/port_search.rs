@@ -265,7 +265,7 @@ impl Search {
     #[inline(always)]
     fn searched(&self, gateway: &Gateway, binds: bool) -> SessionKey {
         let flow = &self.outward;
-        let source = if self.place.has_block {
+        let source = if self.place.has_block || gateway.is(Gateway::KEEPS_SOURCE) {
             flow.source
         } else if self.place.may_move {
             Address::UNSPECIFIED

@@ -195,7 +195,13 @@ fn ask(
         address: inside.address,
         ..Session::default()
     };
-    let source = plan.to.source;
+    // To those inside it comes from the endpoint that they asked.
+    let far = plan.reverse.far.or((plan.to.source, plan.to.source_port));
+    let source = if plan.reverse.is_far() {
+        far.0
+    } else {
+        plan.to.source
+    };
     let Some(decision) = decisions::inward(view, plan.stage, &session, source, inside) else {
         return Ok(None);
     };
@@ -289,6 +295,9 @@ fn to_gateway(
         port: plan.reverse.port,
         gateway: gateway.private_ip,
     };
+    if plan.reverse.is_far() {
+        inside.gateway = Address::UNSPECIFIED;
+    }
     let mut opens_by = number as u16;
     if !is_found {
         if !may_open() {

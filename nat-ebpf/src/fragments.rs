@@ -112,6 +112,7 @@ pub fn known(is_first: bool, holds: bool, key: &DatagramKey, plan: &mut Plan) ->
                 plan.inward = (*fate).flags & Fate::INWARD != 0;
                 plan.via = (*fate).via;
                 plan.vpc = (*fate).vpc;
+                plan.has_own_hop = (*fate).flags & Fate::OWN_HOP != 0;
                 plan.renumbers = (*fate).flags & Fate::RENUMBERED != 0;
                 plan.identification = (*fate).identification;
             }
@@ -145,6 +146,9 @@ pub fn remember(key: &DatagramKey, decided: Step, plan: &mut Plan) -> bool {
         vpc: plan.vpc,
         reserved: 0,
     };
+    if plan.is_far() || plan.is_kept(key.destination) {
+        fate.flags |= Fate::OWN_HOP;
+    }
     let known = find(key);
     // Tracked flows keep an address of their own.
     let shares_address = !plan.forward.is_none() && !is_tracker(plan.forward.owner);

@@ -194,6 +194,8 @@ pub struct Plan {
     /// Rules decided by addresses and ports, and no session had a say: its flow goes on that way under this
     /// policy.
     pub is_steady: bool,
+    /// It is a later fragment to which addresses alone do not say where it goes.
+    pub has_own_hop: bool,
 }
 
 #[map]
@@ -224,6 +226,7 @@ pub fn begin(flow: &Flow, epoch: u32, stage: u32) -> Option<&'static mut Plan> {
     plan.inward = false;
     plan.is_stateless = true;
     plan.is_steady = false;
+    plan.has_own_hop = false;
     Some(plan)
 }
 
@@ -275,10 +278,8 @@ impl Plan {
     /// It comes back by a gateway endpoint: of two hosts with the same address in two VPCs, its session alone
     /// tells which it is for.
     #[inline(always)]
-    pub fn is_kept(&self, flow: &Flow) -> bool {
-        self.is_answer()
-            && !is_tracker(self.reverse.gateway)
-            && self.to.destination == flow.destination
+    pub fn is_kept(&self, sent_to: Address) -> bool {
+        self.is_answer() && !is_tracker(self.reverse.gateway) && self.to.destination == sent_to
     }
 
     /// A reverse half carries it.

@@ -140,7 +140,11 @@ pub fn remember<H: Hook>(
     );
     // With the second packet: flows of one packet do not crowd out the others. And the first answer may
     // leave its session less time than has passed.
-    if !is_plain(packet) || carried & CARRIED_ONE != 0 || plan.is_far() || plan.is_kept(flow) {
+    if !is_plain(packet)
+        || carried & CARRIED_ONE != 0
+        || plan.is_far()
+        || plan.is_kept(flow.destination)
+    {
         return;
     }
     let direction = if !plan.is_answer() {

@@ -38,7 +38,8 @@ pub fn send<H: Hook, const STAGE: u32>(
     // Between two addresses a pair says it to packets that take the short way: where senders have an address
     // each, a path for each of them would only be in the way of others.
     let is_by_flow = plan.has_session || (plan.is_steady && !plan.is_stateless);
-    let is_told_by_addresses = !plan.is_far() && !plan.is_kept(&packet.flow);
+    let is_told_by_addresses =
+        !plan.has_own_hop && !plan.is_far() && !plan.is_kept(packet.flow.destination);
     let is_shared =
         plan.via.is_unspecified() && is_told_by_addresses && (is_by_flow || !is_plain(packet));
     let to = plan.to;

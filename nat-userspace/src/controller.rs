@@ -208,7 +208,12 @@ impl Controller {
     /// What is refused, or takes a new start: interfaces, how they are attached to, and the size of the
     /// tables. Nothing was changed then. Otherwise what the kernel says.
     pub fn reload(&mut self, config: &Config) -> Result<()> {
-        let mut tables = self.tables(config)?;
+        let tables = self.tables(config)?;
+        self.enforce_tables(config, tables)
+    }
+
+    /// Goes on with what `config` has come to.
+    fn enforce_tables(&mut self, config: &Config, mut tables: Tables) -> Result<()> {
         carry_over(&mut self.drains, &self.policy, &mut tables);
         let checks = mem::take(&mut tables.checks);
         let relays = mem::take(&mut tables.relays);
@@ -219,7 +224,10 @@ impl Controller {
             health.set(checks);
         }
         if let (Some(running), Some(services)) = (&mut self.relays, &self.services) {
-            running.set(services, relays)?;
+            // The policy holds, whatever comes of it.
+            if let Err(error) = running.set(services, relays) {
+                log::error!("connections to some target groups are not relayed: {error}");
+            }
         }
         if self.services.is_some() {
             self.catalogue.send_replace(Arc::new(Catalogue::of(config)));
@@ -278,8 +286,16 @@ impl Controller {
         for whom in self.unhealthy.difference(&unhealthy) {
             log::info!("{whom} is healthy again");
         }
-        self.unhealthy = unhealthy;
-        self.reload(&config)
+        let before = mem::replace(&mut self.unhealthy, unhealthy);
+        // On the interfaces as they are: one that is gone is no reason to leave flows to the dead.
+        let enforced = self
+            .compile(&config)
+            .and_then(|tables| self.enforce_tables(&config, tables));
+        if enforced.is_err() {
+            // It is tried again.
+            self.unhealthy = before;
+        }
+        enforced
     }
 
     /// Has the resolver answer at the addresses of new VPCs, too.
@@ -336,6 +352,11 @@ impl Controller {
                 each.interface = now.clone();
             }
         }
+        self.compile(config)
+    }
+
+    /// What `config` comes to on the interfaces that the programs are on.
+    fn compile(&mut self, config: &Config) -> Result<Tables> {
         let before = flags_before(&self.pins)?;
         let forwarding_set = self
             .attached
@@ -453,7 +474,10 @@ impl Controller {
                         return Ok(());
                     }
                     let now = Instant::now().into_std();
-                    let kept = self.end_drains(now).and_then(|()| self.policy.level(&mut self.ebpf));
+                    let kept = self
+                        .end_drains(now)
+                        .and_then(|()| self.heed_health())
+                        .and_then(|()| self.policy.level(&mut self.ebpf));
                     if let Err(error) = kept {
                         log::error!("policy: {error}");
                     }

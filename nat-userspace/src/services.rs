@@ -25,6 +25,7 @@ use nat_common::{
 use nix::{
     net::if_::{if_indextoname, if_nametoindex},
     sched::{CloneFlags, setns, unshare},
+    sys::socket::{setsockopt, sockopt::IpBindAddressNoPort},
 };
 use rtnetlink::{
     Handle, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection,
@@ -231,6 +232,8 @@ impl Dial for Caller {
             let gone = || io::Error::other("there is no way into the services' namespace");
             self.0.send(wanted).map_err(|_| gone())?;
             let socket = socket.await.map_err(|_| gone())??;
+            // A port is taken towards whom it connects to, not from all others.
+            setsockopt(&socket, IpBindAddressNoPort, &true)?;
             socket.bind(SocketAddr::from((Ipv4Addr::from(CHECKER_IP), 0)))?;
             socket.connect(to.into()).await
         })

@@ -65,6 +65,8 @@ impl Fate {
     /// They go inside, not to an uplink.
     pub const INWARD: u16 = 1;
     /// They get the identification that is kept here.
+    /// The addresses alone do not say where they go.
+    pub const OWN_HOP: u16 = 1 << 2;
     pub const RENUMBERED: u16 = 1 << 1;
     /// Ticks after which a datagram is forgotten: about 30 s, the kernel's own reassembly time.
     pub const LIFETIME: u32 = 224;

@@ -76,17 +76,35 @@ const _: () = assert!(size_of::<ListenerKey>() == 8);
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Listener {
-    /// The number of its [`TargetTable`], where [`Listener::address`] is unspecified.
+    /// The number of its [`TargetTable`], where [`Listener::address`] is unspecified; of a diversion 1 while the
+    /// proxy is down.
     pub table: u32,
     /// The VPC of its targets; 0 outside.
     pub vpc: u32,
     /// The gateway that has the ports for it.
     pub gateway: u32,
-    /// The one address that it stands for, at the same port; of a diversion the proxy's private IP, unspecified
-    /// while that is down.
+    /// The one address that it stands for, at the same port; of a diversion the proxy's private IP.
     pub address: Address,
 }
 const _: () = assert!(size_of::<Listener>() == 16);
+
+impl Listener {
+    /// A diversion to this proxy.
+    pub const fn diversion(proxy: Address, is_down: bool) -> Self {
+        Self {
+            table: is_down as u32,
+            vpc: 0,
+            gateway: 0,
+            address: proxy,
+        }
+    }
+
+    /// The proxy that a diversion leads to is down.
+    #[inline(always)]
+    pub const fn is_down(&self) -> bool {
+        self.table != 0
+    }
+}
 
 impl ListenerKey {
     /// Key of a diversion: what leaves a subnet to a TCP port and goes to a proxy first. In the place of the
@@ -99,8 +117,8 @@ impl ListenerKey {
 
 /// Slots of a table, a power of two.
 pub const TARGET_SLOTS: usize = 4096;
-/// Targets of a group, at most.
-pub const MAX_TARGETS: usize = 64;
+/// Places of targets in a table: for those that get flows and those that have some left.
+pub const TARGET_PLACES: usize = 128;
 
 /// A target.
 #[repr(C)]
@@ -121,15 +139,15 @@ pub struct TargetTable {
     /// Positions in [`TargetTable::targets`], for each slot; [`TargetTable::NOBODY`] for none.
     pub slots: [u8; TARGET_SLOTS],
     /// Those that get flows, and those that have some left.
-    pub targets: [Target; MAX_TARGETS],
+    pub targets: [Target; TARGET_PLACES],
 }
-const _: () = assert!(size_of::<TargetTable>() == 4608);
+const _: () = assert!(size_of::<TargetTable>() == 5120);
 
 impl Default for TargetTable {
     fn default() -> Self {
         Self {
             slots: [Self::NOBODY; TARGET_SLOTS],
-            targets: [Target::default(); MAX_TARGETS],
+            targets: [Target::default(); TARGET_PLACES],
         }
     }
 }

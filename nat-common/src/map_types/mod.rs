@@ -25,7 +25,7 @@ pub use fragment::{
     DatagramKey, Fate, FateKind, FateWord, HELD_BYTES, HELD_FRAMES, HELD_PER_DATAGRAM, HeldFrame,
 };
 pub use link::{
-    Far, Listener, ListenerKey, MAX_TARGETS, TARGET_SLOTS, Target as BalancedTarget, TargetTable,
+    Far, Listener, ListenerKey, TARGET_PLACES, TARGET_SLOTS, Target as BalancedTarget, TargetTable,
 };
 pub use name::{Name, NameKey};
 pub use policy::{

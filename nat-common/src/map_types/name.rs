@@ -40,12 +40,12 @@ impl NameKey {
 /// A name of the configuration, `vpc/name` for what belongs to one, padded with zeros.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Name(pub [u8; 136]);
+pub struct Name(pub [u8; 144]);
 
 impl Name {
     /// Of this text; what does not fit is cut off.
     pub fn new(text: &str) -> Self {
-        let mut bytes = [0; 136];
+        let mut bytes = [0; 144];
         for (slot, byte) in bytes.iter_mut().zip(text.bytes()) {
             *slot = byte;
         }

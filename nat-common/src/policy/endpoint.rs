@@ -5,7 +5,7 @@ use super::{Decision, Policy, Question, Step, Way, may_enter, may_leave};
 use crate::{
     address::Port,
     drop_reason::DropReason,
-    map_types::{Far, Instance, Ruleset},
+    map_types::{Far, Instance, Listener, Ruleset},
     parse::Transport,
     port_pool::unguessable,
 };
@@ -21,9 +21,7 @@ pub fn choose<P: Policy>(
     if !matches!(packet.transport, Transport::Tcp | Transport::Udp) {
         return Err(DropReason::NoListener);
     }
-    let listener = policy
-        .listener(endpoint, flow.protocol, flow.destination_port)
-        .or_else(|| policy.listener(endpoint, 0, Port::NONE))
+    let listener = offered(policy, endpoint, flow.protocol, flow.destination_port)
         .ok_or(DropReason::NoListener)?;
     policy.note(Step::Endpoint, endpoint, listener.table);
     let gateway = policy
@@ -57,6 +55,13 @@ pub fn choose<P: Policy>(
     }
     policy.note(Step::Target, far.address.raw(), u32::from(far.port.get()));
     Ok((far, listener.gateway))
+}
+
+/// What an endpoint offers at a port: a listener there, or the address that it stands for.
+#[inline(always)]
+fn offered<P: Policy>(policy: &P, endpoint: u32, protocol: u8, port: Port) -> Option<Listener> {
+    let listener = policy.listener(endpoint, protocol, port);
+    listener.or_else(|| policy.listener(endpoint, 0, Port::NONE))
 }
 
 /// Whether the target's VPC lets the load balancer's packets in: the ACLs between their subnets, and the
@@ -98,8 +103,30 @@ pub fn reach<P: Policy>(
 /// What a target answers goes back to the consumer, from the endpoint: past the ACLs between these two.
 #[inline(always)]
 pub fn back<P: Policy>(policy: &P, question: &Question<'_>) -> Result<Decision, DropReason> {
-    let session = question.session;
+    let (session, flow) = (question.session, &question.packet.flow);
     let (vpc, endpoint) = (session.far.scope, session.far.address);
+    // The consumer alone opens anything.
+    if session.is_over() {
+        return Err(DropReason::NoSession);
+    }
+    let stands_for = policy.instance(vpc, endpoint).unwrap_or_default();
+    if !stands_for.is(Instance::IS_ENDPOINT) {
+        return Err(DropReason::PolicyChanged);
+    }
+    let listener = offered(policy, stands_for.gateway, flow.protocol, session.far.port)
+        .ok_or(DropReason::PolicyChanged)?;
+    let is_the_targets = if listener.address.is_unspecified() {
+        policy.has_target(listener.table, flow.source, flow.source_port)
+    } else {
+        listener.address.raw() == flow.source.raw()
+            && session.far.port.raw() == flow.source_port.raw()
+    };
+    if !is_the_targets
+        || !session.is_of(listener.gateway)
+        || listener.vpc != u32::from(question.interface.vpc)
+    {
+        return Err(DropReason::PolicyChanged);
+    }
     let what = question.what.to_port(session.port);
     let (Some(here), Some(there)) = (
         policy.subnet_of(vpc, endpoint),

@@ -122,7 +122,7 @@ fn decide<P: Policy>(
         kind = Route::NAT_GATEWAY;
         value = SERVICES;
     }
-    if sender.subnet.is(Subnet::DIVERTS) && leads_out(kind) && !is_served {
+    if sender.subnet.is(Subnet::DIVERTS) && leads_out(policy, kind, value) && !is_served {
         let proxy = diverted(policy, question, course, &sender)?;
         if !proxy.is_unspecified() {
             kind = Route::INSTANCE;
@@ -191,17 +191,24 @@ fn diverted<P: Policy>(
     let proxy = diversion.address;
     if proxy.raw() == sender.address.raw() || question.session.speaks() {
         Ok(Address::UNSPECIFIED)
-    } else if proxy.is_unspecified() {
+    } else if diversion.is_down() {
         Err(DropReason::NoTarget)
     } else {
         Ok(proxy)
     }
 }
 
-/// A route of this kind leads out of the VPC.
+/// A route of this kind leads out of the VPC, and not by an endpoint.
 #[inline(always)]
-const fn leads_out(kind: u32) -> bool {
-    matches!(kind, Route::INTERNET_GATEWAY | Route::NAT_GATEWAY)
+fn leads_out<P: Policy>(policy: &P, kind: u32, value: u32) -> bool {
+    match kind {
+        Route::INTERNET_GATEWAY => true,
+        Route::NAT_GATEWAY => {
+            let gateway = policy.gateway(value);
+            gateway.is_some_and(|gateway| !gateway.is(Gateway::KEEPS_SOURCE))
+        }
+        _ => false,
+    }
 }
 
 /// A listed instance asks for itself, in a whole packet to a port that somebody answers at: nothing else takes a
@@ -471,6 +478,11 @@ fn to_endpoint<P: Policy>(
     let far = read_again(&course.far);
     if far.scope != 0 {
         endpoint::reach(policy, question, course.gateway, &far)?;
+    } else if policy
+        .gateway(course.gateway)
+        .is_some_and(|gateway| gateway.is(Gateway::KEEPS_SOURCE))
+    {
+        may_keep_source(policy, question, far.address)?;
     }
     if !session.is_there {
         if packet.ttl <= 1 {
@@ -592,12 +604,16 @@ fn gateway<P: Policy>(
     }
     course.takes_ports(packet)?;
     through_subnet_of(policy, question, course, sender, number, gateway)?;
+    if gateway.is(Gateway::KEEPS_SOURCE) {
+        may_keep_source(policy, question, flow.destination)?;
+    }
     if gateway.is(Gateway::HAS_POLICY) {
-        let ruleset = policy
-            .route(Gateway::policy_table(number), flow.source)
-            .value();
-        if !policy.acl_allows(ruleset, flow.destination, question.what) {
-            return Err(DropReason::EndpointPolicy);
+        // Who sends for others needs leave for himself, too.
+        for source in [flow.source, sender.address] {
+            let ruleset = policy.route(Gateway::policy_table(number), source).value();
+            if !policy.acl_allows(ruleset, flow.destination, question.what) {
+                return Err(DropReason::EndpointPolicy);
+            }
         }
     }
     let has_session = question.session.is_there;
@@ -633,6 +649,25 @@ fn gateway<P: Policy>(
         });
     }
     Ok(decision)
+}
+
+/// What keeps its source is from a host of the VPC, and goes to no public IP of ours: who is behind that would take
+/// it for one of his own.
+#[inline(always)]
+fn may_keep_source<P: Policy>(
+    policy: &P,
+    question: &Question<'_>,
+    to: Address,
+) -> Result<(), DropReason> {
+    let source = question.packet.flow.source;
+    if policy.subnet_of(question.interface.vpc, source).is_none() {
+        return Err(DropReason::SpoofedSource);
+    }
+    if policy.public_address(to).is_none() {
+        Ok(())
+    } else {
+        Err(DropReason::NoRoute)
+    }
 }
 
 /// A packet passes through the subnet that a NAT gateway is in: the ACL at its boundary, both ways, and

@@ -11,15 +11,15 @@ use nat_common::{
     address::{Address, Port},
     flow::protocol,
     map_types::{
-        BalancedTarget, CHECKED_NET, Instance, Interface, Listener, ListenerKey, MAX_TARGETS,
-        NameKey, RELAY_NET, SERVICES_VPC, ScopedAddress, Subnet, TargetTable,
+        BalancedTarget, CHECKED_NET, Instance, Interface, Listener, ListenerKey, NameKey,
+        RELAY_NET, SERVICES_VPC, ScopedAddress, Subnet, TargetTable,
     },
 };
 
 use super::{Compiler, Map, Tables, network::router};
 use crate::{
     balancer::slots,
-    config::{HealthCheck, TargetGroup, Vpc},
+    config::{HealthCheck, MAX_TARGETS, TargetGroup, Vpc},
     error::Result,
 };
 
@@ -76,12 +76,19 @@ pub fn proxy_group(proxy: &str) -> String {
     format!("proxy:{proxy}")
 }
 
+/// Tables of slots that are kept, at most: some 10 KB each.
+const MOST_KEPT: usize = 512;
+
 /// Tables of slots, by the targets' identities.
 #[derive(Clone, Debug, Default)]
 pub struct Slots(HashMap<Vec<u64>, Vec<u16>>);
 
 impl Slots {
     fn of(&mut self, targets: Vec<u64>) -> &[u16] {
+        // Of targets that come and go there are many sets.
+        if self.0.len() >= MOST_KEPT {
+            self.0.clear();
+        }
         self.0
             .entry(targets)
             .or_insert_with_key(|targets| slots::table(targets, slots::TABLE_SIZE))
@@ -240,11 +247,6 @@ impl Compiler<'_, '_> {
             if is_down && proxy.fail_open {
                 continue;
             }
-            let address = if is_down {
-                Address::UNSPECIFIED
-            } else {
-                Address::from(address)
-            };
             let concerned =
                 |name: &String| proxy.subnets.is_empty() || proxy.subnets.contains(name);
             for subnet in vpc.subnets.iter().filter(|each| concerned(&each.name)) {
@@ -258,10 +260,7 @@ impl Compiler<'_, '_> {
                         protocol: protocol::TCP,
                         reserved: 0,
                     };
-                    let listener = Listener {
-                        address,
-                        ..Listener::default()
-                    };
+                    let listener = Listener::diversion(address.into(), is_down);
                     self.tables.listeners.insert(key, listener);
                 }
             }

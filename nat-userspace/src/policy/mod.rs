@@ -123,7 +123,12 @@ pub struct Numbering {
 impl Numbering {
     /// From the names of the running dataplane.
     pub fn new(names: impl IntoIterator<Item = (NameKey, Name)>) -> Self {
-        const KEPT: [u32; 3] = [NameKey::VPC, NameKey::ROUTE_TABLE, NameKey::GATEWAY];
+        const KEPT: [u32; 4] = [
+            NameKey::VPC,
+            NameKey::ROUTE_TABLE,
+            NameKey::GATEWAY,
+            NameKey::TARGET_GROUP,
+        ];
         let mut numbering = Self::default();
         for (key, name) in names {
             if KEPT.contains(&key.kind) {
