@@ -19,7 +19,7 @@ pub const PICTURE: Picture = Picture {
 };
 
 const DIAGRAM: &str = "
-   service store 198.51.100.90 (nginx)            internet 198.51.100.80 (nginx)
+   service store 198.51.100.90 (nginx)     internet 198.51.100.80, 198.51.100.81 (nginx)
    knows the way to 10.20.0.0/16                  knows none
                     |                                         |
                     +--------------------+--------------------+
