@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Packets that don't arrive are no figure; more than this part of them, and the sample is none.
-const TOLERATED_LOSS: f64 = 0.01;
+pub const TOLERATED_LOSS: f64 = 0.01;
 
 /// More flows than these take so long to go through that the first ones are idle at the end.
 const MOST_KEPT_UP: u64 = 1_000_000;

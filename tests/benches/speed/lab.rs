@@ -19,7 +19,7 @@ const HOST_OUTSIDE: &str = "out0";
 
 /// The host whose flows share a public address.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 40, 2, 10);
-const CLIENTS_ROUTER: Ipv4Addr = Ipv4Addr::new(10, 40, 2, 1);
+pub const CLIENTS_ROUTER: Ipv4Addr = Ipv4Addr::new(10, 40, 2, 1);
 pub const CLIENTS: &str = "10.40.2.0/24";
 /// Hosts with public addresses of their own are in 10.20.0.0/16, from here on.
 pub const FIRST_INSTANCE: Ipv4Addr = Ipv4Addr::new(10, 20, 1, 0);
@@ -52,55 +52,25 @@ impl Lab {
             device: Namespace::with_own_mounts("device")?,
             outside: Namespace::new("outside")?,
         };
-        lab.link(Side::Inside, INSIDE, CLIENTS_ROUTER, CLIENT, queues)?;
-        lab.link(Side::Outside, UPLINK, OWN_PUBLIC, SERVER, queues)?;
+        for (side, device, router, host) in [
+            (Side::Inside, INSIDE, CLIENTS_ROUTER, CLIENT),
+            (Side::Outside, UPLINK, OWN_PUBLIC, SERVER),
+        ] {
+            let (node, far) = lab.end(side);
+            link((&lab.device, device, router), (node, far, host), queues)?;
+        }
         lab.device
             .address(INSIDE, &format!("{INSTANCES_ROUTER}/16"))?;
         lab.device.route("0.0.0.0/0", &SERVER.to_string())?;
         lab.inside.route("0.0.0.0/0", &CLIENTS_ROUTER.to_string())?;
         lab.outside.route("0.0.0.0/0", &OWN_PUBLIC.to_string())?;
-        lab.device.set("net/ipv4/ip_forward", "1")?;
-        for scope in ["all", "default", INSIDE, UPLINK] {
-            lab.device
-                .set(&format!("net/ipv4/conf/{scope}/rp_filter"), "0")?;
-        }
+        forward(&lab.device, &[INSIDE, UPLINK])?;
         neighbours(&lab.inside, HOST_INSIDE, [CLIENTS_ROUTER], CLIENTS_ROUTER)?;
         neighbours(&lab.outside, HOST_OUTSIDE, [OWN_PUBLIC], OWN_PUBLIC)?;
         neighbours(&lab.device, UPLINK, [SERVER], SERVER)?;
         let hosts = (0..instances).map(|number| instance(FIRST_INSTANCE, number));
         neighbours(&lab.device, INSIDE, hosts.chain([CLIENT]), CLIENT)?;
         Ok(lab)
-    }
-
-    fn link(
-        &self,
-        side: Side,
-        device: &str,
-        router: Ipv4Addr,
-        host: Ipv4Addr,
-        queues: u32,
-    ) -> Result<()> {
-        let (node, far) = self.end(side);
-        veth(
-            End {
-                node: &self.device,
-                device,
-                mac: Some(mac_of(router)),
-            },
-            End {
-                node,
-                device: far,
-                mac: Some(mac_of(host)),
-            },
-        )?;
-        for (node, device, address) in [(&self.device, device, router), (node, far, host)] {
-            channels::set(node, device, queues)?;
-            // Turns NAPI on as well: without it a frame redirected to the other end is dropped.
-            node.offload(device, Offload::Receive, true)?;
-            node.up(device)?;
-            node.address(device, &format!("{address}/24"))?;
-        }
-        Ok(())
     }
 
     /// The host at that end, and its interface.
@@ -121,13 +91,44 @@ impl Lab {
     }
 }
 
+/// A node of a link, its interface and address there.
+pub type At<'a> = (&'a Namespace, &'a str, Ipv4Addr);
+
+/// Links the device under test, which is that network's router, with a host.
+pub fn link(router: At<'_>, host: At<'_>, queues: u32) -> Result<()> {
+    let end = |(node, device, address)| End {
+        node,
+        device,
+        mac: Some(mac_of(address)),
+    };
+    veth(end(router), end(host))?;
+    for (node, device, address) in [router, host] {
+        channels::set(node, device, queues)?;
+        node.up(device)?;
+        // Turns NAPI on as well: without it a frame redirected to the other end is dropped. Of an interface that is
+        // down yet the other end would not hear that it may be redirected to.
+        node.offload(device, Offload::Receive, true)?;
+        node.address(device, &format!("{address}/24"))?;
+    }
+    Ok(())
+}
+
+/// Lets the kernel forward between these interfaces, whatever the source.
+pub fn forward(device: &Namespace, interfaces: &[&str]) -> Result<()> {
+    device.set("net/ipv4/ip_forward", "1")?;
+    for scope in ["all", "default"].iter().chain(interfaces) {
+        device.set(&format!("net/ipv4/conf/{scope}/rp_filter"), "0")?;
+    }
+    Ok(())
+}
+
 /// The address so many behind `first`.
 pub fn instance(first: Ipv4Addr, number: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(first) + number)
 }
 
 /// Permanent entries, all with the MAC address of the one host that is really there.
-fn neighbours(
+pub fn neighbours(
     node: &Namespace,
     device: &str,
     addresses: impl IntoIterator<Item = Ipv4Addr> + Send,

@@ -10,6 +10,8 @@ mod contender;
 mod control;
 mod core;
 mod cores;
+mod endpoint_lab;
+mod endpoints;
 mod figures;
 mod filtering;
 mod filters;

@@ -43,7 +43,7 @@ pub fn start(
     Ok((controller, pins))
 }
 
-fn capacity(sessions: u64) -> Result<u32> {
+pub fn capacity(sessions: u64) -> Result<u32> {
     let wanted = u32::try_from(sessions + sessions / 4).context("too many sessions")?;
     Ok(wanted.max(DEFAULT_CAPACITY))
 }

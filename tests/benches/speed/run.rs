@@ -12,7 +12,7 @@ use nix::unistd::geteuid;
 use crate::{
     conntrack,
     contender::{Contender, Kind},
-    control, core, cores,
+    control, core, cores, endpoints,
     figures::Table,
     filtering, forwarding, html,
     machine::{Machine, Report},
@@ -34,7 +34,7 @@ pub struct Arguments {
     #[arg(long)]
     alone: bool,
     /// Only this theme (may be given more than once): forwarding, new-sessions, tcp, paths, programs, memory,
-    /// cores, control, filtering, policy
+    /// cores, control, filtering, policy, endpoints
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Only these numbers of flows
@@ -72,7 +72,7 @@ pub struct Run {
 }
 
 type Theme = (&'static str, fn(&Run) -> Result<Vec<Table>>);
-const THEMES: [Theme; 10] = [
+const THEMES: [Theme; 11] = [
     ("forwarding", forwarding::measure),
     ("new-sessions", new_sessions::measure),
     ("tcp", tcp::measure),
@@ -83,6 +83,7 @@ const THEMES: [Theme; 10] = [
     ("control", control::measure),
     ("filtering", filtering::measure),
     ("policy", policy::measure),
+    ("endpoints", endpoints::measure),
 ];
 
 /// Takes all figures that were asked for and shows them.
@@ -177,6 +178,11 @@ impl Run {
         if self.arguments.quick { 10_000 } else { 50_000 }
     }
 
+    /// Connections that are opened in a round.
+    pub fn connections(&self) -> usize {
+        if self.arguments.quick { 800 } else { 2_000 }
+    }
+
     pub fn rounds(&self) -> usize {
         let usual = if self.arguments.quick { 3 } else { 5 };
         self.arguments.rounds.unwrap_or(usual)
@@ -262,9 +268,12 @@ impl Run {
 
     /// Asked for by `--contender`, as the limit always is.
     pub fn wants(&self, kind: &Kind) -> bool {
+        *kind == Kind::Limit || self.wants_named(kind.label())
+    }
+
+    pub fn wants_named(&self, label: &str) -> bool {
         let wanted = &self.arguments.contender;
-        let label = kind.label();
-        wanted.is_empty() || *kind == Kind::Limit || wanted.iter().any(|text| label.contains(text))
+        wanted.is_empty() || wanted.iter().any(|text| label.contains(text))
     }
 
     /// With so many established flows, and `queues` cores on a link.

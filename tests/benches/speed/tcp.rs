@@ -139,39 +139,8 @@ impl Link {
         Ok([client, server])
     }
 
-    /// Gigabits per second in the second half of that time.
     fn bulk(&self, time: Duration) -> Result<f64> {
-        let [mut client, mut server] = self.connect()?;
-        let (received, done) = (AtomicU64::new(0), AtomicBool::new(false));
-        thread::scope(|scope| {
-            let sender = scope.spawn(|| -> Result<()> {
-                let _held = hold_core(CORE)?;
-                let bytes = vec![0; CHUNK];
-                while !done.load(Relaxed) {
-                    client.write_all(&bytes)?;
-                }
-                // So that the receiver comes to its end.
-                Ok(client.shutdown(std::net::Shutdown::Both)?)
-            });
-            let receiver = scope.spawn(|| -> Result<()> {
-                let _held = hold_core(CORE)?;
-                let mut bytes = vec![0; CHUNK];
-                loop {
-                    match server.read(&mut bytes)? {
-                        0 => return Ok(()),
-                        count => _ = received.fetch_add(count as u64, Relaxed),
-                    }
-                }
-            });
-            thread::sleep(time / 2);
-            let (begun, before) = (Instant::now(), received.load(Relaxed));
-            thread::sleep(time / 2);
-            let (took, bytes) = (begun.elapsed(), received.load(Relaxed) - before);
-            done.store(true, Relaxed);
-            joined(sender.join()).context("sending")?;
-            joined(receiver.join()).context("receiving")?;
-            Ok(bytes as f64 * 8.0 / took.as_secs_f64() / 1e9)
-        })
+        carried(vec![self.connect()?], time)
     }
 
     /// How many microseconds exchanges took, sorted.
@@ -206,7 +175,49 @@ impl Link {
     }
 }
 
-fn joined<T>(outcome: thread::Result<Result<T>>) -> Result<T> {
+/// Gigabits per second, in the second half of that time, of connections that end with it: each is its sending end
+/// and its receiving one.
+pub fn carried(connections: Vec<[TcpStream; 2]>, time: Duration) -> Result<f64> {
+    let (received, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    let send = |mut client: TcpStream| -> Result<()> {
+        let _held = hold_core(CORE)?;
+        let bytes = vec![0; CHUNK];
+        while !done.load(Relaxed) {
+            client.write_all(&bytes)?;
+        }
+        // So that the receiver comes to its end.
+        Ok(client.shutdown(std::net::Shutdown::Both)?)
+    };
+    let receive = |mut server: TcpStream| -> Result<()> {
+        let _held = hold_core(CORE)?;
+        let mut bytes = vec![0; CHUNK];
+        loop {
+            match server.read(&mut bytes)? {
+                0 => return Ok(()),
+                count => _ = received.fetch_add(count as u64, Relaxed),
+            }
+        }
+    };
+    let (send, receive) = (&send, &receive);
+    thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for [client, server] in connections {
+            threads.push(("sending", scope.spawn(move || send(client))));
+            threads.push(("receiving", scope.spawn(move || receive(server))));
+        }
+        thread::sleep(time / 2);
+        let (begun, before) = (Instant::now(), received.load(Relaxed));
+        thread::sleep(time / 2);
+        let (took, bytes) = (begun.elapsed(), received.load(Relaxed) - before);
+        done.store(true, Relaxed);
+        for (what, thread) in threads {
+            joined(thread.join()).context(what)?;
+        }
+        Ok(bytes as f64 * 8.0 / took.as_secs_f64() / 1e9)
+    })
+}
+
+pub fn joined<T>(outcome: thread::Result<Result<T>>) -> Result<T> {
     outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 

@@ -32,11 +32,14 @@ unsafe impl Pod for Position {}
 // SAFETY: as above.
 unsafe impl Pod for Seen {}
 
+/// A node and its interface.
+pub type Place = (Namespace, &'static str);
+
 /// The generator and the sinks of one lab.
 pub struct Traffic {
     ebpf: Ebpf,
     /// The nodes inside and outside, and their interfaces.
-    ends: [(Namespace, &'static str); 2],
+    ends: [Place; 2],
     /// Packets per second of a core when it was last used: how many to send in a time.
     last: Option<f64>,
 }
@@ -75,19 +78,23 @@ impl Sent {
 impl Traffic {
     /// Loads the programs and puts a sink on each end of the lab.
     pub fn new(lab: &Lab, object: &[u8]) -> Result<Self> {
-        let mut ebpf = Ebpf::load(object).context("loading the generator")?;
-        program::<Xdp>(&mut ebpf, "generate")?.load()?;
-        let sink: &mut Xdp = program(&mut ebpf, "sink")?;
-        sink.load()?;
-        for side in [Side::Inside, Side::Outside] {
-            let (node, device) = lab.end(side);
-            node.run(|| Ok(sink.attach(device, XdpMode::Driver)?))
-                .with_context(|| format!("the sink on {device}"))?;
-        }
         let ends = [Side::Inside, Side::Outside].map(|side| {
             let (node, device) = lab.end(side);
             (node.clone(), device)
         });
+        Self::between(ends, object)
+    }
+
+    /// The same for ends inside and outside that are named.
+    pub fn between(ends: [Place; 2], object: &[u8]) -> Result<Self> {
+        let mut ebpf = Ebpf::load(object).context("loading the generator")?;
+        program::<Xdp>(&mut ebpf, "generate")?.load()?;
+        let sink: &mut Xdp = program(&mut ebpf, "sink")?;
+        sink.load()?;
+        for (node, device) in &ends {
+            node.run(|| Ok(sink.attach(device, XdpMode::Driver)?))
+                .with_context(|| format!("the sink on {device}"))?;
+        }
         Ok(Self {
             ebpf,
             ends,
