@@ -280,12 +280,6 @@ impl Controller {
         if unhealthy == self.unhealthy {
             return Ok(());
         }
-        for whom in unhealthy.difference(&self.unhealthy) {
-            log::warn!("{whom} is unhealthy");
-        }
-        for whom in self.unhealthy.difference(&unhealthy) {
-            log::info!("{whom} is healthy again");
-        }
         let before = mem::replace(&mut self.unhealthy, unhealthy);
         // On the interfaces as they are: one that is gone is no reason to leave flows to the dead.
         let enforced = self
@@ -294,8 +288,15 @@ impl Controller {
         if enforced.is_err() {
             // It is tried again.
             self.unhealthy = before;
+            return enforced;
         }
-        enforced
+        for whom in self.unhealthy.difference(&before) {
+            log::warn!("{whom} is unhealthy");
+        }
+        for whom in before.difference(&self.unhealthy) {
+            log::info!("{whom} is healthy again");
+        }
+        Ok(())
     }
 
     /// Has the resolver answer at the addresses of new VPCs, too.

@@ -146,10 +146,6 @@ impl EndpointLab {
             node.route("0.0.0.0/0", &router.to_string())?;
             neighbours(node, far, [router], router)?;
             neighbours(&device, inner, [host], host)?;
-            if attach == "xdp" {
-                // With it goes the cutting of segments behind the stack, which XDP can't see.
-                node.offload(far, Offload::TransmitChecksum, false)?;
-            }
         }
         outside.address(OUTSIDE_DEVICE, &format!("{STORE}/24"))?;
         neighbours(&device, UPLINK, [STORE], SERVER)?;
@@ -158,14 +154,27 @@ impl EndpointLab {
         // Connections of earlier rounds keep theirs for a minute.
         client.set("net/ipv4/ip_local_port_range", "1024 65535")?;
         let (controller, runtime) = start(&device, &configuration(attach, capacity(room)?))?;
-        Ok(Self {
+        let lab = Self {
             _controller: controller,
             _runtime: runtime,
             client,
             near,
             outside,
             target,
-        })
+        };
+        if attach == "xdp" {
+            lab.finish_frames()?;
+        }
+        Ok(lab)
+    }
+
+    /// Has the hosts send what XDP can see whole: with checksums goes the cutting of segments behind the stack.
+    fn finish_frames(&self) -> Result<()> {
+        let far = By::ALL.map(|by| self.ends(by)[1].clone());
+        for (node, device) in far.iter().chain([&(self.client.clone(), CLIENT_DEVICE)]) {
+            node.offload(device, Offload::TransmitChecksum, false)?;
+        }
+        Ok(())
     }
 
     /// The server's host.

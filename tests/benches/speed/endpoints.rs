@@ -44,6 +44,8 @@ pub fn measure(run: &Run) -> Result<Vec<Table>> {
     let mut streams = empty(&ways, HOOKS.len() * STREAMS.len());
     let mut opened = empty(&ways, HOOKS.len());
     let mut packets = empty(&by_udp, HOOKS.len());
+    // Rounds of many figures.
+    let time = run.round_time() * 3 / 4;
     for (column, (attach, hook)) in HOOKS.into_iter().enumerate() {
         run.say(&format!("setting up endpoints on {hook}"));
         // Two for a connection that is relayed.
@@ -70,7 +72,7 @@ pub fn measure(run: &Run) -> Result<Vec<Table>> {
         for round in 1..=run.rounds() {
             for (row, served) in &ready {
                 for (index, count) in STREAMS.into_iter().enumerate() {
-                    let outcome = served.streams(count, run.round_time());
+                    let outcome = served.streams(count, time);
                     say(
                         round,
                         served.by,
@@ -87,7 +89,7 @@ pub fn measure(run: &Run) -> Result<Vec<Table>> {
         // Generator and sinks keep sockets from the hosts.
         for round in 1..=run.rounds() {
             for (row, by) in packets.iter_mut().zip(&by_udp) {
-                let outcome = udp(run, &lab, *by);
+                let outcome = udp(run, &lab, *by, time);
                 say(round, *by, "UDP, million packets/s", &outcome);
                 row.add(column, outcome);
             }
@@ -226,7 +228,7 @@ impl<'a> Served<'a> {
 }
 
 /// Millions of packets per second that get there.
-fn udp(run: &Run, lab: &EndpointLab, by: By) -> Result<f64> {
+fn udp(run: &Run, lab: &EndpointLab, by: By, time: Duration) -> Result<f64> {
     const ALL_BITS: u32 = u32::MAX;
     let (router, host) = Lab::macs(Side::Inside);
     let plan = Plan {
@@ -249,7 +251,7 @@ fn udp(run: &Run, lab: &EndpointLab, by: By) -> Result<f64> {
     let mut send = |amount| traffic.send(Side::Inside, &plan, amount, &[CORE]);
     // Makes the sessions, and fills the caches.
     send(Amount::Time(run.warm_up()))?;
-    let sent = send(Amount::Time(run.round_time()))?;
+    let sent = send(Amount::Time(time))?;
     ensure!(
         sent.loss() <= TOLERATED_LOSS,
         "{:.1} % of the packets did not arrive",

@@ -104,9 +104,10 @@ pub fn link(router: At<'_>, host: At<'_>, queues: u32) -> Result<()> {
     veth(end(router), end(host))?;
     for (node, device, address) in [router, host] {
         channels::set(node, device, queues)?;
-        // Turns NAPI on as well: without it a frame redirected to the other end is dropped.
-        node.offload(device, Offload::Receive, true)?;
         node.up(device)?;
+        // Turns NAPI on as well: without it a frame redirected to the other end is dropped. Of an interface that is
+        // down yet the other end would not hear that it may be redirected to.
+        node.offload(device, Offload::Receive, true)?;
         node.address(device, &format!("{address}/24"))?;
     }
     Ok(())

@@ -1,7 +1,10 @@
 //! Gateway endpoints: routes of a prefix list lead to a service, and the source address stays.
 use std::{io::ErrorKind, time::Duration};
 
-use nat_tests::netns::{Connection, Hook, Namespace, configuration::Configuration};
+use nat_tests::{
+    netns::{Connection, Hook, Namespace, configuration::Configuration},
+    packets::PacketBuilder,
+};
 
 use super::{
     A, B, INTERNET, INTERNET_TOO, Lab,
@@ -152,6 +155,45 @@ pub fn gateway_endpoint_policy_holds(hook: Hook) {
     let denied = policy.replace("effect = \"deny\"", "effect = \"allow\"");
     standing.reload(&listed(&denied));
     service.assert_sees(&lab.b, INTERNET, from(B));
+}
+
+/// Who has no source/destination check sends for others of the VPC, and for nobody else; his own leave counts, too.
+pub fn gateway_endpoint_takes_sources_of_the_vpc_alone(hook: Hook) {
+    let unchecked = "source_dest_check = false\nmac = \"02:00:0a:14:01:0a\"";
+    let policy = "policy = [{ effect = \"allow\", instances = [\"a\"] }]";
+    let with = |policy: &str| {
+        text(hook, policy)
+            .with("instance", "web", unchecked)
+            .instance("a", "private", A, "")
+            .routed(
+                "public",
+                &[
+                    ("prefix-list:store", "endpoint:store"),
+                    ("0.0.0.0/0", "internet-gateway"),
+                ],
+            )
+    };
+    let standing = Lab::with(hook, &with(""));
+    let lab = &standing.lab;
+    let service = lab
+        .site
+        .internet
+        .udp("198.51.100.80:5300")
+        .expect("a server");
+    let sent_as = |source: &str, text: &[u8]| {
+        let packet = PacketBuilder::udp(address(source), address("198.51.100.80:5300"));
+        let sender = lab.web.raw_sender().expect("a socket");
+        sender
+            .send(&packet.payload(text).build_ip())
+            .expect("sending");
+        hears(&service, text, Duration::from_millis(700)).is_some()
+    };
+    assert!(sent_as("10.20.2.10:40100", b"for another one"));
+    assert!(!sent_as("8.8.8.8:40100", b"for a stranger"));
+    assert!(standing.drops("spoofed_source") > 0);
+    standing.reload(&with(policy));
+    assert!(!sent_as("10.20.2.10:40101", b"without leave"));
+    assert!(standing.drops("endpoint_policy") > 0);
 }
 
 /// A socket inside that is connected to a closed port hears of it.

@@ -139,10 +139,23 @@ pub fn private_link_waits_until_it_is_accepted(hook: Hook) {
     server.assert_sees(&consumer.a, ENDPOINT, NOTHING);
     standing.reload(&text(hook, &["first"], "accepted = [\"vpc-0/db\"]"));
     server.assert_sees(&consumer.a, ENDPOINT, by_node());
-    let listener = provider.a.listen("0.0.0.0:8081").expect("a server");
-    drop(listener);
+    drop(server);
+    let answering = provider.a.udp("0.0.0.0:5300").expect("a server");
+    let asking = consumer.a.udp("0.0.0.0:40002").expect("a socket");
+    let (to, limit) = (format!("{ENDPOINT}:5300"), Duration::from_secs(5));
+    asking.send_to(b"a question", &to).expect("sending");
+    let from = hears(&answering, b"a question", limit).expect("the question");
+    answering.send_to(b"an answer", from).expect("sending");
+    assert!(hears(&asking, b"an answer", limit).is_some());
     standing.reload(&text(hook, &["first"], "rejected = [\"vpc-0/db\"]"));
-    server.assert_sees(&consumer.a, ENDPOINT, NOTHING);
+    // Neither side sends to the other any more.
+    answering.send_to(b"another one", from).expect("sending");
+    assert_eq!(
+        hears(&asking, b"another one", Duration::from_millis(700)),
+        None
+    );
+    drop(answering);
+    Server::on(&provider.a).assert_sees(&consumer.a, ENDPOINT, NOTHING);
 }
 
 /// A host that says its name to whoever connects to port 8080, and keeps the connection.
