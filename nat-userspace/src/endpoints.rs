@@ -8,7 +8,9 @@ use std::{
 use nat_common::{
     address::Port,
     flow::protocol,
-    map_types::{Gateway, Instance, Listener, ListenerKey, NameKey, TARGET_SLOTS, TargetTable},
+    map_types::{
+        Gateway, Instance, Listener, ListenerKey, NameKey, SERVICES_VPC, TARGET_SLOTS, TargetTable,
+    },
 };
 use serde::Serialize;
 
@@ -243,7 +245,8 @@ struct Sessions {
 fn sessions(pins: &Pins) -> Result<Sessions> {
     let mut counts = Sessions::default();
     SessionTable::open(pins)?.for_each(|key, session| {
-        if key.is_forward() {
+        // What checks targets is nobody's who uses them.
+        if key.is_forward() && key.vpc() != SERVICES_VPC {
             let gateway = u32::from(session.owner());
             let to = (gateway, key.vpc(), key.flow().destination.into());
             *counts.by_gateway.entry(gateway).or_default() += 1;
