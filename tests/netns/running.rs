@@ -59,13 +59,21 @@ impl Running {
         report.same(check, "exit status 0", said.map(|_| "exit status 0"));
     }
 
-    /// The line with these words, which the controller may still be about to say.
-    pub fn says(&self, words: &str, limit: Duration) -> Result<String> {
+    /// How many lines with these words the controller has said.
+    pub fn has_said(&self, words: &str) -> usize {
+        let said = self.controller.as_ref().map(Controller::said);
+        let said = said.unwrap_or_default();
+        said.lines().filter(|line| line.contains(words)).count()
+    }
+
+    /// The line with these words behind `before` others, which the controller may still be about to say.
+    pub fn says(&self, words: &str, before: usize, limit: Duration) -> Result<String> {
         let controller = self.controller.as_ref().context("it has ended")?;
         let start = Instant::now();
         loop {
             let said = controller.said();
-            if let Some(line) = said.lines().rfind(|line| line.contains(words)) {
+            let mut lines = said.lines().filter(|line| line.contains(words));
+            if let Some(line) = lines.nth(before) {
                 return Ok(line.trim().to_owned());
             }
             if start.elapsed() > limit {
