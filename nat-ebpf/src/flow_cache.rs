@@ -156,8 +156,12 @@ fn by_line<H: Hook>(
     }
     let is_steady = line.is_steady();
     if line.is_late(lines.age()) {
-        // Rules are asked again.
-        if is_steady || !confirm(line, now) {
+        if is_steady {
+            // Rules are asked again. But flows are not too many, if each has its line.
+            lines.count(hook.segments());
+            return None;
+        }
+        if !confirm(line, now) {
             return None;
         }
         let is_idle = line.is_idle(lines.age());
