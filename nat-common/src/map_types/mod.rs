@@ -36,7 +36,7 @@ pub use session::{Holds, Mark, Passed, Session, SessionKey};
 pub use trace::{TRACED_STEPS, Trace, TracedStep};
 
 /// Names the folder the maps are pinned in.
-pub const LAYOUT_VERSION: u32 = 8;
+pub const LAYOUT_VERSION: u32 = 9;
 
 /// Names of the maps, as in the object file and as pin names.
 pub mod names {
@@ -94,6 +94,8 @@ pub mod names {
     pub const FLOW_CACHE_USE: &str = "FLOW_CACHE_USE";
     /// [`crate::flow_cache::Path`]s, in the same way.
     pub const PATH_CACHE: &str = "PATH_CACHE";
+    /// [`crate::flow_cache::Hop`]s, in the same way.
+    pub const HOP_CACHE: &str = "HOP_CACHE";
     /// The programs of the XDP hook by stage.
     pub const XDP_STAGES: &str = "XDP_STAGES";
     /// The programs of the TC hook by stage.
@@ -117,6 +119,7 @@ pub mod names {
         GATEWAYS,
         GENERATION,
         GROUP_RULES,
+        HOP_CACHE,
         INSTANCES,
         INTERFACES,
         NAMES,
@@ -161,7 +164,7 @@ mod pod {
     use super::*;
     use crate::{
         address::Address,
-        flow_cache::{Line, Path},
+        flow_cache::{Hop, Line, Path},
         session_table::Half,
     };
 
@@ -196,6 +199,7 @@ mod pod {
         Exemptions,
         Settings,
         Line,
+        Hop,
         Path,
         NameKey,
         Name,
