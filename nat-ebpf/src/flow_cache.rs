@@ -162,7 +162,8 @@ fn by_line<H: Hook>(
     // Last: a packet that goes nowhere keeps no session alive.
     if line.is_late(age) || !line.has_room(segments, bytes) {
         if is_steady {
-            // Rules are asked again.
+            // Rules are asked again. But flows are not too many, if each has its line.
+            lines.count(segments);
             return None;
         }
         if !confirm(line, now) || !line.has_room(segments, bytes) {
