@@ -188,7 +188,11 @@ pub fn endpoints_are_shown_as_they_are_held(hook: Hook) {
         (&json!("interface"), &json!(1))
     );
     let balancer = one(&metrics, "load_balancer", "db");
-    assert_eq!(balancer["NewFlowCount_TCP"], 1);
+    // One is the client's, the others are health checks.
+    assert!(
+        balancer["NewFlowCount_TCP"].as_u64() >= Some(1),
+        "{balancer}"
+    );
     assert_eq!(balancer["HealthyHostCount"], 2, "one in each group");
     assert_eq!(balancer["UnHealthyHostCount"], 0);
 }
