@@ -251,8 +251,8 @@ impl Controller {
         self.resolve(config)
     }
 
-    /// Checks the health of targets and proxies, and relays connections to targets, in the background of the runtime and until this controller has
-    /// ended.
+    /// Checks the health of targets and proxies, and relays connections to targets, in the background of the
+    /// runtime and until this controller has ended.
     ///
     /// # Errors
     ///

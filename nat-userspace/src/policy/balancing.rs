@@ -107,12 +107,7 @@ impl Compiler<'_, '_> {
         }
         let number = self.number(NameKey::CHECKED, &whom.to_string(), 1);
         let at = Ipv4Addr::from_bits(CHECKED_NET | number);
-        let key = ScopedAddress {
-            scope: u32::from(SERVICES_VPC),
-            address: at.into(),
-        };
-        let entry = Instance::endpoint(CHECKED | number, 0);
-        self.tables.instances.insert(key, entry);
+        self.stand_in(u32::from(SERVICES_VPC), at, CHECKED | number, 0);
         let key = ListenerKey {
             gateway: CHECKED | number,
             ..ListenerKey::default()

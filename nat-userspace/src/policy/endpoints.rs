@@ -138,7 +138,7 @@ impl Compiler<'_, '_> {
     }
 
     /// What is sent to this address of a VPC goes on by a gateway.
-    fn stand_in(&mut self, vpc: u32, address: Ipv4Addr, gateway: u32, groups: u32) {
+    pub(super) fn stand_in(&mut self, vpc: u32, address: Ipv4Addr, gateway: u32, groups: u32) {
         let key = ScopedAddress {
             scope: vpc,
             address: address.into(),
