@@ -242,7 +242,7 @@ impl Subnet {
     pub const HOST_IS_ROUTER: u32 = 1;
     /// The host has an address in it, so that its routing table knows the way.
     pub const HOST_IS_IN_IT: u32 = 1 << 1;
-    /// Some ports of what leaves it go to a proxy first, see [`super::Diversion`].
+    /// Some ports of what leaves it go to a proxy first, see [`super::Listener::diversion`].
     pub const DIVERTS: u32 = 1 << 2;
 
     /// It has this flag.
