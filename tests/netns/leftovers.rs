@@ -12,7 +12,8 @@ use rtnetlink::packet_route::{
 use super::{Namespace, namespace::BPF_FS};
 
 /// One line per pin, attached program, clsact and forwarding interface found on `node`; none when it is clean.
-/// The labs start their edges with forwarding off.
+/// The labs start their edges with forwarding off. An interface that goes away meanwhile carries nothing: that of
+/// the controller's services does so some time after its controller, when the kernel takes their namespace down.
 pub fn leftovers(node: &Namespace) -> Result<Vec<String>> {
     let mut found = node.run(|| {
         let mut pins = Vec::new();
@@ -91,8 +92,11 @@ fn links(node: &Namespace) -> Result<Vec<(u32, String, bool)>> {
 
 fn is_forwarding(node: &Namespace, device: &str) -> Result<bool> {
     let path = format!("/proc/sys/net/ipv4/conf/{device}/forwarding");
-    let value = node.run(|| fs::read_to_string(&path).with_context(|| path.clone()))?;
-    Ok(value.trim() != "0")
+    node.run(|| match fs::read_to_string(&path) {
+        Ok(value) => Ok(value.trim() != "0"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| path.clone()),
+    })
 }
 
 fn clsact(node: &Namespace) -> Result<Vec<String>> {
@@ -149,9 +153,11 @@ fn tcx_programs(target_ifindex: u32, attach_type: u32) -> io::Result<u32> {
     match status {
         0 => Ok(query.count),
         _ => match io::Error::last_os_error() {
-            // Before 6.6 there is no TCX.
-            error if error.raw_os_error() == Some(libc::EINVAL) => Ok(0),
-            error => Err(error),
+            error => match error.raw_os_error() {
+                // Before 6.6 there is no TCX.
+                Some(libc::EINVAL | libc::ENODEV) => Ok(0),
+                _ => Err(error),
+            },
         },
     }
 }
