@@ -101,6 +101,12 @@ on_both_hooks! {
         super::flow_cache::what_acls_alone_let_pass_has_a_line_under_one_policy;
     a_line_is_void_when_the_number_of_its_generation_comes_back =>
         super::flow_cache::a_line_is_void_when_the_number_of_its_generation_comes_back;
+    a_neighbour_that_moves_is_followed_within_half_a_second =>
+        super::flow_cache::a_neighbour_that_moves_is_followed_within_half_a_second;
+    each_instance_goes_by_the_hosts_rule_for_its_own_address =>
+        super::flow_cache::each_instance_goes_by_the_hosts_rule_for_its_own_address;
+    where_hops_have_no_room_packets_take_their_paths =>
+        super::flow_cache::where_hops_have_no_room_packets_take_their_paths;
     an_answer_that_comes_from_inside_is_none =>
         super::flow_cache::an_answer_that_comes_from_inside_is_none;
     a_line_looks_at_its_session => super::flow_cache::a_line_looks_at_its_session;

@@ -1,9 +1,9 @@
-//! What became of the last packet of a flow, in half a cache line of memory that belongs to one CPU, and
-//! where packets go on to, in a whole one.
+//! What became of the last packet of a flow, in half a cache line of memory that belongs to one CPU; where
+//! packets go on to that go one way, in a whole one; and the next hops that are many ways'.
 //!
 //! The tables of sessions and policy decide; what is here only repeats their decision, as long as the
 //! policy is that of then. Once in a window of some seconds the session is looked at, which also gets the
-//! line's counts, and every half second the next hop. A session's clock lags behind its packets by up to a
+//! line's counts, and every half second the next hop, which lines know by its number. A session's clock lags behind its packets by up to a
 //! window: the controller adds that to its timeouts.
 
 use crate::{
@@ -15,22 +15,31 @@ use crate::{
     wire::{Mac, TcpFlags},
 };
 
-/// Lines that a flow may be in, side by side, and places of a path.
-pub const WAYS: u32 = 2;
+/// Lines that a flow may be in, side by side.
+pub const WAYS: u32 = 4;
+
+/// Places of a path, and of a hop.
+pub const PLACES: u32 = 4;
 
 /// Paths of each CPU.
 pub const PATHS: u32 = 1 << 16;
 
+/// Hops of each CPU. A line has room for their numbers.
+pub const HOPS: u32 = 1 << 15;
+const _: () = assert!(HOPS < u16::MAX as u32);
+
 /// log2 of the ticks after which a next hop is looked at again.
 const CHECK_SHIFT: u32 = 2;
+
+/// Of the longest window.
+const LONGEST_WINDOW_SHIFT: u32 = 6;
 
 /// log2 of the ticks in a window, for sessions of this shortest timeout, in ticks: a sixteenth of it, and
 /// 8.6 s at most.
 pub const fn window_shift(shortest_timeout: u32) -> u32 {
-    const LONGEST: u32 = 6;
     match (shortest_timeout / 16).checked_ilog2() {
         None => 0,
-        Some(shift) if shift > LONGEST => LONGEST,
+        Some(shift) if shift > LONGEST_WINDOW_SHIFT => LONGEST_WINDOW_SHIFT,
         Some(shift) => shift,
     }
 }
@@ -57,8 +66,8 @@ pub struct Moment {
     pub window: u32,
     /// Generation of the policy.
     pub epoch: u32,
-    /// Of the half second, the last bits: a window has far fewer of them, and without it they mean nothing.
-    pub checked: u8,
+    /// Number of the half second; the first one is 1.
+    pub half_second: u32,
     /// Ticks within which a session that carried a packet is certainly not over.
     pub fresh: u32,
 }
@@ -71,7 +80,7 @@ impl Moment {
             now,
             window: now >> (settings.window_shift & 31),
             epoch,
-            checked: (now >> CHECK_SHIFT) as u8,
+            half_second: (now >> CHECK_SHIFT) + 1,
             fresh: fresh(settings.window_shift),
         }
     }
@@ -204,13 +213,75 @@ impl LineKey {
         self.origin().interface()
     }
 
-    /// Which of `lines` lines, a power of two, is the first it may be in.
+    /// Which of `lines` lines, a power of two, is the first it may be in. The others are those whose numbers
+    /// differ from it in the last bits alone.
     #[inline(always)]
     pub const fn place(&self, lines: u32) -> u32 {
-        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mixed = (self.addresses ^ self.rest.rotate_left(29)).wrapping_mul(ODD);
-        let mixed = (mixed ^ mixed >> 29 ^ self.rest).wrapping_mul(ODD);
-        (mixed >> 40) as u32 & lines.wrapping_sub(1) & !(WAYS - 1)
+        self.mixed() & lines.wrapping_sub(1)
+    }
+
+    #[inline(always)]
+    const fn mixed(&self) -> u32 {
+        mixed(self.addresses, self.rest)
+    }
+}
+
+/// Evenly spread, and the same for the same words.
+#[inline(always)]
+const fn mixed(first: u64, second: u64) -> u32 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mixed = (first ^ second.rotate_left(29)).wrapping_mul(ODD);
+    let mixed = (mixed ^ mixed >> 29 ^ second).wrapping_mul(ODD);
+    (mixed >> 40) as u32
+}
+
+/// How packets go on, as the host told one of them. All-zero is nobody's.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Hop {
+    /// Index of the interface that they go on by.
+    pub egress: u32,
+    /// The half second in which the host was asked; of a hop that lines know by its number, the last one in
+    /// which a line was told it. Nobody else gets the place as long as that lasts.
+    pub half_second: u32,
+    /// The address that they are sent to on the wire.
+    pub own: Mac,
+    /// Longest packet that may go on, in bytes.
+    pub mtu: u16,
+    /// The address on the wire that they go on to.
+    pub destination: Mac,
+    /// The address on the wire that they go on from.
+    pub source: Mac,
+    /// Zero.
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<Hop>() == 32);
+
+impl Hop {
+    /// The host was asked in this half second.
+    #[inline(always)]
+    pub const fn is_checked(&self, now: &Moment) -> bool {
+        self.half_second == now.half_second
+    }
+
+    /// It is the same next hop.
+    #[inline(always)]
+    pub fn equals(&self, other: &Self) -> bool {
+        let half_second = self.half_second;
+        *self
+            == Self {
+                half_second,
+                ..*other
+            }
+    }
+
+    /// The first place it may be in, of [`HOPS`]. The others are those whose numbers differ from it in the
+    /// last bits alone, as those of paths and lines.
+    #[inline(always)]
+    pub const fn place(&self) -> u32 {
+        let [a, b, c, d, e, f] = self.destination;
+        let station = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
+        mixed(station, self.egress as u64) & (HOPS - 1)
     }
 }
 
@@ -222,25 +293,34 @@ pub struct Line {
     pub key: LineKey,
     /// The address that packets get.
     pub address: Address,
-    /// Bytes of `packets`.
-    pub bytes: u32,
+    /// Packets that went on by it, and are in no session's count yet, before [`BYTES_BITS`] for their bytes.
+    counts: u32,
     /// The port that packets get.
     pub port: Port,
-    /// Packets that went on by it, and are in no session's count yet.
-    pub packets: u16,
+    /// One more than the number of the hop by which they go on.
+    hop: u16,
     /// [`Age::generation`] of when it was written; 0 is none.
     pub generation: u16,
-    /// Whose address and port they are, and the window in which its session was last looked at.
+    /// Whose address and port they are, the half second of that hop, and the window in which its session was
+    /// last looked at.
     state: u16,
 }
 const _: () = assert!(size_of::<Line>() == 32);
 
-/// Bytes and packets that a line counts before they have to go to the session.
-const MOST_BYTES: u32 = 1 << 31;
-const MOST_PACKETS: u16 = 1 << 15;
+/// Bytes that a line counts before they have to go to the session, and packets in the other bits.
+const BYTES_BITS: u32 = 22;
+const MOST_BYTES: u64 = (1 << BYTES_BITS) - 1;
+const MOST_PACKETS: u64 = (1 << (u32::BITS - BYTES_BITS)) - 1;
 
 /// Bits of a window's number that a line has room for.
-const WINDOW_BITS: u32 = 13;
+const WINDOW_BITS: u32 = 8;
+
+/// And of a half second's, which are all that differ within a window.
+const HALF_SECOND_BITS: u32 = 5;
+const _: () = assert!(LONGEST_WINDOW_SHIFT < CHECK_SHIFT + HALF_SECOND_BITS);
+
+/// Behind both is the direction.
+const DIRECTION: u32 = WINDOW_BITS + HALF_SECOND_BITS;
 
 /// When a line is written or read, as its CPU counts. All lines of another generation are void: each policy
 /// begins one, and so does each time when the numbers of windows in the lines begin again.
@@ -278,19 +358,23 @@ pub enum Direction {
     /// The sender gets them.
     Outward = 0,
     /// The receiver gets them.
-    Inward = 1 << WINDOW_BITS,
+    Inward = 1 << DIRECTION,
     /// The same, of packets that keep no session alive: it is looked at for each of them.
-    InwardOnly = 2 << WINDOW_BITS,
+    InwardOnly = 2 << DIRECTION,
     /// The receiver keeps them: answers within a VPC.
-    Answer = 3 << WINDOW_BITS,
+    Answer = 3 << DIRECTION,
     /// As [`Direction::Outward`], without a session: rules alone let its packets pass.
-    SteadyOutward = 4 << WINDOW_BITS,
+    SteadyOutward = 4 << DIRECTION,
     /// As [`Direction::Inward`], without a session.
-    SteadyInward = 5 << WINDOW_BITS,
+    SteadyInward = 5 << DIRECTION,
 }
 
 impl Line {
     const WINDOW: u16 = (1 << WINDOW_BITS) - 1;
+
+    const HALF_SECOND: u16 = ((1 << HALF_SECOND_BITS) - 1) << WINDOW_BITS;
+
+    const DIRECTION: u16 = !(Self::WINDOW | Self::HALF_SECOND);
 
     const STEADY: u16 = Direction::SteadyOutward as u16;
 
@@ -298,7 +382,7 @@ impl Line {
     /// session does.
     #[inline(always)]
     pub const fn is_inward(&self) -> bool {
-        self.state & !Self::WINDOW & !Self::STEADY != Direction::Outward as u16
+        self.state & Self::DIRECTION & !Self::STEADY != Direction::Outward as u16
     }
 
     /// No session carries its packets: it holds for a window.
@@ -310,14 +394,46 @@ impl Line {
     /// And one of a session within a VPC.
     #[inline(always)]
     pub const fn is_answer(&self) -> bool {
-        self.state & !Self::WINDOW == Direction::Answer as u16
+        self.state & Self::DIRECTION == Direction::Answer as u16
     }
 
     /// Its session has to be looked at.
     #[inline(always)]
     pub const fn is_late(&self, age: Age) -> bool {
-        self.state & Self::WINDOW != age.window as u16 & Self::WINDOW
-            || self.state & !Self::WINDOW == Direction::InwardOnly as u16
+        !self.is_of_window(age) || self.state & Self::DIRECTION == Direction::InwardOnly as u16
+    }
+
+    #[inline(always)]
+    const fn is_of_window(&self, age: Age) -> bool {
+        self.state & Self::WINDOW == age.window as u16 & Self::WINDOW
+    }
+
+    #[inline(always)]
+    const fn half_second(now: &Moment) -> u16 {
+        ((now.half_second << WINDOW_BITS) as u16) & Self::HALF_SECOND
+    }
+
+    /// The number of the hop by which its packets go on, if it was told one in this half second.
+    #[inline(always)]
+    pub const fn hop(&self, age: Age, now: &Moment) -> Option<u32> {
+        if self.is_of_window(age) && self.state & Self::HALF_SECOND == Self::half_second(now) {
+            return (self.hop as u32).checked_sub(1);
+        }
+        None
+    }
+
+    /// From now on it knows that hop, until the half second is over; nor is one that is not looked at in
+    /// this window.
+    #[inline(always)]
+    pub const fn go_by(&mut self, hop: u32, now: &Moment) {
+        self.hop = hop as u16 + 1;
+        self.state = (self.state & !Self::HALF_SECOND) | Self::half_second(now);
+    }
+
+    /// It knows no hop.
+    #[inline(always)]
+    pub const fn forget_hop(&mut self) {
+        self.hop = 0;
     }
 
     /// Its session was looked at.
@@ -329,16 +445,35 @@ impl Line {
     /// It gets this direction.
     #[inline(always)]
     pub const fn turn(&mut self, direction: Direction) {
-        self.state = direction as u16 | (self.state & Self::WINDOW);
+        self.state = direction as u16 | (self.state & !Self::DIRECTION);
     }
 
     /// Hands over what it has counted: packets and bytes.
     #[inline(always)]
     pub const fn take_counts(&mut self) -> (u64, u64) {
-        let counts = (self.packets as u64, self.bytes as u64);
-        self.packets = 0;
-        self.bytes = 0;
+        let counts = (self.packets(), self.bytes());
+        self.counts = 0;
         counts
+    }
+
+    /// Packets that it has counted.
+    #[inline(always)]
+    pub const fn packets(&self) -> u64 {
+        (self.counts >> BYTES_BITS) as u64
+    }
+
+    /// And their bytes.
+    #[inline(always)]
+    pub const fn bytes(&self) -> u64 {
+        self.counts as u64 & MOST_BYTES
+    }
+
+    /// Counts packets and bytes for which there is room.
+    #[inline(always)]
+    pub const fn count(&mut self, packets: u64, bytes: u64) {
+        self.counts = self
+            .counts
+            .wrapping_add((packets << BYTES_BITS | bytes) as u32);
     }
 
     /// It is nobody's any more, and owes nothing.
@@ -354,17 +489,16 @@ impl Line {
         self.key == *key && self.generation == age.generation
     }
 
-    /// There is room for a packet's count.
+    /// There is room for so many more.
     #[inline(always)]
-    pub const fn counts_more(&self) -> bool {
-        self.bytes < MOST_BYTES && self.packets < MOST_PACKETS
+    pub const fn has_room(&self, packets: u64, bytes: u64) -> bool {
+        self.bytes() + bytes <= MOST_BYTES && self.packets() + packets <= MOST_PACKETS
     }
 
     /// Nobody looked at its session in this window: another one may have its place.
     #[inline(always)]
     pub const fn is_idle(&self, age: Age) -> bool {
-        self.state & Self::WINDOW != age.window as u16 & Self::WINDOW
-            || self.generation != age.generation
+        !self.is_of_window(age) || self.generation != age.generation
     }
 
     /// What a packet of `flow` becomes.
@@ -385,37 +519,19 @@ impl Line {
 pub struct Path {
     /// Whose it is.
     pub key: LineKey,
-    /// The address that its packets are sent to on the wire.
-    pub own: Mac,
-    /// Longest packet that may go on, in bytes.
-    pub mtu: u16,
-    /// When it was last looked at, with `checked`.
-    pub window: u32,
+    /// Where they go on to.
+    pub hop: Hop,
     /// Generation of the policy.
     pub epoch: u32,
-    /// Index of the interface it goes on by.
-    pub egress: u32,
     /// The next router or the receiver; between two addresses, the address that packets get.
     pub address: Address,
-    /// The address on the wire that they go on to.
-    pub destination: Mac,
-    /// The address on the wire that they go on from.
-    pub source: Mac,
-    /// As [`Moment::checked`].
-    pub checked: u8,
     /// The receiver gets the address.
     pub is_inward: bool,
-    reserved: [u8; 8],
+    reserved: [u8; 7],
 }
 const _: () = assert!(size_of::<Path>() == 64);
 
 impl Path {
-    /// It was looked at in this half second.
-    #[inline(always)]
-    pub const fn is_checked(&self, now: &Moment) -> bool {
-        self.window == now.window && self.checked == now.checked
-    }
-
     /// It is that of `key`, and not one of an earlier policy.
     #[inline(always)]
     pub fn is_of(&self, key: &LineKey, epoch: u32) -> bool {
@@ -425,7 +541,7 @@ impl Path {
     /// Packets may take it now.
     #[inline(always)]
     pub const fn counts(&self, now: &Moment) -> bool {
-        self.is_checked(now) && self.epoch == now.epoch
+        self.hop.is_checked(now) && self.epoch == now.epoch
     }
 
     /// What a packet of `flow` becomes, between two addresses.
@@ -493,7 +609,6 @@ mod tests {
             prop_assert_eq!(key.flow(), flow);
             prop_assert_eq!(key.interface(), interface);
             prop_assert!(key.place(1 << lines) < 1 << lines);
-            prop_assert_eq!(key.place(1 << lines) % WAYS, 0);
             prop_assert_ne!(key, LineKey::of_flow(&flow, Origin::new(interface, !is_tc)));
             for other in [LineKey::of_pair(&flow, origin), LineKey::of_route(&flow, &flow, false, origin)] {
                 prop_assert_ne!(key, other);
@@ -501,10 +616,104 @@ mod tests {
         }
     }
 
+    const NOW: Tick = 1_000_000;
+
+    fn moment(now: Tick) -> (Age, Moment) {
+        let settings = Settings {
+            window_shift: LONGEST_WINDOW_SHIFT,
+            ..Settings::default()
+        };
+        let now = Moment::at(now, 2, &settings);
+        let (generation, window) = (1, now.window);
+        (Age { generation, window }, now)
+    }
+
+    #[test]
+    fn a_line_knows_its_hop_for_the_rest_of_the_half_second() {
+        // Within the window's age, whose numbers begin again with another generation.
+        for later in 0..64 << WINDOW_BITS {
+            let mut line = Line::default();
+            let (age, now) = moment(NOW);
+            line.look(age);
+            assert_eq!(line.hop(age, &now), None);
+            line.go_by(HOPS - 1, &now);
+            let (age, after) = moment(NOW + later);
+            let is_same = now.half_second == after.half_second;
+            // Of the same window of another generation it would be void.
+            if Era::at(&now) == Era::at(&after) {
+                assert_eq!(
+                    line.hop(age, &after),
+                    is_same.then_some(HOPS - 1),
+                    "{later}"
+                );
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_line_knows_is_apart(
+            now in NOW..2 * NOW, hop in 0..HOPS, direction in 0u16..6, packets in 1u64..40, bytes in 1u64..65_536,
+        ) {
+            let (age, now) = moment(now);
+            let directions = [
+                Direction::Outward, Direction::Inward, Direction::InwardOnly, Direction::Answer,
+                Direction::SteadyOutward, Direction::SteadyInward,
+            ];
+            let direction = directions[direction as usize];
+            let mut line = Line::default();
+            line.look(age);
+            line.go_by(hop, &now);
+            line.turn(direction);
+            let (mut count, mut length) = (0, 0);
+            while line.has_room(packets, bytes) {
+                line.count(packets, bytes);
+                count += packets;
+                length += bytes;
+            }
+            prop_assert!(count + packets > MOST_PACKETS || length + bytes > MOST_BYTES);
+            prop_assert_eq!((line.packets(), line.bytes()), (count, length));
+            prop_assert_eq!(line.hop(age, &now), Some(hop));
+            prop_assert_eq!(line.is_late(age), direction == Direction::InwardOnly);
+            prop_assert_eq!(line.is_answer(), direction == Direction::Answer);
+            prop_assert_eq!(
+                line.is_steady(),
+                matches!(direction, Direction::SteadyOutward | Direction::SteadyInward)
+            );
+            prop_assert_eq!(
+                line.is_inward(),
+                !matches!(direction, Direction::Outward | Direction::SteadyOutward)
+            );
+            prop_assert_eq!(line.take_counts(), (count, length));
+            prop_assert_eq!(line.take_counts(), (0, 0));
+        }
+    }
+
+    #[test]
+    fn hops_are_spread_and_equal_whenever_the_host_was_asked() {
+        let mut places = std::collections::HashSet::new();
+        for last in 0..=255 {
+            let hop = Hop {
+                egress: 3,
+                destination: [2, 0, 0, 0, 0, last],
+                ..Hop::default()
+            };
+            places.insert(hop.place());
+            let later = Hop {
+                half_second: 7,
+                ..hop
+            };
+            assert!(hop.equals(&later) && hop.place() == later.place());
+            assert!(!hop.equals(&Hop { mtu: 1280, ..hop }));
+            assert!(!hop.equals(&Hop { own: [2; 6], ..hop }));
+        }
+        assert!(places.len() > 250, "{}", places.len());
+    }
+
     #[test]
     fn flows_are_spread_over_the_lines() {
         const LINES: u32 = 1 << 10;
-        let mut flows = [0; LINES as usize];
+        let mut flows = [0; (LINES / WAYS) as usize];
         for port in 0..LINES * 8 {
             let flow = Flow {
                 source: Address::from_raw(1),
@@ -513,9 +722,10 @@ mod tests {
                 destination_port: Port::new((port / 60_000) as u16),
                 protocol: protocol::UDP,
             };
-            flows[LineKey::of_flow(&flow, Origin::new(3, false)).place(LINES) as usize] += 1;
+            let place = LineKey::of_flow(&flow, Origin::new(3, false)).place(LINES);
+            flows[(place / WAYS) as usize] += 1;
         }
         let most = flows.iter().max();
-        assert!(most < Some(&45), "sixteen would be the mean: {most:?}");
+        assert!(most < Some(&65), "thirty-two would be the mean: {most:?}");
     }
 }

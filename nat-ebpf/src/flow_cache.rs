@@ -1,11 +1,11 @@
 //! The short way of a packet whose flow had one a moment ago: what becomes of it is read from this CPU's
-//! flow cache (`nat_common::flow_cache`, `lines.rs`) or, where flows are too many for that, from the half
-//! of its session, and where it goes on to from a path. `remember.rs` writes them when a packet was sent the
-//! long way.
+//! flow cache (`nat_common::flow_cache`, `lines.rs`) or, where flows are too many for that, from the half of
+//! its session, and where it goes on to from the hop that its line knows or from a path (`paths.rs`).
+//! `remember.rs` writes them when a packet was sent the long way.
 
 use nat_common::{
     flow::Flow,
-    flow_cache::{Direction, Line, LineKey, Moment, Origin, Path, is_plain},
+    flow_cache::{Direction, Hop, Line, LineKey, Moment, Origin, Path, is_plain},
     map_types::{Interface, SessionKey, Settings},
     parse::{self, Frame, Ipv4Packet},
     sessions::{self, Found},
@@ -19,6 +19,7 @@ use crate::{
     kernel_tables::KernelTables,
     leave::is_from_subnet,
     lines::{self, Lines},
+    paths,
     policy_maps::{View, is_its_station},
     remember, settings,
 };
@@ -29,10 +30,10 @@ pub fn origin<H: Hook>(hook: &H) -> Origin {
     Origin::new(hook.ingress(), H::IS_TC)
 }
 
-/// What a packet becomes on the short way, and the path it takes.
+/// What a packet becomes on the short way, and where it goes on to.
 struct Outgoing {
     to: Flow,
-    path: &'static Path,
+    hop: &'static Hop,
 }
 
 /// Sends a packet on the short way: it is translated and complete, and the answer is the interface to
@@ -52,8 +53,8 @@ pub fn send<H: Hook>(hook: &mut H) -> u32 {
         return 0;
     };
     let ethernet = EthernetHeader::new(
-        outgoing.path.destination,
-        outgoing.path.source,
+        outgoing.hop.destination,
+        outgoing.hop.source,
         EtherType::Ipv4,
     );
     // A frame shorter than it says does not come here: `parse` has seen to that.
@@ -61,7 +62,7 @@ pub fn send<H: Hook>(hook: &mut H) -> u32 {
     {
         return 0;
     }
-    outgoing.path.egress
+    outgoing.hop.egress
 }
 
 #[inline(always)]
@@ -75,7 +76,7 @@ fn find<H: Hook>(hook: &H, to: Mac, packet: &Ipv4Packet) -> Option<Outgoing> {
     // Where sessions are what matters, pairs are but in the way.
     let pairs_matter = settings.is(Settings::ONE_TO_ONE) && !settings.is(Settings::TRACKS);
     if pairs_matter
-        && let Some(pair) = lines::path(&LineKey::of_pair(&packet.flow, origin), now.epoch)
+        && let Some(pair) = paths::path(&LineKey::of_pair(&packet.flow, origin), now.epoch)
     {
         return by_pair(hook, to, packet, now, pair);
     }
@@ -90,38 +91,31 @@ fn find<H: Hook>(hook: &H, to: Mac, packet: &Ipv4Packet) -> Option<Outgoing> {
         || (settings.is(Settings::LOCAL) && interface.is(Interface::INSIDE));
     if !pairs_matter
         && may_be_pair
-        && let Some(pair) = lines::path(&LineKey::of_pair(&packet.flow, origin), now.epoch)
+        && let Some(pair) = paths::path(&LineKey::of_pair(&packet.flow, origin), now.epoch)
     {
         return by_pair(hook, to, packet, now, pair);
     }
     by_session(hook, view, interface, to, packet, now, &mut lines)
 }
 
-/// The path of packets that become `to`, if somebody asked the host for it in this half second, and this
-/// one may take it.
+/// Where packets go on to that become `to`, if somebody asked the host for it in this half second.
 #[inline(always)]
-fn path<H: Hook>(
+fn hop<H: Hook>(
     hook: &H,
-    sent_to: Mac,
     packet: &Ipv4Packet,
     now: &Moment,
     to: &Flow,
     is_answer: bool,
-) -> Option<&'static Path> {
+) -> Option<&'static mut Hop> {
     let way = LineKey::of_route(&packet.flow, to, is_answer, origin(hook));
-    let path = lines::path(&way, now.epoch)?;
-    may_take(hook, sent_to, packet, now, path).then_some(path)
+    let hop = &mut paths::path(&way, now.epoch)?.hop;
+    hop.is_checked(now).then_some(hop)
 }
 
+/// The frame was meant for us, and is short enough.
 #[inline(always)]
-fn may_take<H: Hook>(
-    hook: &H,
-    sent_to: Mac,
-    packet: &Ipv4Packet,
-    now: &Moment,
-    path: &Path,
-) -> bool {
-    path.is_checked(now) && hook.is_for_us(sent_to, path.own) && hook.mtu_length(packet) <= path.mtu
+fn may_take<H: Hook>(hook: &H, sent_to: Mac, packet: &Ipv4Packet, hop: &Hop) -> bool {
+    hook.is_for_us(sent_to, hop.own) && hook.mtu_length(packet) <= hop.mtu
 }
 
 /// Between two addresses no session is needed.
@@ -133,9 +127,10 @@ fn by_pair<H: Hook>(
     now: &Moment,
     pair: &'static Path,
 ) -> Option<Outgoing> {
-    may_take(hook, sent_to, packet, now, pair).then(|| Outgoing {
+    let hop = &pair.hop;
+    (hop.is_checked(now) && may_take(hook, sent_to, packet, hop)).then(|| Outgoing {
         to: pair.translate(&packet.flow),
-        path: pair,
+        hop,
     })
 }
 
@@ -149,34 +144,42 @@ fn by_line<H: Hook>(
     line: &mut Line,
 ) -> Option<Outgoing> {
     let to = line.translate(&packet.flow);
-    let path = path(hook, sent_to, packet, now, &to, line.is_inward())?;
-    // Last: a packet that goes nowhere keeps no session alive.
-    if !line.counts_more() {
+    let age = lines.age();
+    let known = line.hop(age, now).and_then(paths::hop);
+    let hop = match known {
+        Some(hop) if hop.is_checked(now) => hop,
+        _ => {
+            let hop = hop(hook, packet, now, &to, line.is_inward())?;
+            paths::tell_hop(line, hop, now);
+            hop
+        }
+    };
+    if !may_take(hook, sent_to, packet, hop) {
         return None;
     }
+    let (segments, bytes) = (hook.segments(), hook.bytes(packet));
     let is_steady = line.is_steady();
-    if line.is_late(lines.age()) {
+    // Last: a packet that goes nowhere keeps no session alive.
+    if line.is_late(age) || !line.has_room(segments, bytes) {
         if is_steady {
             // Rules are asked again. But flows are not too many, if each has its line.
-            lines.count(hook.segments());
+            lines.count(segments);
             return None;
         }
-        if !confirm(line, now) {
+        if !confirm(line, now) || !line.has_room(segments, bytes) {
             return None;
         }
-        let is_idle = line.is_idle(lines.age());
-        line.look(lines.age());
+        let is_idle = line.is_idle(age);
+        line.look(age);
         if is_idle {
             lines.busy();
         }
     }
-    let segments = hook.segments();
     if !is_steady {
-        line.packets += segments as u16;
-        line.bytes += hook.bytes(packet) as u32;
+        line.count(segments, bytes);
     }
     lines.count(segments);
-    Some(Outgoing { to, path })
+    Some(Outgoing { to, hop })
 }
 
 /// Where flows are so many that they have no lines, the half of the session says what a line would.
@@ -216,7 +219,10 @@ fn by_session<H: Hook>(
     } else {
         flow.with_destination(found.address, found.port)
     };
-    let path = path(hook, sent_to, packet, now, &to, !is_outward)?;
+    let hop = hop(hook, packet, now, &to, !is_outward)?;
+    if !may_take(hook, sent_to, packet, hop) {
+        return None;
+    }
     let (segments, bytes) = (hook.segments(), hook.bytes(packet));
     found.carry(now.now, segments, bytes, packet.flags);
     counters::carried(found.gateway(), is_outward, segments, bytes);
@@ -225,8 +231,9 @@ fn by_session<H: Hook>(
         direction = Direction::InwardOnly;
     }
     let becomes = (found.address, found.port);
-    remember::write(lines, &LineKey::of_flow(flow, origin), becomes, direction);
-    Some(Outgoing { to, path })
+    let key = LineKey::of_flow(flow, origin);
+    remember::write(lines, &key, becomes, direction);
+    Some(Outgoing { to, hop })
 }
 
 /// Looks at the session of a line, and gives it the line's counts; false when its packets no longer go

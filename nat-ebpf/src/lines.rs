@@ -1,4 +1,4 @@
-//! The memory of the flow cache: where the lines and paths of a key are, and how many lines are in use.
+//! The memory of the flow cache: where the lines of a flow are, and how many are in use; `paths.rs` has the rest.
 //! Few flows are kept close together, so that they stay in the CPU's caches; when they crowd each other out,
 //! twice as many lines come into use, until there are no more.
 
@@ -11,7 +11,7 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray},
 };
 use nat_common::{
-    flow_cache::{Age, Era, Line, LineKey, Moment, PATHS, Path, WAYS},
+    flow_cache::{Age, Era, Line, LineKey, Moment, WAYS},
     map_types::SessionKey,
     tables::{Side, Tables as _},
 };
@@ -22,10 +22,6 @@ use crate::{kernel_tables::KernelTables, policy_maps::View};
 /// lines of the map are one of the CPU's cache.
 #[map]
 static FLOW_CACHE: Array<Line> = Array::with_max_entries(WAYS, BPF_F_MMAPABLE);
-
-/// Paths of all CPUs.
-#[map]
-static PATH_CACHE: Array<Path> = Array::with_max_entries(PATHS, BPF_F_MMAPABLE);
 
 /// Lines of one CPU, a power of two. Set by the controller when it loads the programs.
 #[unsafe(no_mangle)]
@@ -98,8 +94,9 @@ extern "C" fn void(index: u32, _nothing: *mut c_void) -> i64 {
     0
 }
 
+/// The number of this CPU.
 #[inline(always)]
-fn cpu() -> u32 {
+pub fn cpu() -> u32 {
     // SAFETY: takes nothing, answers a number.
     unsafe { bpf_get_smp_processor_id() }
 }
@@ -111,14 +108,6 @@ fn line(index: u32) -> Option<&'static mut Line> {
     FLOW_CACHE
         .get_ptr_mut(index)
         .map(|line| unsafe { &mut *line })
-}
-
-#[inline(always)]
-fn path_at(index: u32) -> Option<&'static mut Path> {
-    // SAFETY: as in `line`.
-    PATH_CACHE
-        .get_ptr_mut(index)
-        .map(|path| unsafe { &mut *path })
 }
 
 impl Lines {
@@ -163,7 +152,7 @@ impl Lines {
         }
     }
 
-    /// The first line that a key may be in.
+    /// The first line that a key may be in. [`WAYS`] divides the number of lines.
     #[inline(always)]
     fn place(&self, key: &LineKey) -> u32 {
         self.cpu * all_lines() + key.place(self.in_use())
@@ -173,12 +162,13 @@ impl Lines {
     #[inline(always)]
     pub fn find(&self, key: &LineKey) -> Option<&'static mut Line> {
         let place = self.place(key);
-        let first = line(place)?;
-        if first.is_of(key, self.age) {
-            return Some(first);
+        for way in 0..WAYS {
+            let line = line(place ^ way)?;
+            if line.is_of(key, self.age) {
+                return Some(line);
+            }
         }
-        let second = line(place + 1)?;
-        second.is_of(key, self.age).then_some(second)
+        None
     }
 
     /// Counts packets that went on the short way.
@@ -191,22 +181,23 @@ impl Lines {
     #[inline(always)]
     pub fn room(&mut self, key: &LineKey) -> Option<&'static mut Line> {
         let place = self.place(key);
-        let first = line(place)?;
-        let second = line(place + 1)?;
-        let line = if first.key == *key {
-            first
-        } else if second.key == *key {
-            second
-        } else if first.is_idle(self.age) {
-            first
-        } else if second.is_idle(self.age) {
-            second
-        } else {
+        let mut idle = None;
+        for way in 0..WAYS {
+            let line = line(place ^ way)?;
+            if line.key == *key {
+                idle = Some(line);
+                break;
+            }
+            if idle.is_none() && line.is_idle(self.age) {
+                idle = Some(line);
+            }
+        }
+        let Some(line) = idle else {
             self.crowded();
             return None;
         };
         // Of the key itself, too: it is a void line then.
-        if line.packets != 0 {
+        if line.packets() != 0 {
             give_back(line);
         }
         Some(line)
@@ -278,34 +269,4 @@ pub fn session_key(line: &Line) -> Option<(Side, SessionKey)> {
     } else {
         (Side::Inside, SessionKey::forward(&flow, vpc))
     })
-}
-
-/// A path of this CPU, unless it is of an earlier policy.
-#[inline(always)]
-pub fn path(key: &LineKey, epoch: u32) -> Option<&'static mut Path> {
-    let place = cpu() * PATHS + key.place(PATHS);
-    let first = path_at(place)?;
-    if first.is_of(key, epoch) {
-        return Some(first);
-    }
-    let second = path_at(place + 1)?;
-    second.is_of(key, epoch).then_some(second)
-}
-
-/// The place for a path, to be written: its own, or one that does not count in this half second.
-#[inline(always)]
-pub fn room_for_path(key: &LineKey, now: &Moment) -> Option<&'static mut Path> {
-    let place = cpu() * PATHS + key.place(PATHS);
-    let first = path_at(place)?;
-    if first.key == *key {
-        return Some(first);
-    }
-    let second = path_at(place + 1)?;
-    if second.key == *key {
-        return Some(second);
-    }
-    if !first.counts(now) {
-        return Some(first);
-    }
-    (!second.counts(now)).then_some(second)
 }

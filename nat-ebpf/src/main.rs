@@ -40,6 +40,7 @@ mod icmp_error;
 mod kernel_tables;
 mod leave;
 mod lines;
+mod paths;
 mod pipeline;
 mod plan;
 mod policy_maps;

@@ -3,7 +3,7 @@
 
 use nat_common::{
     address::{Address, Port},
-    flow_cache::{Direction, LineKey, Moment, Path, has_lines, is_plain},
+    flow_cache::{Direction, Hop, LineKey, Moment, Path, has_lines, is_plain},
     map_types::Interface,
     parse::Ipv4Packet,
     wire::Mac,
@@ -13,7 +13,8 @@ use crate::{
     flow_cache::origin,
     forward::{Hook, NextHop},
     halves::{CARRIED_ONE, REFRESHES, pass_half},
-    lines::{self, Lines},
+    lines::Lines,
+    paths,
     plan::Plan,
     settings,
 };
@@ -187,12 +188,13 @@ pub fn write(
     line.port = port;
     line.turn(direction);
     line.look(lines.age());
+    line.forget_hop();
     lines.busy();
 }
 
 #[inline(always)]
 fn remember_pair(interface: &Interface, plan: &Plan, next: &NextHop, key: &LineKey, now: &Moment) {
-    let Some(pair) = lines::room_for_path(key, now) else {
+    let Some(pair) = paths::room_for_path(key, now) else {
         return;
     };
     pair.key = *key;
@@ -208,14 +210,16 @@ fn remember_pair(interface: &Interface, plan: &Plan, next: &NextHop, key: &LineK
 /// Writes a next hop that was just found into a path.
 #[inline(always)]
 fn lead(path: &mut Path, own: Mac, next: &NextHop, now: &Moment) {
-    path.own = own;
-    path.egress = next.interface;
-    path.destination = next.destination;
-    path.source = next.source;
-    path.mtu = next.mtu;
-    path.window = now.window;
+    path.hop = Hop {
+        egress: next.interface,
+        half_second: now.half_second,
+        own,
+        mtu: next.mtu,
+        destination: next.destination,
+        source: next.source,
+        reserved: 0,
+    };
     path.epoch = now.epoch;
-    path.checked = now.checked;
 }
 
 /// The next hop of packets that go this way, if somebody asked the host for it in this half second and
@@ -223,17 +227,18 @@ fn lead(path: &mut Path, own: Mac, next: &NextHop, now: &Moment) {
 #[inline(never)]
 pub fn next_hop(way: &LineKey, epoch: u32, length: u16, next: &mut NextHop) -> bool {
     let now = settings::moment();
-    let Some(path) = lines::path(way, epoch) else {
+    let Some(path) = paths::path(way, epoch) else {
         return false;
     };
-    if !path.is_checked(&now) || length > path.mtu {
+    let hop = &path.hop;
+    if !hop.is_checked(&now) || length > hop.mtu {
         return false;
     }
-    next.interface = path.egress;
+    next.interface = hop.egress;
     next.gateway = path.address;
-    next.destination = path.destination;
-    next.source = path.source;
-    next.mtu = path.mtu;
+    next.destination = hop.destination;
+    next.source = hop.source;
+    next.mtu = hop.mtu;
     true
 }
 
@@ -245,7 +250,7 @@ pub fn remember_next_hop(way: &LineKey, own: Mac, next: &NextHop) {
     if !next.is_resolved() || !way.origin().is_some() || now.epoch != next.view.epoch() {
         return;
     }
-    if let Some(path) = lines::room_for_path(way, &now) {
+    if let Some(path) = paths::room_for_path(way, &now) {
         path.key = *way;
         path.address = next.gateway;
         lead(path, own, next, &now);

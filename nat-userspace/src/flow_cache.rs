@@ -43,7 +43,7 @@ impl Pending {
         }
         let mut pending = Self::default();
         bpf_batch::for_each::<u32, Line>(&pins.open(names::FLOW_CACHE)?, |_, line| {
-            if line.packets == 0 {
+            if line.packets() == 0 {
                 return;
             }
             let flow = line.key.flow();
@@ -56,8 +56,8 @@ impl Pending {
                 pending.forward.entry(SessionKey::forward(&flow, vpc))
             };
             let counts = counts.or_default();
-            counts.packets += u64::from(line.packets);
-            counts.bytes += u64::from(line.bytes);
+            counts.packets += line.packets();
+            counts.bytes += line.bytes();
         })
         .map_err(Error::io("reading the flow cache"))?;
         Ok(pending)

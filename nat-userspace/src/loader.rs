@@ -10,7 +10,7 @@ use aya::{
 };
 use aya_obj::{EbpfSectionKind, Object, maps::PinningType};
 use nat_common::{
-    flow_cache::PATHS,
+    flow_cache::{HOPS, PATHS},
     map_types::{
         CLAIM_STAGE, CUT_STAGE, ERROR_STAGE, FRAGMENT_STAGE, POLICY_STAGE, SEND_STAGE, WHOLE_STAGE,
         names,
@@ -45,7 +45,7 @@ const TEST_MODE: u32 = 1;
 const EXPLAIN_MODE: u32 = 2;
 
 /// Maps that the running dataplane alone has, pinned like those that `nat explain` shares with it.
-const OF_THE_DATAPLANE: [&str; 10] = [
+const OF_THE_DATAPLANE: [&str; 11] = [
     names::COUNTERS,
     names::GATEWAY_COUNTERS,
     names::GATEWAY_PEAKS,
@@ -53,6 +53,7 @@ const OF_THE_DATAPLANE: [&str; 10] = [
     names::DROPS,
     names::FLOW_CACHE,
     names::FLOW_CACHE_USE,
+    names::HOP_CACHE,
     names::PATH_CACHE,
     names::TC_STAGES,
     names::XDP_STAGES,
@@ -98,6 +99,7 @@ fn capacity(name: &str, max_sessions: u32) -> Option<u32> {
     match name {
         names::FLOW_CACHE => Some(flow_cache_lines(max_sessions).saturating_mul(cpus())),
         names::PATH_CACHE => Some(PATHS.saturating_mul(cpus())),
+        names::HOP_CACHE => Some(HOPS.saturating_mul(cpus())),
         names::SESSIONS => Some(buckets(max_sessions) * SLOTS),
         // And the seed.
         names::SESSION_INDEX => Some(buckets(max_sessions) + 1),
@@ -257,6 +259,7 @@ pub fn load_to_explain(pins: &Pins) -> Result<Ebpf> {
         .default_map_pin_directory(pins.maps())
         .map_max_entries(names::FLOW_CACHE, lines.saturating_mul(cpus()))
         .map_max_entries(names::PATH_CACHE, PATHS.saturating_mul(cpus()))
+        .map_max_entries(names::HOP_CACHE, HOPS.saturating_mul(cpus()))
         .override_global("MODE", &EXPLAIN_MODE, true)
         .override_global(aya_log::LEVEL, &0u8, true)
         .override_global("FLOW_CACHE_LINES", &lines, true)
@@ -367,7 +370,8 @@ fn check_pinned(pins: &Pins, max_sessions: u32) -> Result<()> {
         let info = MapInfo::from_pin(&path).map_err(Error::map(&name))?;
         check_shape(&name, &info)?;
         // Of another size they would do as well, but nothing is lost with them.
-        let is_cache = name == names::FLOW_CACHE || name == names::PATH_CACHE;
+        let caches = [names::FLOW_CACHE, names::PATH_CACHE, names::HOP_CACHE];
+        let is_cache = caches.contains(&name.as_str());
         if info.max_entries() != shape.max_entries && is_cache {
             pins.remove_map(&name)?;
             // It says how many lines are in use.

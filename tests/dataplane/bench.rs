@@ -1,7 +1,7 @@
 //! A namespace with the interfaces, routes and neighbours of a configuration of the reference NAT, and the
 //! programs loaded in it, to be run by `BPF_PROG_TEST_RUN` with any of the interfaces as ingress.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use aya::{
@@ -13,18 +13,19 @@ use aya::{
 use nat_common::{
     address::{Address, Port},
     clock::{Tick, tick},
-    flow_cache::Line,
+    flow_cache::{Hop, Line, Moment},
     icmp_error::{self, Translated},
     lifecycle::State,
     map_types::{
-        Binding, Client, ClientKey, Gateway, HeldFrame, MAX_GATEWAYS, Mark, SessionKey, names,
+        Binding, Client, ClientKey, Gateway, HeldFrame, MAX_GATEWAYS, Mark, SessionKey, Settings,
+        names,
     },
     parse, translate,
 };
 use nat_tests::{
     model::{Actual, DropReason, Flow, Model, ModelConfig, NatGateway, Side},
     netns::Namespace,
-    packets::{Ipv4, Packet},
+    packets::{Ipv4, Mac, Packet},
 };
 use nat_userspace::{
     config::{self, Config},
@@ -348,6 +349,40 @@ impl Bench {
                 handle.link().set(down).execute().await
             })
             .unwrap();
+    }
+
+    /// A neighbour on that side gets another MAC address.
+    #[allow(dead_code, reason = "for tests/dataplane.rs")]
+    pub fn move_neighbour(&self, side: Side, address: Ipv4Addr, mac: Mac) {
+        network::move_neighbour(&self.edge, side, address, mac);
+    }
+
+    /// The host routes what `source` sends by another router.
+    #[allow(dead_code, reason = "for tests/dataplane.rs")]
+    pub fn route_by_source(&self, source: Ipv4Addr, router: Ipv4Addr) {
+        network::route_by_source(&self.edge, source, router);
+    }
+
+    /// As if each CPU had so many next hops in use that there is room for no other.
+    #[allow(dead_code, reason = "for tests/dataplane.rs")]
+    pub fn take_all_hops(&mut self) {
+        let now = tick(self.now.as_nanos() as u64);
+        let hop = Hop {
+            half_second: Moment::at(now, 0, &Settings::default()).half_second,
+            mtu: u16::MAX,
+            ..Hop::default()
+        };
+        let mut hops = self.map::<Array<_, Hop>>(names::HOP_CACHE);
+        for number in 0..hops.len() {
+            hops.set(number, hop, 0).unwrap();
+        }
+    }
+
+    /// Next hops that lines have been told.
+    #[allow(dead_code, reason = "for tests/dataplane.rs")]
+    pub fn hops(&mut self) -> usize {
+        let hops = self.map::<Array<_, Hop>>(names::HOP_CACHE);
+        hops.iter().flatten().filter(|hop| hop.egress != 0).count()
     }
 
     /// Runs the program on one packet.

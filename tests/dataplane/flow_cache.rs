@@ -1,10 +1,16 @@
 //! Packets that go on by the flow cache: they are the ones that the tables count in the end.
 
-use std::{net::SocketAddrV4, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    time::Duration,
+};
 
 use nat_tests::{
-    model::{AclRule, Cidr, Filtering, Flow, ModelConfig, NatGateway, NetworkAcl, Packets, Side},
-    packets::{PacketBuilder, addresses},
+    model::{
+        AclRule, Cidr, Filtering, Flow, GroupRule, Instance, ModelConfig, NatGateway, NetworkAcl,
+        Packets, Peer, SecurityGroup, Side,
+    },
+    packets::{Mac, PacketBuilder, addresses},
 };
 use nix::{
     sched::{CpuSet, sched_getcpu, sched_setaffinity},
@@ -273,5 +279,115 @@ pub fn what_acls_alone_let_pass_has_a_line_under_one_policy(hook: Hook) {
         assert!(bench.run_here(Side::Uplink, &inward).forwarded().is_none());
         bench.apply_here(&allowed);
         assert!(bench.run_here(Side::Uplink, &inward).forwarded().is_some());
+    });
+}
+
+/// The station that a frame goes to, as the program wrote it: at TC only on the short way.
+fn station(frame: &[u8]) -> Mac {
+    Mac(frame[..6].try_into().unwrap())
+}
+
+/// Sends a packet so often that the last one takes the short way, and says to which station that went.
+fn goes_to(bench: &mut Bench, side: Side, frame: &[u8]) -> Mac {
+    for _ in 0..4 {
+        assert!(bench.run_here(side, frame).forwarded().is_some());
+    }
+    station(bench.run_here(side, frame).forwarded().unwrap())
+}
+
+/// Lines know the next hop by its number, and ask their path in each half second: also when the last bits of
+/// the half second's number are those of then.
+pub fn a_neighbour_that_moves_is_followed_within_half_a_second(hook: Hook) {
+    let mut bench = Bench::new(hook);
+    bench.inside(|bench| {
+        stay();
+        let (outward, _, inward) = open(bench);
+        let moved = |last| Mac([2, 0x77, 0, 0, 0, last]);
+        let half_second = Duration::from_nanos(4 << 27);
+        for (last, half_seconds) in [1, 2, 16, 32, 64, 256, 8192].into_iter().enumerate() {
+            goes_to(bench, PRIVATE, &outward);
+            goes_to(bench, Side::Uplink, &inward);
+            let [server, host] = [moved(last as u8), moved(last as u8 + 128)];
+            bench.move_neighbour(Side::Uplink, addresses::SERVER, server);
+            bench.move_neighbour(PRIVATE, addresses::PRIVATE_A, host);
+            bench.advance(half_second * half_seconds);
+            assert_eq!(goes_to(bench, PRIVATE, &outward), server, "{half_seconds}");
+            if half_seconds < 64 {
+                assert_eq!(goes_to(bench, Side::Uplink, &inward), host);
+            } else {
+                // The session is over by then, and this packet made a new one.
+                assert!(bench.run_here(PRIVATE, &outward).forwarded().is_some());
+            }
+        }
+    });
+}
+
+/// What many instances send goes to one next hop, but what one of them sends may go to another.
+pub fn each_instance_goes_by_the_hosts_rule_for_its_own_address(hook: Hook) {
+    let mut config = ModelConfig::classic();
+    let all = GroupRule {
+        packets: Packets::ALL,
+        peer: Peer::Cidr("0.0.0.0/0".parse().unwrap()),
+    };
+    config.vpcs[0].security_groups = vec![SecurityGroup {
+        ingress: vec![all],
+        egress: None,
+    }];
+    config.instances[0].groups = vec![0];
+    let hosts = [10, 11, 12].map(|last| Ipv4Addr::new(10, 20, 1, last));
+    let publics = [20, 21, 22].map(|last| Ipv4Addr::new(198, 51, 100, last));
+    config.instances = hosts
+        .into_iter()
+        .zip(publics)
+        .map(|(private, public)| Instance {
+            public: Some(public),
+            ..Instance {
+                private,
+                ..config.instances[0].clone()
+            }
+        })
+        .collect();
+    let mut bench = Bench::of(hook, config);
+    bench.inside(|bench| {
+        stay();
+        let server = SocketAddrV4::new(addresses::OTHER_SERVER, 443);
+        let by = |last| Mac([2, 15, 198, 51, 100, last]);
+        let ways = |bench: &mut Bench| {
+            hosts.map(|host| {
+                let from = SocketAddrV4::new(host, 40_001);
+                let frame = PacketBuilder::udp(from, server).build();
+                goes_to(bench, PUBLIC, &frame)
+            })
+        };
+        assert_eq!(ways(bench), [by(254); 3]);
+        assert_eq!(bench.hops(), 1, "one for all of them");
+        bench.route_by_source(publics[1], Ipv4Addr::new(198, 51, 100, 253));
+        bench.advance(Duration::from_millis(540));
+        assert_eq!(ways(bench), [by(254), by(253), by(254)]);
+        assert_eq!(bench.hops(), 2);
+    });
+}
+
+/// Nobody's hop is another one's while it is in use: packets do without.
+pub fn where_hops_have_no_room_packets_take_their_paths(hook: Hook) {
+    let mut bench = Bench::new(hook);
+    bench.inside(|bench| {
+        stay();
+        bench.take_all_hops();
+        let (outward, _, inward) = open(bench);
+        let way = [
+            (PRIVATE, outward, [198, 51, 100, 80], 15),
+            (Side::Uplink, inward, [10, 40, 2, 101], 17),
+        ];
+        for (side, frame, [a, b, c, d], network) in &way {
+            let expected = Mac([2, *network, *a, *b, *c, *d]);
+            assert_eq!(goes_to(bench, *side, frame), expected);
+        }
+        assert_eq!(bench.hops(), 0);
+        bench.advance(Duration::from_secs(1));
+        for (side, frame, ..) in &way {
+            goes_to(bench, *side, frame);
+        }
+        assert_eq!(bench.hops(), 2);
     });
 }

@@ -3,6 +3,8 @@
 
 use std::net::Ipv4Addr;
 
+use rtnetlink::{RouteMessageBuilder, packet_route::rule::RuleAction};
+
 use nat_tests::{
     model::{ModelConfig, Side},
     netns::{
@@ -99,6 +101,32 @@ pub fn build(config: &ModelConfig, forwards: bool) -> (Namespace, Namespace) {
     // Destinations of random traffic that are no neighbours lie behind one.
     edge.route("0.0.0.0/0", "198.51.100.254").unwrap();
     (edge, wire)
+}
+
+/// A neighbour gets another MAC address.
+pub fn move_neighbour(edge: &Namespace, side: Side, address: Ipv4Addr, mac: Mac) {
+    let index = edge.index(device(side)).unwrap();
+    edge.netlink(|handle| async move {
+        let add = handle.neighbours().add(index, address.into());
+        add.link_layer_address(&mac.0).replace().execute().await
+    })
+    .unwrap();
+}
+
+/// What `source` sends goes out by another router, by a rule and a table of its own.
+pub fn route_by_source(edge: &Namespace, source: Ipv4Addr, router: Ipv4Addr) {
+    const TABLE: u32 = 100;
+    let route = RouteMessageBuilder::<Ipv4Addr>::new()
+        .gateway(router)
+        .table_id(TABLE)
+        .build();
+    edge.netlink(|handle| async move {
+        handle.route().add(route).execute().await?;
+        let rule = handle.rule().add().v4().source_prefix(source, 32);
+        let rule = rule.table_id(TABLE).action(RuleAction::ToTable);
+        rule.execute().await
+    })
+    .unwrap();
 }
 
 fn neighbours(edge: &Namespace, side: Side, network: Ipv4Addr) {

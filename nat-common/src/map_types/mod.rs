@@ -102,6 +102,8 @@ pub mod names {
     pub const FLOW_CACHE_USE: &str = "FLOW_CACHE_USE";
     /// [`crate::flow_cache::Path`]s, in the same way.
     pub const PATH_CACHE: &str = "PATH_CACHE";
+    /// [`crate::flow_cache::Hop`]s, in the same way.
+    pub const HOP_CACHE: &str = "HOP_CACHE";
     /// The programs of the XDP hook by stage.
     pub const XDP_STAGES: &str = "XDP_STAGES";
     /// The programs of the TC hook by stage.
@@ -125,6 +127,7 @@ pub mod names {
         GATEWAYS,
         GENERATION,
         GROUP_RULES,
+        HOP_CACHE,
         INSTANCES,
         INTERFACES,
         LISTENERS,
@@ -171,7 +174,7 @@ mod pod {
     use super::*;
     use crate::{
         address::Address,
-        flow_cache::{Line, Path},
+        flow_cache::{Hop, Line, Path},
         session_table::Half,
     };
 
@@ -209,6 +212,7 @@ mod pod {
         Exemptions,
         Settings,
         Line,
+        Hop,
         Path,
         NameKey,
         Name,

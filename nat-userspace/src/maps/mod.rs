@@ -13,7 +13,7 @@ use aya::{
 };
 use nat_common::{
     drop_reason::DropReason,
-    flow_cache::{Line, Path},
+    flow_cache::{Hop, Line, Path},
     map_types::{
         ApplianceKey, Counter, Gateway, GatewayCounter, GatewayPeak, GatewayTraffic, GroupKey,
         Judgement, Listener, ListenerKey, Name, PortKey, ScopedAddress, Settings, TargetTable,
@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use self::values::{
     address, appliance_key, binding, binding_key, bound_key, client, client_key, exemptions,
-    exemptions_scope, gateway, gateway_peak, generation, group_key, instance, instance_key,
+    exemptions_scope, gateway, gateway_peak, generation, group_key, hop, instance, instance_key,
     interface, interface_key, judgement, line, listener, listener_key, name_key, path, port_key,
     public_address, public_key, route, route_scope, ruleset_scope, session, session_key, settings,
     subnet, subnet_scope, target_table,
@@ -118,6 +118,7 @@ pub fn dump(pins: &Pins, name: &str) -> Result<Vec<Value>> {
         names::NAMES => hash(pins, name, name_key, |_, name: &Name| json!(name.as_str())),
         names::FLOW_CACHE => large_array(pins, name, |each: &Line| line(each)),
         names::PATH_CACHE => large_array(pins, name, |each: &Path| path(each)),
+        names::HOP_CACHE => large_array(pins, name, |each: &Hop| hop(each)),
         names::DROPS => counts(
             pins,
             name,

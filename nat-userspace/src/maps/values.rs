@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use nat_common::{
     address::{Address, Port},
     flow::protocol,
-    flow_cache::{Line, Path},
+    flow_cache::{Hop, Line, Path},
     lifecycle::State,
     map_types::{
         ALL_GATEWAYS, ApplianceKey, Binding, Client, ClientKey, Exemptions, Gateway, GatewayPeak,
@@ -475,8 +475,19 @@ pub fn line(line: &Line) -> Value {
         "translated": Ipv4Addr::from(line.address),
         "translated_port": line.port.get(),
         "generation": line.generation,
-        "packets": line.packets,
-        "bytes": line.bytes,
+        "packets": line.packets(),
+        "bytes": line.bytes(),
+    })
+}
+
+pub fn hop(hop: &Hop) -> Value {
+    json!({
+        "egress": hop.egress,
+        "mtu": hop.mtu,
+        "source": mac(hop.source),
+        "destination": mac(hop.destination),
+        "own": mac(hop.own),
+        "half_second": hop.half_second,
     })
 }
 
@@ -488,9 +499,9 @@ pub fn path(path: &Path) -> Value {
         "destination": Ipv4Addr::from(flow.destination),
         "inward": path.is_inward,
         "address": Ipv4Addr::from(path.address),
-        "egress": path.egress,
-        "mtu": path.mtu,
-        "window": path.window,
+        "egress": path.hop.egress,
+        "mtu": path.hop.mtu,
+        "half_second": path.hop.half_second,
         "epoch": path.epoch,
     })
 }
