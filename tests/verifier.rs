@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 #[path = "verifier/programs.rs"]
 mod programs;
+#[path = "verifier/stack.rs"]
+mod stack;
 
 /// Set to anything, the test writes the baseline anew instead of comparing.
 const UPDATE: &str = "NAT_UPDATE_BASELINE";
@@ -55,6 +57,20 @@ fn no_program_grew_by_more_than_a_tenth() {
          {UPDATE}=1 cargo test -p nat-tests --test verifier",
         grown.join("\n")
     );
+}
+
+/// Frames are of 32 bytes there, in place of the 16 that the verifiers of later kernels count.
+#[test]
+fn every_program_has_room_on_the_stack_of_linux_6_1() {
+    const STACK: u64 = 512;
+    let depths = stack::depths(loader::OBJECT, 32).unwrap();
+    assert!(depths.len() > 10, "{depths:?}");
+    let too_deep: Vec<_> = depths
+        .iter()
+        .filter(|(_, (depth, _))| *depth > STACK)
+        .map(|(name, (depth, calls))| format!("{name} takes {depth} bytes: {}", calls.join(", ")))
+        .collect();
+    assert!(too_deep.is_empty(), "{}", too_deep.join("\n"));
 }
 
 #[test]

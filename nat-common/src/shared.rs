@@ -310,15 +310,15 @@ pub fn release_binding<T: Tables>(tables: &T, key: &SessionKey, client: &ClientK
     if copy.is_static() || !let_go(tables, lease, Marks::of(key)) {
         return;
     }
-    let public = key.flow().with_source(copy.address, copy.port).reversed();
-    let public_key = bound_key(&public);
+    let flow = key.flow();
+    let public = (copy.address, copy.port);
+    let public_key = bound_key(&flow.with_source(public.0, public.1).reversed());
     if !rest(tables, &public_key, copy.gateway) {
         remove_public(tables, &public_key);
     }
     tables.remove_binding(Side::Inside, key);
     remove_port(tables, client);
-    let public = (copy.address, copy.port);
-    port_freed(tables, &key.flow(), public, copy.gateway, true);
+    port_freed(tables, &flow, public, copy.gateway, true);
 }
 
 /// Removes the public half of a binding, which nobody but the caller has. Closed first: should the
