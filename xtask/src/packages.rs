@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{privilege::Privilege, tool};
 
-/// A program and the Debian package that has it.
+/// A program, or a file by its whole path, and the Debian package that has it.
 #[derive(Clone, Copy)]
 pub struct Package {
     program: &'static str,
@@ -43,10 +43,15 @@ pub const NFTABLES: Package = Package::new(
 );
 
 /// What labs run: the tests all of it, a picture what it says.
-pub const LAB_PACKAGES: [Package; 5] = [
+pub const LAB_PACKAGES: [Package; 6] = [
     NFTABLES,
     Package::new("curl", "curl", "the client of the labs"),
     Package::new("dig", "bind9-dnsutils", "their client of resolvers"),
+    Package::new(
+        "/usr/lib/python3/dist-packages/botocore/__init__.py",
+        "python3-botocore",
+        "AWS's SDK, their client of metadata",
+    ),
     Package::new("nginx", "nginx-light", "their web server").without_its_service("nginx"),
     Package::new("squid", "squid", "their proxy").without_its_service("squid"),
 ];

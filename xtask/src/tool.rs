@@ -34,7 +34,8 @@ pub fn target_dir() -> Result<PathBuf> {
         })
 }
 
-/// The program of that name in the PATH (and in the folders for the administrator's programs).
+/// The program of that name in the PATH (and in the folders for the administrator's programs), or the file of
+/// that whole path.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)

@@ -106,25 +106,22 @@ impl Tree {
     }
 
     /// What is at the path of a request: a value as it is, or a listing, of which each line ends with a
-    /// line feed, and those of directories with a slash before it. With a slash at its end a path is
-    /// that of a directory.
+    /// line feed, and those of directories with a slash before it. A slash at the end of the path changes
+    /// nothing: AWS's SDKs ask for a value with one.
     pub fn find(&self, path: &str) -> Option<Cow<'_, str>> {
         let path = path.strip_prefix('/')?;
         if path.is_empty() {
             return Some(lines(VERSIONS).into());
         }
         let mut segments: Vec<_> = path.split('/').map(decoded).collect::<Option<_>>()?;
-        let is_directory = segments.last().is_some_and(|last| last.is_empty());
-        if is_directory {
-            segments.pop();
-        }
+        segments.pop_if(|last| last.is_empty());
         let (version, below) = segments.split_first()?;
         if !VERSIONS.contains(&version.as_ref()) || below.iter().any(|segment| segment.is_empty()) {
             return None;
         }
         let path = below.join("/");
         match self.0.get(&path) {
-            Some(value) => (!is_directory).then_some(value.into()),
+            Some(value) => Some(value.into()),
             None => self.listing(&path).map(Cow::from),
         }
     }

@@ -288,6 +288,25 @@ pub fn imds_hop_limit_is_the_ttl_of_the_put_response(hook: Hook) {
     }
 }
 
+/// AWS's SDK for Python, as its stock clients find their region and look for credentials; of an instance that
+/// wants tokens, which it gets by itself.
+pub fn imds_a_stock_sdk_learns_its_region(hook: Hook) {
+    const ASKS: &str = "
+from botocore.utils import InstanceMetadataFetcher, InstanceMetadataRegionFetcher
+print(InstanceMetadataRegionFetcher(timeout=3, num_attempts=2).retrieve_region())
+print(InstanceMetadataFetcher(timeout=3, num_attempts=2).retrieve_iam_role_credentials())";
+    let configuration = vpc(hook)
+        .with_node("region = \"eu-1\"")
+        .with("subnet", "public", "zone = \"eu-1a\"")
+        .with("instance", "web", "metadata = \"required\"");
+    let standing = Lab::with(hook, &configuration);
+    // Debian's own, which has the package.
+    let mut command = standing.lab.web.command("/usr/bin/python3");
+    command.args(["-c", ASKS]).env_clear();
+    let told = finish(&mut command, Duration::from_secs(30)).expect("an end");
+    assert_eq!(told.success().expect("the SDK"), "eu-1\n{}\n");
+}
+
 /// The machine's own curl, as cloud-init's scripts use it.
 pub fn imds_answers_curl(hook: Hook) {
     let standing = Lab::with(hook, &vpc(hook));

@@ -141,14 +141,25 @@ async fn unknown_paths_are_404_and_user_data_is_one() {
     for path in [
         "/latest/user-data",
         "/latest/meta-data/public-ipv4",
-        "/latest/meta-data/instance-id/",
         "/latest/meta-data//instance-id",
+        "/latest/meta-data/instance-id//",
         "/1999-01-01/meta-data/",
         "/latest/meta-data/../meta-data",
         "/latest/api",
     ] {
         assert_eq!(server.get(PLAIN, path).await.status, 404, "{path}");
     }
+}
+
+/// As botocore asks for the availability zone.
+#[tokio::test]
+async fn a_value_is_told_with_a_slash_behind_it() {
+    let server = Server::new().await;
+    let (plain, slash) = (
+        server.get(PLAIN, ID).await,
+        server.get(PLAIN, &format!("{ID}/")).await,
+    );
+    assert_eq!((slash.status, slash.body), (plain.status, plain.body));
 }
 
 #[tokio::test]

@@ -25,7 +25,6 @@ async fn dig(from: u8, server: SocketAddr, arguments: &[&str]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs dig, of the package bind9-dnsutils"]
 async fn dig_understands_what_it_is_told() {
     let upstream = Upstream::new(|got| vec![bytes(&answer(got, 2))]).await;
     let way = Way {
