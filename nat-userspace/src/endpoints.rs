@@ -148,6 +148,8 @@ pub enum Owner<'a> {
     Endpoint(&'a str),
     /// A load balancer's.
     LoadBalancer(&'a str),
+    /// That of a subnet's router, which asks whether proxies there are well.
+    Router(&'a str),
 }
 
 impl<'a> Owner<'a> {
@@ -157,6 +159,7 @@ impl<'a> Owner<'a> {
         match name.split_once(':') {
             Some(("endpoint", name)) => Self::Endpoint(name),
             Some(("load-balancer", name)) => Self::LoadBalancer(name),
+            Some(("router", name)) => Self::Router(name),
             _ => Self::NatGateway(name),
         }
     }
@@ -272,7 +275,7 @@ impl Parts<'_> {
         let addresses = self.addresses.get(&number).map(Vec::as_slice);
         let addresses = addresses.unwrap_or_default();
         let (kind, name) = match Owner::of(&full) {
-            Owner::NatGateway(_) => return None,
+            Owner::NatGateway(_) | Owner::Router(_) => return None,
             Owner::LoadBalancer(name) => (EndpointType::LoadBalancer, name),
             // One for an address may keep the source, too, and has addresses itself.
             Owner::Endpoint(name) if addresses.is_empty() && gateway.is(Gateway::KEEPS_SOURCE) => {
@@ -370,7 +373,7 @@ mod tests {
     use nat_common::{address::Address, map_types::BalancedTarget};
 
     use super::*;
-    use crate::policy::{endpoint_name, load_balancer_name};
+    use crate::policy::{endpoint_name, load_balancer_name, router_name};
 
     #[test]
     fn names_of_gateways_tell_whose_they_are() {
@@ -381,6 +384,8 @@ mod tests {
         assert_eq!(Owner::of(&endpoint), Owner::Endpoint("db"));
         assert_eq!(Owner::of("endpoint:db"), Owner::Endpoint("db"));
         assert_eq!(Owner::of(&balancer), Owner::LoadBalancer("db"));
+        let router = router_name("main", "private");
+        assert_eq!(Owner::of(&router), Owner::Router("private"));
         assert_eq!(Owner::of("main/endpoint"), Owner::NatGateway("endpoint"));
         assert!(Owner::of("main/egress").is_nat_gateway());
     }

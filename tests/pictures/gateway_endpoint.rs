@@ -160,9 +160,17 @@ fn is_refused(stage: &mut Stage<'_>, app_2: &Namespace, servers: &Servers, nat: 
     );
     report.that(
         "nat explain of app-2's packet to the store",
-        "leads to endpoint:store, and it is dropped with the reason endpoint_policy",
-        nat.explained("leads to", "tcp", "10.20.2.12:41000", "198.51.100.90:80"),
-        |seen| seen.contains("endpoint:store") && seen.contains("dropped, endpoint_policy"),
+        "policy of endpoint store: no statement is for it, and it is dropped with the reason endpoint_policy",
+        nat.explained(
+            "policy of",
+            "tcp",
+            "10.20.2.12:41000",
+            "198.51.100.90:80",
+        ),
+        |seen| {
+            let policy = "policy of endpoint store: no statement is for it";
+            seen.contains(policy) && seen.contains("dropped, endpoint_policy")
+        },
     );
 }
 

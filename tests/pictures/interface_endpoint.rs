@@ -158,16 +158,16 @@ fn is_served(
     );
     report.that(
         "nat explain of builder's packet to the endpoint",
-        "endpoint:registry, and it is forwarded by 198.51.100.10 to 198.51.100.90:80",
+        "endpoint registry, and it is forwarded by 198.51.100.10 to 198.51.100.90:80",
         nat.explained(
-            "endpoint:registry",
+            "endpoint registry",
             "tcp",
             "10.20.2.11:41000",
             "10.20.3.60:80",
         ),
         |seen| {
             let outcome = "forwarded: 198.51.100.10:41000 to 198.51.100.90:80";
-            seen.contains("endpoint:registry") && seen.contains(outcome)
+            seen.contains("endpoint registry") && seen.contains(outcome)
         },
     );
     Ok(())

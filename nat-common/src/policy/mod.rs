@@ -132,6 +132,8 @@ pub enum Step {
     Endpoint = 16,
     /// The target of a flow: the address, and the port.
     Target = 17,
+    /// The subnet sends this port to a proxy: its private IP, and 1 when it is down.
+    Diversion = 18,
 }
 
 /// What rules look at besides the remote end.

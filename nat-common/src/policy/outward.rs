@@ -190,8 +190,10 @@ fn diverted<P: Policy>(
     };
     let proxy = diversion.address;
     if proxy.raw() == sender.address.raw() || question.session.speaks() {
-        Ok(Address::UNSPECIFIED)
-    } else if diversion.is_down() {
+        return Ok(Address::UNSPECIFIED);
+    }
+    policy.note(Step::Diversion, proxy.raw(), u32::from(diversion.is_down()));
+    if diversion.is_down() {
         Err(DropReason::NoTarget)
     } else {
         Ok(proxy)

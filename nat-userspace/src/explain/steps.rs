@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::Asked;
 use crate::{
+    endpoints::Owner,
     error::Result,
     held::{Held, HeldRoute, why_nowhere},
 };
@@ -21,8 +22,8 @@ use crate::{
 #[derive(Clone, Debug, Serialize)]
 pub struct StepRecord {
     /// What kind: `subnet`, `instance`, `route`, `network-acl`, `security-groups`, `nat-gateway`,
-    /// `services`, `gateway-subnet`, `receiver-subnet`, `public-ip`, `endpoint`, `target`, `session`, `mapping` or
-    /// `next-hop`.
+    /// `endpoint-policy`, `services`, `gateway-subnet`, `receiver-subnet`, `public-ip`, `endpoint`, `target`,
+    /// `proxy`, `session`, `mapping` or `next-hop`.
     pub step: &'static str,
     /// It, for people.
     pub text: String,
@@ -72,6 +73,7 @@ const ALL: &[Step] = &[
     Step::GatewaySubnet,
     Step::Endpoint,
     Step::Target,
+    Step::Diversion,
 ];
 
 /// What comes after what.
@@ -119,19 +121,31 @@ impl Teller<'_> {
             }
             Step::Gateway => {
                 let name = self.held.gateway(value);
-                let text = format!("NAT gateway {name} is asked");
-                StepRecord::new("nat-gateway", text, json!({ "gateway": name }))
+                let text = format!("{} is asked", in_words_of(&name));
+                match Owner::of(&name) {
+                    Owner::Endpoint(_) => {
+                        StepRecord::new("endpoint", text, json!({ "endpoint": name }))
+                    }
+                    _ => StepRecord::new("nat-gateway", text, json!({ "gateway": name })),
+                }
             }
             Step::GatewaySubnet => self.gateway_subnet(value)?,
             Step::Endpoint => {
                 let name = self.held.gateway(value);
-                let text = format!("{name} offers something at this port");
+                let text = format!("{} offers something at this port", in_words_of(&name));
                 StepRecord::new("endpoint", text, json!({ "endpoint": name }))
             }
             Step::Target => {
                 let (target, port) = end(noted);
                 let text = format!("it goes to the target {target}, port {port}");
                 StepRecord::new("target", text, json!({ "target": target, "port": port }))
+            }
+            Step::Diversion => {
+                let (proxy, is_down) = (address(value), detail != 0);
+                let state = if is_down { ", which is down" } else { " first" };
+                let text = format!("its subnet sends this port to the proxy {proxy}{state}");
+                let details = json!({ "private_ip": proxy, "is_down": is_down });
+                StepRecord::new("proxy", text, details)
             }
             Step::ReceiverSubnet => {
                 let subnet = self.held.name(NameKey::SUBNET, value);
@@ -257,6 +271,9 @@ impl Teller<'_> {
         let (number, direction) = ruleset_of(ruleset);
         let acl = self.held.name(NameKey::ACL, number);
         let rule = judgement.rule();
+        if let Owner::Endpoint(policy) = Owner::of(&self.held.names.get(NameKey::ACL, number)) {
+            return endpoint_policy(policy, judgement);
+        }
         let verb = if judgement.allows() {
             "allows"
         } else {
@@ -318,8 +335,8 @@ impl Teller<'_> {
             if gateway == SERVICES {
                 return format!("which the service knows as {public}, port {port}");
             }
-            let gateway = self.held.gateway(gateway);
-            return format!("which has {public}, port {port} of NAT gateway {gateway}");
+            let gateway = in_words_of(&self.held.gateway(gateway));
+            return format!("which has {public}, port {port} of {gateway}");
         }
         if public == *self.asked.source.ip() {
             "for security groups to know its answers by".to_owned()
@@ -334,6 +351,34 @@ impl Teller<'_> {
         let name = (!is_tracker(gateway as u16)).then(|| self.held.gateway(gateway));
         json!({ "address": public, "port": port, "gateway": name })
     }
+}
+
+/// What has a gateway of this name.
+fn in_words_of(name: &str) -> String {
+    match Owner::of(name) {
+        Owner::NatGateway(_) => format!("NAT gateway {name}"),
+        Owner::Endpoint(endpoint) => format!("endpoint {endpoint}"),
+        Owner::LoadBalancer(balancer) => format!("load balancer {balancer}"),
+        Owner::Router(subnet) => format!("the router of subnet {subnet}"),
+    }
+}
+
+/// What the policy of a gateway endpoint says; its ruleset has the name of the endpoint, and of the instance that it
+/// is about.
+fn endpoint_policy(name: &str, judgement: Judgement) -> StepRecord {
+    let endpoint = name.split_once('/').map_or(name, |(endpoint, _)| endpoint);
+    let (rule, allows) = (judgement.rule(), judgement.allows());
+    let verb = if allows { "allows" } else { "denies" };
+    let text = match rule {
+        0 => format!("policy of endpoint {endpoint}: no statement is for it, which denies it"),
+        _ => format!("policy of endpoint {endpoint}: statement {rule} {verb} it"),
+    };
+    let details = json!({
+        "endpoint": endpoint,
+        "statement": (rule != 0).then_some(rule),
+        "allowed": allows,
+    });
+    StepRecord::new("endpoint-policy", text, details)
 }
 
 fn route_details(held: &Held<'_>, table: &str, route: Option<&HeldRoute>) -> Value {

@@ -16,7 +16,7 @@ use nat_common::{
     },
 };
 
-use super::{Compiler, Map, Tables, network::router};
+use super::{Compiler, Map, Tables, endpoints::router_name, network::router};
 use crate::{
     balancer::slots,
     config::{HealthCheck, MAX_TARGETS, TargetGroup, Vpc},
@@ -233,7 +233,7 @@ impl Compiler<'_, '_> {
             if let Some(subnet) = subnets.find(|each| each.name == instance.subnet) {
                 // It is asked by its router.
                 let number = self.number(NameKey::VPC, &vpc.name, 1);
-                let name = format!("{}/router:{}", vpc.name, subnet.name);
+                let name = router_name(&vpc.name, &subnet.name);
                 let asker = router(subnet.cidr).into();
                 let gateway = self.own_gateway(&name, asker, 0, number)?;
                 let check = proxy.check();

@@ -39,6 +39,11 @@ pub fn load_balancer_name(vpc: &str, load_balancer: &str) -> String {
     format!("{vpc}/load-balancer:{load_balancer}")
 }
 
+/// The name of the gateway of a subnet's router.
+pub fn router_name(vpc: &str, subnet: &str) -> String {
+    format!("{vpc}/router:{subnet}")
+}
+
 impl Compiler<'_, '_> {
     /// The endpoints and load balancers of a VPC. `sets` are the numbers of sets of groups.
     pub(super) fn endpoints(

@@ -50,7 +50,7 @@ use crate::{
 
 pub use balancing::{Check, Checked, Leaving, Relayed, proxy_group};
 pub use drain::{DRAIN, Drains, without_drains};
-pub use endpoints::{endpoint_name, load_balancer_name};
+pub use endpoints::{endpoint_name, load_balancer_name, router_name};
 pub use filtering::RULE_BITS;
 pub use gateway::port_pool;
 pub use sorted::Sorted;

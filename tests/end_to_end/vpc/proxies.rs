@@ -96,6 +96,15 @@ pub fn proxy_gets_what_leaves_the_vpc(hook: Hook) {
     assert!(connects(&host, WEB_PORT));
     let (_, peer) = nat_tests::netns::sockets::accept(&outside).expect("a connection");
     assert_eq!(peer.ip().to_string(), NAT);
+    let explain = |source: &str| {
+        let source = format!("{source}:40001");
+        let explained = standing.nat.finish(["explain", "tcp", &source, WEB_PORT]);
+        let explained = explained.expect("nat explain").success();
+        explained.expect("nat explain")
+    };
+    const STEP: &str = "its subnet sends this port to the proxy 10.20.3.30 first";
+    assert!(explain(A).contains(STEP), "{}", explain(A));
+    assert!(!explain("10.20.3.30").contains(STEP));
     // Other ports, other protocols and the VPC itself take their own ways.
     assert!(connects(&lab.a, "198.51.100.80:8081"));
     let (_, peer) = nat_tests::netns::sockets::accept(&other).expect("a connection");
@@ -128,6 +137,12 @@ pub fn proxy_that_is_down_fails_closed_or_open(hook: Hook) {
     says("main/proxy:web/10.20.3.30 is unhealthy");
     assert!(!connects(&lab.a, WEB_PORT));
     assert!(standing.drops("no_target") > 0);
+    let explained = standing
+        .nat
+        .finish(["explain", "tcp", &format!("{A}:40001"), WEB_PORT]);
+    let explained = explained.expect("nat explain").words();
+    let step = "to the proxy 10.20.3.30, which is down";
+    assert!(explained.contains(step), "{explained}");
     // What it needs itself is not kept from it: it may be why it is down.
     nft(&host, "add rule ip off in ct state established accept");
     assert!(connects(&host, WEB_PORT));
