@@ -159,29 +159,42 @@ impl LineKey {
     /// Of the flows between two addresses.
     #[inline(always)]
     pub const fn of_pair(flow: &Flow, origin: Origin) -> Self {
-        Self::of_kind(flow.source, flow.destination, PAIR, origin)
+        Self::of_kind(flow.source, flow.destination, 0, PAIR, origin)
     }
 
     /// Of the way that packets of `flow` go, which become `to`. Those that a forward half carries may be
     /// routed by their source, which is one of few public IPs. The others go to a host inside: of two
-    /// that have the same address in two VPCs, the public IP tells which.
+    /// that have the same address in two VPCs, the public IP tells which. Where that tells nothing, as at
+    /// endpoints, `vpc` is the receiver's; otherwise 0.
     #[inline(always)]
-    pub const fn of_route(flow: &Flow, to: &Flow, is_answer: bool, origin: Origin) -> Self {
+    pub const fn of_route(
+        flow: &Flow,
+        to: &Flow,
+        is_answer: bool,
+        vpc: u16,
+        origin: Origin,
+    ) -> Self {
         let source = if is_answer {
             flow.destination
         } else {
             to.source
         };
-        Self::of_kind(source, to.destination, ROUTE, origin)
+        Self::of_kind(source, to.destination, vpc, ROUTE, origin)
     }
 
     #[inline(always)]
-    const fn of_kind(source: Address, destination: Address, kind: u8, origin: Origin) -> Self {
+    const fn of_kind(
+        source: Address,
+        destination: Address,
+        vpc: u16,
+        kind: u8,
+        origin: Origin,
+    ) -> Self {
         Self::of_flow(
             &Flow {
                 source,
                 destination,
-                source_port: Port::NONE,
+                source_port: Port::from_raw(vpc),
                 destination_port: Port::NONE,
                 protocol: kind,
             },
@@ -610,7 +623,7 @@ mod tests {
             prop_assert_eq!(key.interface(), interface);
             prop_assert!(key.place(1 << lines) < 1 << lines);
             prop_assert_ne!(key, LineKey::of_flow(&flow, Origin::new(interface, !is_tc)));
-            for other in [LineKey::of_pair(&flow, origin), LineKey::of_route(&flow, &flow, false, origin)] {
+            for other in [LineKey::of_pair(&flow, origin), LineKey::of_route(&flow, &flow, false, 7, origin)] {
                 prop_assert_ne!(key, other);
             }
         }

@@ -8,7 +8,7 @@ use nat_common::{
     flow_cache::{Direction, Hop, Line, LineKey, Moment, Origin, Path, is_plain},
     map_types::{Interface, SessionKey, Settings},
     parse::{self, Frame, Ipv4Packet},
-    sessions::{self, Found},
+    sessions::{self, Found, is_tracker},
     translate,
     wire::{EtherType, EthernetHeader, Mac, TcpFlags},
 };
@@ -106,8 +106,9 @@ fn hop<H: Hook>(
     now: &Moment,
     to: &Flow,
     is_answer: bool,
+    vpc: u16,
 ) -> Option<&'static mut Hop> {
-    let way = LineKey::of_route(&packet.flow, to, is_answer, origin(hook));
+    let way = LineKey::of_route(&packet.flow, to, is_answer, vpc, origin(hook));
     let hop = &mut paths::path(&way, now.epoch)?.hop;
     hop.is_checked(now).then_some(hop)
 }
@@ -149,7 +150,7 @@ fn by_line<H: Hook>(
     let hop = match known {
         Some(hop) if hop.is_checked(now) => hop,
         _ => {
-            let hop = hop(hook, packet, now, &to, line.is_inward())?;
+            let hop = hop(hook, packet, now, &to, line.is_inward(), 0)?;
             paths::tell_hop(line, hop, now);
             hop
         }
@@ -182,7 +183,8 @@ fn by_line<H: Hook>(
     Some(Outgoing { to, hop })
 }
 
-/// Where flows are so many that they have no lines, the half of the session says what a line would.
+/// Where flows are so many that they have no lines, and of those that never have one, the half of the session
+/// says what a line would.
 #[inline(always)]
 fn by_session<H: Hook>(
     hook: &H,
@@ -214,12 +216,21 @@ fn by_session<H: Hook>(
         }
     }
     let is_outward = matches!(direction, Direction::Outward);
+    let (far, becomes) = (found.far(), (found.address, found.port));
     let to = if is_outward {
-        flow.with_source(found.address, found.port)
+        far.outward(flow, becomes)
     } else {
-        flow.with_destination(found.address, found.port)
+        far.inward(flow, becomes)
     };
-    let hop = hop(hook, packet, now, &to, !is_outward)?;
+    let is_kept = !is_outward && to.destination == flow.destination && !is_tracker(found.gateway());
+    // A line changes one end, and does not say where the host is to whom addresses alone do not lead.
+    let has_line = far.is_none() && !is_kept;
+    let receiver = match (has_line, is_outward) {
+        (true, _) => 0,
+        (false, true) => far.scope,
+        (false, false) => found.owner(),
+    };
+    let hop = hop(hook, packet, now, &to, !is_outward, receiver)?;
     if !may_take(hook, sent_to, packet, hop) {
         return None;
     }
@@ -230,9 +241,10 @@ fn by_session<H: Hook>(
     if matches!(direction, Direction::Inward) && !found.refreshes() {
         direction = Direction::InwardOnly;
     }
-    let becomes = (found.address, found.port);
-    let key = LineKey::of_flow(flow, origin);
-    remember::write(lines, &key, becomes, direction);
+    if has_line {
+        let key = LineKey::of_flow(flow, origin);
+        remember::write(lines, &key, becomes, direction);
+    }
     Some(Outgoing { to, hop })
 }
 

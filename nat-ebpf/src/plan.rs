@@ -111,28 +111,13 @@ impl Carrier {
     /// What a packet of a forward half becomes.
     #[inline(always)]
     pub const fn outward(&self, flow: &Flow) -> Flow {
-        let (destination, destination_port) =
-            self.far.or((flow.destination, flow.destination_port));
-        Flow {
-            source: self.address,
-            source_port: self.port,
-            destination,
-            destination_port,
-            protocol: flow.protocol,
-        }
+        self.far.outward(flow, (self.address, self.port))
     }
 
     /// What a packet of a reverse half becomes.
     #[inline(always)]
     pub const fn inward(&self, flow: &Flow) -> Flow {
-        let (source, source_port) = self.far.or((flow.source, flow.source_port));
-        Flow {
-            source,
-            source_port,
-            destination: self.address,
-            destination_port: self.port,
-            protocol: flow.protocol,
-        }
+        self.far.inward(flow, (self.address, self.port))
     }
 
     /// Of a reverse half: the key of the forward one.
@@ -280,6 +265,16 @@ impl Plan {
     #[inline(always)]
     pub fn is_kept(&self, sent_to: Address) -> bool {
         self.is_answer() && !is_tracker(self.reverse.gateway) && self.to.destination == sent_to
+    }
+
+    /// The VPC of the host it goes to where addresses alone do not tell it; otherwise 0.
+    #[inline(always)]
+    pub fn vpc_told(&self, sent_to: Address) -> u16 {
+        if self.is_far() || self.is_kept(sent_to) {
+            self.vpc_of_receiver()
+        } else {
+            0
+        }
     }
 
     /// A reverse half carries it.

@@ -38,14 +38,14 @@ pub fn send<H: Hook, const STAGE: u32>(
     // Between two addresses a pair says it to packets that take the short way: where senders have an address
     // each, a path for each of them would only be in the way of others.
     let is_by_flow = plan.has_session || (plan.is_steady && !plan.is_stateless);
-    let is_told_by_addresses =
-        !plan.has_own_hop && !plan.is_far() && !plan.is_kept(packet.flow.destination);
     let is_shared =
-        plan.via.is_unspecified() && is_told_by_addresses && (is_by_flow || !is_plain(packet));
+        plan.via.is_unspecified() && !plan.has_own_hop && (is_by_flow || !is_plain(packet));
     let to = plan.to;
     // To a host inside, of which there may be two with this address: the public IP tells which.
-    let is_inward = plan.is_answer() || to.destination != packet.flow.destination;
-    let way = LineKey::of_route(&packet.flow, &to, is_inward, flow_cache::origin(hook));
+    let is_inward =
+        plan.is_answer() || (!plan.is_far() && to.destination != packet.flow.destination);
+    let vpc = plan.vpc_told(packet.flow.destination);
+    let way = LineKey::of_route(&packet.flow, &to, is_inward, vpc, flow_cache::origin(hook));
     if is_shared && remember::next_hop(&way, plan.epoch, length, next) {
         next.verdict = Verdict::Forward;
     } else {

@@ -1,6 +1,9 @@
 //! Endpoints and load balancers: what stands behind an address of a VPC that is no host's.
 
-use crate::address::{Address, Port};
+use crate::{
+    address::{Address, Port},
+    flow::Flow,
+};
 
 /// The end of a session that is not its inside host's, where that is changed, too: what consumers of a service
 /// get as destination, and its targets' answers as source.
@@ -53,6 +56,34 @@ impl Far {
             end
         } else {
             (self.address, self.port)
+        }
+    }
+
+    /// What a packet of a forward half becomes that gets `mapped` as source.
+    #[inline(always)]
+    pub const fn outward(&self, flow: &Flow, mapped: (Address, Port)) -> Flow {
+        let (source, source_port) = mapped;
+        let (destination, destination_port) = self.or((flow.destination, flow.destination_port));
+        Flow {
+            source,
+            source_port,
+            destination,
+            destination_port,
+            protocol: flow.protocol,
+        }
+    }
+
+    /// What a packet of a reverse half becomes that gets `mapped` as destination.
+    #[inline(always)]
+    pub const fn inward(&self, flow: &Flow, mapped: (Address, Port)) -> Flow {
+        let (source, source_port) = self.or((flow.source, flow.source_port));
+        let (destination, destination_port) = mapped;
+        Flow {
+            source,
+            source_port,
+            destination,
+            destination_port,
+            protocol: flow.protocol,
         }
     }
 }

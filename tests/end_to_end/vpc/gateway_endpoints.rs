@@ -2,7 +2,7 @@
 use std::{io::ErrorKind, time::Duration};
 
 use nat_tests::{
-    netns::{Connection, Hook, Namespace, configuration::Configuration},
+    netns::{Connection, Hook, Namespace, configuration::Configuration, sockets::udp_exchange},
     packets::PacketBuilder,
 };
 
@@ -113,7 +113,8 @@ pub fn gateway_endpoint_serves_vpcs_with_the_same_addresses(hook: Hook) {
     let to_gateway = "[{ destination = \"0.0.0.0/0\", target = \"nat-gateway:egress\" }]";
     let to_endpoint = "[{ destination = \"prefix-list:store\", target = \"endpoint:store\" }]";
     let text = text.replace(to_gateway, to_endpoint);
-    let standing: Standing<Two> = Standing::on(lab.site.edge.clone(), lab, &text);
+    let edge = lab.site.edge.clone();
+    let standing: Standing<Two> = Standing::on(edge, lab.with_routers(), &text);
     let lab = &standing.lab;
     let service = &lab.site.internet;
     know_the_way(service);
@@ -130,6 +131,17 @@ pub fn gateway_endpoint_serves_vpcs_with_the_same_addresses(hook: Hook) {
     assert_ne!(seen[1].port(), seen[0].port());
     for connection in &held {
         connection.exchange().expect("with both of them open");
+    }
+    // In turns, so that what is remembered of one is there when the other one's answers come.
+    let to = "198.51.100.80:5301";
+    let server = service.udp(to).expect("a server");
+    let from = format!("{A}:40002");
+    let sockets = lab.vpcs.each_ref().map(|vpc| vpc.a.udp(&from));
+    let sockets = sockets.map(|socket| socket.expect("a socket"));
+    for _ in 0..20 {
+        for socket in &sockets {
+            udp_exchange(socket, to, &server).expect("an answer to who asked");
+        }
     }
 }
 

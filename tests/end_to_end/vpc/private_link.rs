@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr, thread, time::Duration};
 use nat_tests::netns::{
     Hook, Namespace,
     process::finish,
-    sockets::{ANY, accept},
+    sockets::{ANY, accept, udp_exchange},
 };
 
 use super::{
@@ -114,6 +114,33 @@ pub fn private_link_connects_vpcs_with_the_same_addresses(hook: Hook) {
     // What checks the targets is not the consumers'.
     let of_endpoint = sessions.iter().filter(|each| each.gateway == "endpoint:db");
     assert_eq!(of_endpoint.count(), 4, "{sessions:?}");
+    standing.assert_running();
+}
+
+/// Two hosts with one address ask the same target, one by an endpoint and one in the provider's own VPC: each gets
+/// its own answers, also while both ask.
+pub fn private_link_answers_go_to_the_vpc_that_asked(hook: Hook) {
+    let (lab, text) = texts(hook, &["first"], OPEN);
+    let mut standing: Standing<Two> =
+        Standing::on(lab.site.edge.clone(), lab.with_routers(), &text);
+    let [consumer, provider] = &standing.lab.vpcs;
+    let server = provider.a.udp("0.0.0.0:5300").expect("a socket");
+    let ask = [(&consumer.web, ENDPOINT), (&provider.web, NODE)];
+    let ask = ask.map(|(host, to)| (host.udp(ANY).expect("a socket"), format!("{to}:5300")));
+    for _ in 0..20 {
+        for (client, to) in &ask {
+            let seen = udp_exchange(client, to, &server).expect("an answer");
+            assert_eq!(seen.ip().to_string(), NODE);
+        }
+    }
+    println!(
+        "DUMP {}",
+        standing
+            .nat
+            .finish(["maps", "dump", "path_cache", "--json"])
+            .unwrap()
+            .words()
+    );
     standing.assert_running();
 }
 
@@ -441,7 +468,11 @@ pub fn private_link_is_explained(hook: Hook) {
         .expect("nat explain")
         .success()
         .expect("nat explain");
-    for expected in ["endpoint:db", &format!("the target {A}, port 8080"), NODE] {
+    for expected in [
+        "endpoint db offers",
+        &format!("the target {A}, port 8080"),
+        NODE,
+    ] {
         assert!(explained.contains(expected), "{expected} in\n{explained}");
     }
 }

@@ -22,6 +22,18 @@ pub(super) struct Two {
     pub only: Namespace,
 }
 
+impl Two {
+    /// The edge has the addresses of its routers itself: its kernel knows the hosts as neighbours, and their packets
+    /// may take the short way.
+    pub fn with_routers(self) -> Self {
+        for (number, device) in DEVICES.iter().enumerate() {
+            let router = format!("10.20.{}.1/24", 1 + number % 2);
+            self.site.edge.address(device, &router).expect("an address");
+        }
+        self
+    }
+}
+
 const DEVICES: [&str; 4] = ["public0", "private0", "public1", "private1"];
 const NAT_IPS: [&str; 2] = ["198.51.100.10", "198.51.100.11"];
 const WEB_IPS: [&str; 2] = ["198.51.100.20", "198.51.100.21"];
