@@ -475,7 +475,7 @@ impl Session {
     /// when they change. A RST counts as traffic once, so that nobody keeps a dead session with more
     /// of them (RFC 7857, 2.2); whatever else follows shows that it was not the end.
     #[inline(always)]
-    pub const fn carry(&mut self, now: Tick, packets: u64, bytes: u64, flags: TcpFlags) {
+    pub fn carry(&mut self, now: Tick, packets: u64, bytes: u64, flags: TcpFlags) {
         let seen = tcp_state::after(self.tcp_seen(), flags).bits();
         let repeated_reset = flags.any(TcpFlags::RST) && self.tcp_seen().any(TcpFlags::RST);
         let refreshes = !repeated_reset && !self.holds().include(Holds::NO_REFRESH);
@@ -489,25 +489,26 @@ impl Session {
     }
 
     #[inline(always)]
-    const fn count(&mut self, packets: u64, bytes: u64) {
-        if self.holds().include(Holds::FAR) {
-            // Of so many it stops counting.
-            let (packets, bytes) = (self.packets() + packets, self.bytes() + bytes);
-            if packets <= FAR_PACKETS && bytes <= FAR_BYTES {
-                self.packets = self.packets & !FAR_PACKETS | packets;
-                self.bytes = self.bytes & !FAR_BYTES | bytes;
-            }
+    fn count(&mut self, packets: u64, bytes: u64) {
+        let is_far = self.holds().include(Holds::FAR);
+        let before = (self.packets(), self.bytes());
+        let (packets, bytes) = (before.0 + packets, before.1 + bytes);
+        // Of so many it stops counting.
+        if is_far && (packets > FAR_PACKETS || bytes > FAR_BYTES) {
             return;
         }
-        self.packets += packets;
-        self.bytes += bytes;
+        // SAFETY: words of its own.
+        unsafe {
+            put_count(&raw mut self.packets, before.0, packets, is_far);
+            put_count(&raw mut self.bytes, before.1, bytes, is_far);
+        }
     }
 
     /// Counts packets that went on by a line of the flow cache, and nothing else. A line is written
     /// behind a packet that the half counts itself: one that has counted none is a new session's, and
     /// they went on by the session before it.
     #[inline(always)]
-    pub const fn settle(&mut self, packets: u64, bytes: u64) {
+    pub fn settle(&mut self, packets: u64, bytes: u64) {
         if self.packets() != 0 {
             self.count(packets, bytes);
         }
@@ -515,7 +516,7 @@ impl Session {
 
     /// This half with what lines owe it.
     #[must_use]
-    pub const fn settled(mut self, packets: u64, bytes: u64) -> Self {
+    pub fn settled(mut self, packets: u64, bytes: u64) -> Self {
         self.settle(packets, bytes);
         self
     }
@@ -524,6 +525,34 @@ impl Session {
     #[inline(always)]
     pub const fn forget_flags(&mut self) {
         self.tcp_seen = 0;
+    }
+}
+
+/// Writes a count, of which `before` was read. What is above its lower 32 bits is written when they have run over, and
+/// not otherwise: a CPU that is held up before it writes may do so when the half serves another session, whose far
+/// end has to stay. Behind 48 bits is nothing of a count where `is_far`.
+///
+/// # Safety
+///
+/// `word` is valid and aligned.
+#[inline(always)]
+unsafe fn put_count(word: *mut u64, before: u64, count: u64, is_far: bool) {
+    const _: () = assert!(cfg!(target_endian = "little"));
+    // SAFETY: the caller's; parts of that word.
+    unsafe {
+        word.cast::<u32>().write_volatile(count as u32);
+        if (before ^ count) >> 32 == 0 {
+            return;
+        }
+        if is_far {
+            word.cast::<u16>()
+                .add(2)
+                .write_volatile((count >> 32) as u16);
+        } else {
+            word.cast::<u32>()
+                .add(1)
+                .write_volatile((count >> 32) as u32);
+        }
     }
 }
 
@@ -618,5 +647,50 @@ mod tests {
             .flat_map(|&state| [key.mark(state), other.mark(state)])
             .collect();
         assert_eq!(marks.len(), 6);
+    }
+
+    fn half(far: &Far) -> Session {
+        let key = SessionKey::forward(&Flow::default(), 1);
+        let mut half = Session::new(&key, Address::UNSPECIFIED, Port::NONE, 1, 0);
+        half.lead_to(far);
+        half
+    }
+
+    const FAR: Far = Far {
+        address: Address::from_raw(u32::MAX),
+        port: Port::new(u16::MAX),
+        scope: 7,
+    };
+
+    #[test]
+    fn counts_and_the_far_end_leave_each_other_alone() {
+        let most = (u64::from(u32::MAX) - 2, (1 << 48) - 1000);
+        for far in [Far::NONE, FAR] {
+            let mut half = half(&far);
+            let mut counted = (0, 0);
+            for (packets, bytes) in [(1, 40), (most.0, most.1), (1, 900), (1, 100), (1 << 20, 0)] {
+                half.count(packets, bytes);
+                let next = (counted.0 + packets, counted.1 + bytes);
+                if far.is_none() || (next.0 <= FAR_PACKETS && next.1 <= FAR_BYTES) {
+                    counted = next;
+                }
+                assert_eq!((half.packets(), half.bytes()), counted);
+                assert_eq!(half.far(), far);
+            }
+        }
+    }
+
+    /// A CPU reads the count of one session and writes it when the half is another one's.
+    #[test]
+    fn a_late_count_does_not_bring_a_far_end_back() {
+        for is_far in [false, true] {
+            let mut next = half(&FAR);
+            // SAFETY: words of a value of this function.
+            unsafe {
+                put_count(&raw mut next.packets, 5, 6, is_far);
+                put_count(&raw mut next.bytes, 500, 600, is_far);
+            }
+            assert_eq!(next.far(), FAR);
+        }
     }
 }
