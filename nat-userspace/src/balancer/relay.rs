@@ -1,10 +1,11 @@
 //! Relays connections to targets that want to know by the PROXY protocol whose they are.
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     io,
     net::{SocketAddr, SocketAddrV4},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -61,6 +62,8 @@ where
 pub struct Limits {
     /// Connections at once, by all listeners.
     pub connections: usize,
+    /// And those by one endpoint, so that no consumer has all of them.
+    pub by_one_endpoint: usize,
     /// How long it may take to find a target, to connect to it and to send it the header.
     pub connect: Duration,
     /// How long a connection may last without a byte of either side.
@@ -74,6 +77,7 @@ impl Default for Limits {
         Self {
             // Two descriptors each.
             connections: 4096,
+            by_one_endpoint: 1024,
             connect: Duration::from_secs(10),
             // As a network load balancer of AWS.
             idle: Duration::from_secs(350),
@@ -89,6 +93,49 @@ pub struct Relay {
     dial: Arc<dyn Dial>,
     limits: Limits,
     places: Arc<Semaphore>,
+    shares: Shares,
+}
+
+/// Connections by each endpoint that has some, by its id.
+#[derive(Debug, Clone, Default)]
+struct Shares(Arc<Mutex<HashMap<String, usize>>>);
+
+/// A connection of an endpoint's share, which is given back when this is dropped.
+struct Place {
+    endpoint_id: String,
+    shares: Shares,
+}
+
+impl Shares {
+    fn counts(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None` when the endpoint has as many as it may have.
+    fn take(&self, endpoint_id: &str, most: usize) -> Option<Place> {
+        let mut counts = self.counts();
+        let count = counts.entry(endpoint_id.to_owned()).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Place {
+            endpoint_id: endpoint_id.to_owned(),
+            shares: self.clone(),
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.shares.counts();
+        if let Entry::Occupied(mut count) = counts.entry(std::mem::take(&mut self.endpoint_id)) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
 }
 
 /// Why a target is not reached.
@@ -111,6 +158,7 @@ impl Relay {
             dial,
             limits,
             places: Arc::new(Semaphore::new(most)),
+            shares: Shares::default(),
         }
     }
 
@@ -162,11 +210,21 @@ impl Relay {
             let Some(route) = self.router.route(peer, local).await else {
                 return Ok(None);
             };
+            let mut place = None;
+            if let Some(endpoint_id) = &route.endpoint_id {
+                place = self.shares.take(endpoint_id, self.limits.by_one_endpoint);
+                if place.is_none() {
+                    log::debug!("relay: {peer} is one too many by {endpoint_id}");
+                    return Ok(None);
+                }
+            }
             let target = self.reach(&route).await;
-            target.map(Some).map_err(|error| (route.dial, error))
+            target
+                .map(|target| Some((target, place)))
+                .map_err(|error| (route.dial, error))
         };
-        let mut target = match timeout(self.limits.connect, reach).await {
-            Ok(Ok(Some(target))) => target,
+        let (mut target, _place) = match timeout(self.limits.connect, reach).await {
+            Ok(Ok(Some(reached))) => reached,
             Ok(Ok(None)) => {
                 client.is_whole = true;
                 return;

@@ -24,6 +24,7 @@ use crate::balancer::{
 const ENDPOINT: &str = "vpce-0123456789abcdef0";
 pub const LIMITS: Limits = Limits {
     connections: 16,
+    by_one_endpoint: 16,
     connect: PATIENCE,
     idle: PATIENCE,
     drain: Duration::ZERO,

@@ -3,7 +3,10 @@
 use std::{
     io::{self, ErrorKind},
     net::SocketAddrV4,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -125,6 +128,37 @@ async fn one_connection_too_many_is_closed_and_there_is_room_again_when_one_ends
     }
     second.write_all(b"x").await.expect("sent");
     assert_eq!(other.read_u8().await.expect("carried"), b'x');
+}
+
+/// Three connections by one endpoint, then those by another one.
+#[tokio::test]
+async fn an_endpoint_has_its_share_and_others_have_theirs() {
+    let (target, dial) = listener().await;
+    let number = AtomicUsize::new(0);
+    let router = move |peer: SocketAddrV4, local: SocketAddrV4| {
+        let endpoint = match number.fetch_add(1, Ordering::Relaxed) {
+            0..3 => "vpc/first",
+            _ => "vpc/second",
+        };
+        std::future::ready(Some(Route {
+            source: peer,
+            destination: local,
+            endpoint_id: Some(endpoint.to_owned()),
+            dial,
+        }))
+    };
+    let limits = Limits {
+        by_one_endpoint: 2,
+        ..LIMITS
+    };
+    let relayed = Relayed::with(Arc::new(router), direct(), limits, target).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        held.push((relayed.client().await, relayed.accepted().await));
+    }
+    assert_eq!(end(&mut relayed.client().await).await, End::Closed);
+    let (_second, _target) = (relayed.client().await, relayed.accepted().await);
+    drop(held);
 }
 
 #[tokio::test]
