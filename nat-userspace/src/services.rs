@@ -147,12 +147,7 @@ impl Services {
         &self,
         at: &[SocketAddrV4],
     ) -> Result<Vec<(SocketAddrV4, tokio::net::TcpListener)>> {
-        let namespace = &self.namespace;
-        let bound = thread::scope(|scope| {
-            let bound = scope.spawn(|| bind_listeners(namespace, at)).join();
-            bound.unwrap_or_else(|_| Err(io::Error::other("its thread has panicked")))
-        });
-        let bound = bound.and_then(|bound| {
+        let bound = within(&self.namespace, || bind_listeners(at)).and_then(|bound| {
             let listeners = bound.into_iter().map(tokio::net::TcpListener::from_std);
             listeners.collect::<io::Result<Vec<_>>>()
         });
@@ -177,20 +172,25 @@ impl Services {
         if new.is_empty() {
             return Ok(Sockets::default());
         }
-        let namespace = &self.namespace;
-        let bound = thread::scope(|scope| {
-            let bound = scope.spawn(|| bind_resolver(namespace, &new)).join();
-            bound.unwrap_or_else(|_| Err(io::Error::other("its thread has panicked")))
-        });
+        let bound = within(&self.namespace, || bind_resolver(&new));
         let sockets = bound.map_err(Error::io("binding the resolver's sockets"))?;
         self.resolvers.extend(new);
         Ok(sockets)
     }
 }
 
-/// Listeners at these addresses, in a thread as above.
-fn bind_listeners(namespace: &File, at: &[SocketAddrV4]) -> io::Result<Vec<TcpListener>> {
-    setns(namespace, CloneFlags::CLONE_NEWNET)?;
+/// Does this in a thread that enters the namespace, and is of no other use behind it.
+fn within<T: Send>(namespace: &File, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    let enter = || {
+        setns(namespace, CloneFlags::CLONE_NEWNET)?;
+        work()
+    };
+    let done = thread::scope(|scope| scope.spawn(enter).join());
+    done.unwrap_or_else(|_| Err(io::Error::other("its thread has panicked")))
+}
+
+/// Listeners at these addresses of the calling thread's namespace.
+fn bind_listeners(at: &[SocketAddrV4]) -> io::Result<Vec<TcpListener>> {
     let bind = |at: &SocketAddrV4| {
         let listener = TcpListener::bind(at)?;
         listener.set_nonblocking(true)?;
@@ -240,9 +240,8 @@ impl Dial for Caller {
     }
 }
 
-/// Sockets at these addresses, in a thread that is of no other use behind it.
-fn bind_resolver(namespace: &File, addresses: &BTreeSet<Ipv4Addr>) -> io::Result<Sockets> {
-    setns(namespace, CloneFlags::CLONE_NEWNET)?;
+/// Sockets at these addresses, which the calling thread's namespace gets.
+fn bind_resolver(addresses: &BTreeSet<Ipv4Addr>) -> io::Result<Sockets> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
