@@ -28,6 +28,10 @@ pub struct Found {
     far: u64,
     /// The last bits of when it was made.
     pub made: u16,
+    /// The NAT gateway's number (forward half), or the scope of the forward half's key (reverse half).
+    pub owner: u16,
+    /// The NAT gateway's number; [`TRACKER`] is none.
+    pub gateway: u16,
 }
 
 impl Found {
@@ -38,6 +42,8 @@ impl Found {
         port: Port::NONE,
         far: 0,
         made: 0,
+        owner: 0,
+        gateway: TRACKER as u16,
     };
 
     /// Reads what is mapped, in this moment.
@@ -50,7 +56,8 @@ impl Found {
         self.half = half;
         // SAFETY: the caller's.
         unsafe {
-            (self.address, self.port) = Session::mapped(half);
+            (self.address, self.port, self.owner) = Session::mapped(half);
+            self.gateway = Session::gateway_now(half, self.owner);
             self.far = Session::far_now(half).to_raw();
         }
     }
@@ -59,26 +66,6 @@ impl Found {
     #[inline(always)]
     pub const fn far(&self) -> Far {
         Far::from_raw(self.far)
-    }
-
-    /// The NAT gateway's number (forward half), or the scope of the forward half's key (reverse half).
-    #[inline(always)]
-    pub fn owner(&self) -> u16 {
-        if self.half.is_null() {
-            return 0;
-        }
-        // SAFETY: as in `carry`; a wrong one leads to no session.
-        unsafe { (*self.half).owner() }
-    }
-
-    /// The NAT gateway's number; [`TRACKER`] is none.
-    #[inline(always)]
-    pub fn gateway(&self) -> u16 {
-        if self.half.is_null() {
-            return TRACKER as u16;
-        }
-        // SAFETY: as in `carry`; a wrong one gets a count that is another one's.
-        unsafe { (*self.half).gateway() }
     }
 
     /// There is none.
@@ -133,7 +120,8 @@ impl Found {
             return;
         }
         // SAFETY: a line's memory stays valid. Another CPU may write the same counters when
-        // a NIC spreads one flow over several: a lost count, nothing else.
+        // a NIC spreads one flow over several: a lost count, and one that is off by 2^32 where both count
+        // the packet that is the first of so many.
         unsafe { (*self.half).carry(now, packets, bytes, flags) };
     }
 }

@@ -222,13 +222,13 @@ fn by_session<H: Hook>(
     } else {
         far.inward(flow, becomes)
     };
-    let is_kept = !is_outward && to.destination == flow.destination && !is_tracker(found.gateway());
+    let is_kept = !is_outward && to.destination == flow.destination && !is_tracker(found.gateway);
     // A line changes one end, and does not say where the host is to whom addresses alone do not lead.
     let has_line = far.is_none() && !is_kept;
     let receiver = match (has_line, is_outward) {
         (true, _) => 0,
         (false, true) => far.scope,
-        (false, false) => found.owner(),
+        (false, false) => found.owner,
     };
     let hop = hop(hook, packet, now, &to, !is_outward, receiver)?;
     if !may_take(hook, sent_to, packet, hop) {
@@ -236,7 +236,7 @@ fn by_session<H: Hook>(
     }
     let (segments, bytes) = (hook.segments(), hook.bytes(packet));
     found.carry(now.now, segments, bytes, packet.flags);
-    counters::carried(found.gateway(), is_outward, segments, bytes);
+    counters::carried(found.gateway, is_outward, segments, bytes);
     lines.count(segments);
     if matches!(direction, Direction::Inward) && !found.refreshes() {
         direction = Direction::InwardOnly;
@@ -257,7 +257,8 @@ fn confirm(line: &mut Line, now: &Moment) -> bool {
         return false;
     };
     let is_found = sessions::find(&KernelTables, side, &key, now.now, &mut found);
-    let is_same = is_found && found.address == line.address && found.port == line.port;
+    let becomes = (found.address, found.port);
+    let is_same = is_found && becomes == (line.address, line.port) && found.far().is_none();
     // Of one made anew, what was counted is not its, and its first packet counts where its timers look.
     if !is_same || found.is_new() {
         line.end();
@@ -265,6 +266,6 @@ fn confirm(line: &mut Line, now: &Moment) -> bool {
     }
     let (packets, bytes) = line.take_counts();
     found.carry(now.now, packets, bytes, TcpFlags::NONE);
-    counters::carried(found.gateway(), key.is_forward(), packets, bytes);
+    counters::carried(found.gateway, key.is_forward(), packets, bytes);
     true
 }

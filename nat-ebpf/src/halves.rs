@@ -87,7 +87,7 @@ pub extern "C" fn carry_half(
         return 0;
     }
     half.carry(now, packets, bytes, flags);
-    counters::carried(half.gateway(), key.is_forward(), packets, bytes);
+    counters::carried(half.gateway, key.is_forward(), packets, bytes);
     let mut answer = CARRIED;
     if half.has_carried_one() {
         answer |= CARRIED_ONE;

@@ -65,13 +65,13 @@ impl Carrier {
     /// One that was just found.
     #[inline(always)]
     pub fn set(&mut self, key: &SessionKey, found: &Found) {
-        self.gateway = found.gateway();
+        self.gateway = found.gateway;
         self.far = found.far();
         self.key = *key;
         self.address = found.address;
         self.port = found.port;
         self.made = found.made;
-        self.owner = found.owner();
+        self.owner = found.owner;
         self.is_there = 1;
     }
 

@@ -79,8 +79,10 @@ pub fn remember<H: Hook>(
     let is_out = plan.to.source != flow.source || plan.to.source_port != flow.source_port;
     let is_in = plan.to.destination != flow.destination
         || plan.to.destination_port != flow.destination_port;
-    // A hairpin packet changes at both ends, and one on its way to an instance has another session.
+    // A hairpin packet changes at both ends, by two halves or one that was found by what it became on its way; and
+    // one on its way to an instance has another session.
     if (is_out && is_in && !plan.is_far())
+        || (plan.is_answer() && plan.reverse.key.flow() != *flow)
         || plan.renumbers
         || !next.is_resolved()
         || !origin.is_some()

@@ -152,12 +152,13 @@ fn tcx_programs(target_ifindex: u32, attach_type: u32) -> io::Result<u32> {
     };
     match status {
         0 => Ok(query.count),
-        _ => match io::Error::last_os_error() {
-            error => match error.raw_os_error() {
+        _ => {
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
                 // Before 6.6 there is no TCX.
                 Some(libc::EINVAL | libc::ENODEV) => Ok(0),
                 _ => Err(error),
-            },
-        },
+            }
+        }
     }
 }

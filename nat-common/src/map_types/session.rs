@@ -409,20 +409,38 @@ impl Session {
         self.owner
     }
 
-    /// Address and port, read in this moment and not in another one that suits the compiler: marks
-    /// read before and after tell whose they are.
+    /// Address, port and [`Session::owner`], read in this moment and not in another one that suits the compiler:
+    /// marks read before and after tell whose they are.
     ///
     /// # Safety
     ///
     /// `half` is valid and aligned; others may write it.
     #[inline(always)]
-    pub unsafe fn mapped(half: *const Self) -> (Address, Port) {
+    pub unsafe fn mapped(half: *const Self) -> (Address, Port, u16) {
         // SAFETY: the caller's.
         unsafe {
             (
                 (&raw const (*half).mapped_address).read_volatile(),
                 (&raw const (*half).mapped_port).read_volatile(),
+                (&raw const (*half).owner).read_volatile(),
             )
+        }
+    }
+
+    /// As [`Session::gateway`], read in this moment; `owner` was.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Session::mapped`].
+    #[inline(always)]
+    pub unsafe fn gateway_now(half: *const Self, owner: u16) -> u16 {
+        // SAFETY: the caller's.
+        unsafe {
+            let holds = Holds((&raw const (*half).holds).read_volatile());
+            if holds.include(Holds::FAR_SCOPE) {
+                return owner;
+            }
+            (&raw const (*half).gateway).read_volatile()
         }
     }
 
@@ -490,17 +508,16 @@ impl Session {
 
     #[inline(always)]
     fn count(&mut self, packets: u64, bytes: u64) {
-        let is_far = self.holds().include(Holds::FAR);
-        let before = (self.packets(), self.bytes());
-        let (packets, bytes) = (before.0 + packets, before.1 + bytes);
+        let (packets, bytes) = (self.packets() + packets, self.bytes() + bytes);
         // Of so many it stops counting.
+        let is_far = self.holds().include(Holds::FAR);
         if is_far && (packets > FAR_PACKETS || bytes > FAR_BYTES) {
             return;
         }
         // SAFETY: words of its own.
         unsafe {
-            put_count(&raw mut self.packets, before.0, packets, is_far);
-            put_count(&raw mut self.bytes, before.1, bytes, is_far);
+            put_packets(&raw mut self.packets, packets);
+            put_bytes(&raw mut self.bytes, bytes);
         }
     }
 
@@ -528,30 +545,42 @@ impl Session {
     }
 }
 
-/// Writes a count, of which `before` was read. What is above its lower 32 bits is written when they have run over, and
-/// not otherwise: a CPU that is held up before it writes may do so when the half serves another session, whose far
-/// end has to stay. Behind 48 bits is nothing of a count where `is_far`.
+const _: () = assert!(cfg!(target_endian = "little"));
+
+/// Writes the part of a word that has a count of packets where there is a far end, and the rest when so many were
+/// counted that there is none. A CPU that is held up before it writes may do so when the half serves another session,
+/// whose far end has to stay.
 ///
 /// # Safety
 ///
 /// `word` is valid and aligned.
 #[inline(always)]
-unsafe fn put_count(word: *mut u64, before: u64, count: u64, is_far: bool) {
-    const _: () = assert!(cfg!(target_endian = "little"));
+unsafe fn put_packets(word: *mut u64, count: u64) {
+    // SAFETY: the caller's; halves of that word.
+    unsafe {
+        word.cast::<u32>().write_volatile(count as u32);
+        if count > FAR_PACKETS {
+            let upper = (count >> 32) as u32;
+            word.cast::<u32>().add(1).write_volatile(upper);
+        }
+    }
+}
+
+/// As [`put_packets`], of bytes.
+///
+/// # Safety
+///
+/// As there.
+#[inline(always)]
+unsafe fn put_bytes(word: *mut u64, count: u64) {
     // SAFETY: the caller's; parts of that word.
     unsafe {
         word.cast::<u32>().write_volatile(count as u32);
-        if (before ^ count) >> 32 == 0 {
-            return;
-        }
-        if is_far {
-            word.cast::<u16>()
-                .add(2)
-                .write_volatile((count >> 32) as u16);
-        } else {
-            word.cast::<u32>()
-                .add(1)
-                .write_volatile((count >> 32) as u32);
+        let upper = word.cast::<u16>().add(2);
+        upper.write_volatile((count >> 32) as u16);
+        if count > FAR_BYTES {
+            let top = (count >> FAR_PORT_SHIFT) as u16;
+            upper.add(1).write_volatile(top);
         }
     }
 }
@@ -664,7 +693,7 @@ mod tests {
 
     #[test]
     fn counts_and_the_far_end_leave_each_other_alone() {
-        let most = (u64::from(u32::MAX) - 2, (1 << 48) - 1000);
+        let most = (FAR_PACKETS - 2, FAR_BYTES - 999);
         for far in [Far::NONE, FAR] {
             let mut half = half(&far);
             let mut counted = (0, 0);
@@ -683,14 +712,13 @@ mod tests {
     /// A CPU reads the count of one session and writes it when the half is another one's.
     #[test]
     fn a_late_count_does_not_bring_a_far_end_back() {
-        for is_far in [false, true] {
-            let mut next = half(&FAR);
-            // SAFETY: words of a value of this function.
-            unsafe {
-                put_count(&raw mut next.packets, 5, 6, is_far);
-                put_count(&raw mut next.bytes, 500, 600, is_far);
-            }
-            assert_eq!(next.far(), FAR);
+        let mut next = half(&FAR);
+        // SAFETY: words of a value of this function.
+        unsafe {
+            put_packets(&raw mut next.packets, 6);
+            put_bytes(&raw mut next.bytes, (1 << 40) + 600);
         }
+        assert_eq!(next.far(), FAR);
+        assert_eq!((next.packets(), next.bytes()), (6, (1 << 40) + 600));
     }
 }

@@ -62,7 +62,7 @@ where
 pub struct Limits {
     /// Connections at once, by all listeners.
     pub connections: usize,
-    /// And those by one endpoint, so that no consumer has all of them.
+    /// And those by one endpoint, so that it does not take those of the others; who asks without one counts as one.
     pub by_one_endpoint: usize,
     /// How long it may take to find a target, to connect to it and to send it the header.
     pub connect: Duration,
@@ -96,31 +96,34 @@ pub struct Relay {
     shares: Shares,
 }
 
-/// Connections by each endpoint that has some, by its id.
+/// Connections by each endpoint that has some, by its id, and by none.
+type Counts = HashMap<Option<String>, usize>;
+
+/// See [`Limits::by_one_endpoint`].
 #[derive(Debug, Clone, Default)]
-struct Shares(Arc<Mutex<HashMap<String, usize>>>);
+struct Shares(Arc<Mutex<Counts>>);
 
 /// A connection of an endpoint's share, which is given back when this is dropped.
 struct Place {
-    endpoint_id: String,
+    endpoint_id: Option<String>,
     shares: Shares,
 }
 
 impl Shares {
-    fn counts(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `None` when the endpoint has as many as it may have.
-    fn take(&self, endpoint_id: &str, most: usize) -> Option<Place> {
+    fn take(&self, endpoint_id: &Option<String>, most: usize) -> Option<Place> {
         let mut counts = self.counts();
-        let count = counts.entry(endpoint_id.to_owned()).or_default();
+        let count = counts.entry(endpoint_id.clone()).or_default();
         if *count >= most {
             return None;
         }
         *count += 1;
         Some(Place {
-            endpoint_id: endpoint_id.to_owned(),
+            endpoint_id: endpoint_id.clone(),
             shares: self.clone(),
         })
     }
@@ -210,14 +213,11 @@ impl Relay {
             let Some(route) = self.router.route(peer, local).await else {
                 return Ok(None);
             };
-            let mut place = None;
-            if let Some(endpoint_id) = &route.endpoint_id {
-                place = self.shares.take(endpoint_id, self.limits.by_one_endpoint);
-                if place.is_none() {
-                    log::debug!("relay: {peer} is one too many by {endpoint_id}");
-                    return Ok(None);
-                }
-            }
+            let most = self.limits.by_one_endpoint;
+            let Some(place) = self.shares.take(&route.endpoint_id, most) else {
+                log::debug!("relay: {peer} is one too many by {:?}", route.endpoint_id);
+                return Ok(None);
+            };
             let target = self.reach(&route).await;
             target
                 .map(|target| Some((target, place)))

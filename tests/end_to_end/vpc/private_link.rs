@@ -133,14 +133,6 @@ pub fn private_link_answers_go_to_the_vpc_that_asked(hook: Hook) {
             assert_eq!(seen.ip().to_string(), NODE);
         }
     }
-    println!(
-        "DUMP {}",
-        standing
-            .nat
-            .finish(["maps", "dump", "path_cache", "--json"])
-            .unwrap()
-            .words()
-    );
     standing.assert_running();
 }
 
