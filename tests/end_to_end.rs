@@ -260,6 +260,7 @@ on_both_hooks! {
     gateway_endpoints::endpoint_errors_reach_the_sender,
     gateway_endpoints::gateway_endpoint_takes_sources_of_the_vpc_alone,
     gateway_endpoints::interface_endpoint_stands_for_an_address_outside,
+    gateway_endpoints::interface_endpoint_is_spoofed_by_no_neighbour_of_its_target,
     proxies::proxy_gets_what_leaves_the_vpc,
     proxies::proxy_that_is_down_fails_closed_or_open,
     private_link::private_link_connects_vpcs_with_the_same_addresses,

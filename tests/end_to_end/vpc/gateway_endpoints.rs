@@ -7,7 +7,7 @@ use nat_tests::{
 };
 
 use super::{
-    A, B, INTERNET, INTERNET_TOO, Lab,
+    A, B, INTERNET, INTERNET_TOO, Lab, WEB_PUBLIC,
     reached::{NOTHING, Seen, Server, from, from_one},
     side_by_side::{Two, build},
     vpc,
@@ -263,4 +263,32 @@ pub fn interface_endpoint_stands_for_an_address_outside(hook: Hook) {
     server.assert_sees(&lab.a, INTERNET_TOO, NOTHING);
     standing.reload(&front(hook, ""));
     server.assert_sees(&lab.a, "10.20.3.60", seen(A));
+}
+
+/// An endpoint stands for a public IP of ours, whose instance answers by a hairpin. What answers becomes on its way
+/// is nobody's to send: a neighbour that writes it is a spoofer, also while the answers take the short way.
+pub fn interface_endpoint_is_spoofed_by_no_neighbour_of_its_target(hook: Hook) {
+    let text = front(hook, "nat_gateway = \"egress\"").but(INTERNET_TOO, WEB_PUBLIC);
+    let lab = Lab::build(hook);
+    // As for the short way.
+    for (device, router) in [("public0", "10.20.1.1/24"), ("private0", "10.20.2.1/24")] {
+        lab.site.edge.address(device, router).expect("an address");
+    }
+    let standing: Standing<Lab> = lab.stand(&text);
+    let lab = &standing.lab;
+    let server = lab.web.udp("0.0.0.0:5301").expect("a server");
+    let client = lab.a.udp("10.20.2.10:40001").expect("a socket");
+    let spoofer = lab.web.raw_sender().expect("a socket");
+    for _ in 0..5 {
+        let seen = udp_exchange(&client, "10.20.3.60:5301", &server).expect("an answer");
+        assert_eq!(seen.ip().to_string(), super::NAT);
+        let from = address(&format!("{WEB_PUBLIC}:5301"));
+        let packet = PacketBuilder::udp(from, seen)
+            .payload(b"spoofed")
+            .build_ip();
+        spoofer.send(&packet).expect("a packet");
+    }
+    let heard = hears(&client, b"spoofed", Duration::from_millis(700));
+    assert_eq!(heard, None);
+    assert!(standing.drops("spoofed_source") >= 5);
 }
