@@ -3,8 +3,8 @@
 //!
 //! The tables of sessions and policy decide; what is here only repeats their decision, as long as the
 //! policy is that of then. Once in a window of some seconds the session is looked at, which also gets the
-//! line's counts, and every half second the next hop, which lines know by its number. A session's clock lags behind its packets by up to a
-//! window: the controller adds that to its timeouts.
+//! line's counts, and every half second the next hop, which lines know by its number. A session's clock lags
+//! behind its packets by up to a window: the controller adds that to its timeouts.
 
 use crate::{
     address::{Address, Port},

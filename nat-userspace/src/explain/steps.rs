@@ -269,16 +269,11 @@ impl Teller<'_> {
 
     fn acl(&self, ruleset: u32, judgement: Judgement) -> StepRecord {
         let (number, direction) = ruleset_of(ruleset);
-        let acl = self.held.name(NameKey::ACL, number);
-        let rule = judgement.rule();
         if let Owner::Endpoint(policy) = Owner::of(&self.held.names.get(NameKey::ACL, number)) {
             return endpoint_policy(policy, judgement);
         }
-        let verb = if judgement.allows() {
-            "allows"
-        } else {
-            "denies"
-        };
+        let acl = self.held.name(NameKey::ACL, number);
+        let (rule, verb) = (judgement.rule(), verb(judgement));
         let text = match rule {
             0 => format!("network ACL {acl}, {direction}: no rule is for it, which denies it"),
             _ => format!("network ACL {acl}, {direction}: rule {rule} {verb} it"),
@@ -363,12 +358,20 @@ fn in_words_of(name: &str) -> String {
     }
 }
 
+/// What a rule does.
+const fn verb(judgement: Judgement) -> &'static str {
+    if judgement.allows() {
+        "allows"
+    } else {
+        "denies"
+    }
+}
+
 /// What the policy of a gateway endpoint says; its ruleset has the name of the endpoint, and of the instance that it
 /// is about.
 fn endpoint_policy(name: &str, judgement: Judgement) -> StepRecord {
     let endpoint = name.split_once('/').map_or(name, |(endpoint, _)| endpoint);
-    let (rule, allows) = (judgement.rule(), judgement.allows());
-    let verb = if allows { "allows" } else { "denies" };
+    let (rule, verb) = (judgement.rule(), verb(judgement));
     let text = match rule {
         0 => format!("policy of endpoint {endpoint}: no statement is for it, which denies it"),
         _ => format!("policy of endpoint {endpoint}: statement {rule} {verb} it"),
@@ -376,7 +379,7 @@ fn endpoint_policy(name: &str, judgement: Judgement) -> StepRecord {
     let details = json!({
         "endpoint": endpoint,
         "statement": (rule != 0).then_some(rule),
-        "allowed": allows,
+        "allowed": judgement.allows(),
     });
     StepRecord::new("endpoint-policy", text, details)
 }
