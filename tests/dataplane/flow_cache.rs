@@ -7,8 +7,8 @@ use std::{
 
 use nat_tests::{
     model::{
-        AclRule, Cidr, Filtering, Flow, GroupRule, Instance, ModelConfig, NatGateway, NetworkAcl,
-        Packets, Peer, SecurityGroup, Side,
+        AclRule, Cidr, Filtering, Flow, Instance, ModelConfig, NatGateway, NetworkAcl, Packets,
+        Side,
     },
     packets::{Mac, PacketBuilder, addresses},
 };
@@ -20,6 +20,7 @@ use nix::{
 use crate::{
     PRIVATE, PUBLIC,
     bench::{Bench, Hook, source},
+    vpc::tracked,
 };
 
 /// This thread stays on its CPU, whose lines it then meets again.
@@ -324,16 +325,7 @@ pub fn a_neighbour_that_moves_is_followed_within_half_a_second(hook: Hook) {
 
 /// What many instances send goes to one next hop, but what one of them sends may go to another.
 pub fn each_instance_goes_by_the_hosts_rule_for_its_own_address(hook: Hook) {
-    let mut config = ModelConfig::classic();
-    let all = GroupRule {
-        packets: Packets::ALL,
-        peer: Peer::Cidr("0.0.0.0/0".parse().unwrap()),
-    };
-    config.vpcs[0].security_groups = vec![SecurityGroup {
-        ingress: vec![all],
-        egress: None,
-    }];
-    config.instances[0].groups = vec![0];
+    let mut config = tracked();
     let hosts = [10, 11, 12].map(|last| Ipv4Addr::new(10, 20, 1, last));
     let publics = [20, 21, 22].map(|last| Ipv4Addr::new(198, 51, 100, last));
     config.instances = hosts

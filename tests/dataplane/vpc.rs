@@ -23,8 +23,8 @@ fn at(address: Ipv4Addr, port: u16) -> SocketAddrV4 {
     SocketAddrV4::new(address, port)
 }
 
-/// The classic picture, in which the instance is filtered and known by its MAC.
-fn filtered() -> ModelConfig {
+/// The classic picture, in which the instance is filtered.
+pub(super) fn tracked() -> ModelConfig {
     let mut config = ModelConfig::classic();
     let all = GroupRule {
         packets: Packets::ALL,
@@ -35,6 +35,12 @@ fn filtered() -> ModelConfig {
         egress: None,
     }];
     config.instances[0].groups = vec![0];
+    config
+}
+
+/// And known by its MAC.
+fn filtered() -> ModelConfig {
+    let mut config = tracked();
     config.instances[0].mac = Some(STATION);
     config
 }
