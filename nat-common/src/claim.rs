@@ -77,7 +77,7 @@ pub fn claim_round<T: Tables>(tables: &T, claim: &Claim, round: u32) -> Result<b
         );
     }
     let reclaims = round & 1 == 0;
-    let made = make(tables, claim, reclaims);
+    let made = tables.make(claim, reclaims);
     if made != Entry::PortExhausted {
         return made.result();
     }
@@ -103,8 +103,9 @@ fn reclaim<T: Tables>(tables: &T, key: &SessionKey, now: Tick) {
     }
 }
 
-#[inline(never)]
-fn make<T: Tables>(tables: &T, claim: &Claim, reclaims: bool) -> Entry {
+/// Makes the session if there is a port for it; with `reclaims` the search stops at one of an expired session.
+#[inline(always)]
+pub fn make<T: Tables>(tables: &T, claim: &Claim, reclaims: bool) -> Entry {
     let (Some(gateway), Some(space)) = (
         tables.gateway(u32::from(claim.gateway)),
         tables.search_space(),
@@ -157,8 +158,7 @@ fn track<T: Tables>(tables: &T, claim: &Claim) -> Entry {
             Entry::Made
         }
         Err(refused) => {
-            let key = SessionKey::forward(&claim.flow, claim.vpc);
-            withdraw(tables, Side::Inside, &key);
+            withdraw_forward(tables, claim);
             Entry::kept_out(refused)
         }
     }
@@ -377,21 +377,48 @@ fn insert_reverse<T: Tables>(
 /// from one function to another, and the verifier refuses to.
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Entry {
+pub enum Entry {
     /// It is there.
     Made,
     /// It is there, and another CPU has made it.
     Found,
-    /// Why it is not.
+    /// It is not, as of [`DropReason::ClaimRace`]; and so on.
     ClaimRace,
+    /// [`DropReason::TableFull`].
     TableFull,
+    /// [`DropReason::PortExhausted`].
     PortExhausted,
+    /// [`DropReason::ClientQuota`].
     ClientQuota,
+    /// [`DropReason::NoSession`].
     NoSession,
+    /// [`DropReason::Internal`].
     Internal,
 }
 
 impl Entry {
+    /// From its number.
+    #[inline(always)]
+    pub const fn from_raw(number: u32) -> Self {
+        const ALL: [Entry; 7] = [
+            Entry::Made,
+            Entry::Found,
+            Entry::ClaimRace,
+            Entry::TableFull,
+            Entry::PortExhausted,
+            Entry::ClientQuota,
+            Entry::NoSession,
+        ];
+        let mut at = 0;
+        while at < ALL.len() {
+            if ALL[at] as u32 == number {
+                return ALL[at];
+            }
+            at += 1;
+        }
+        Self::Internal
+    }
+
     /// It can't be entered.
     #[inline(always)]
     const fn kept_out(refused: Refused) -> Self {
@@ -464,8 +491,7 @@ fn enter_bound<T: Tables>(
         Ok(()) => match insert_reverse(tables, claim, &inbound, reverse_holds) {
             Ok(()) => return Entry::Made,
             Err(refused) => {
-                let key = SessionKey::forward(&claim.flow, claim.vpc);
-                withdraw(tables, Side::Inside, &key);
+                withdraw_forward(tables, claim);
                 Entry::kept_out(refused)
             }
         },
@@ -478,7 +504,13 @@ fn enter_bound<T: Tables>(
     entry
 }
 
-/// Not inlined, for the sake of the small BPF stack.
+/// Not inlined, like the next one, for the sake of the small BPF stack.
+#[inline(never)]
+fn withdraw_forward<T: Tables>(tables: &T, claim: &Claim) {
+    let key = SessionKey::forward(&claim.flow, claim.vpc);
+    withdraw(tables, Side::Inside, &key);
+}
+
 #[inline(never)]
 fn withdraw_reverse<T: Tables>(tables: &T, claim: &Claim, public: (Address, Port)) {
     let key = claim.reverse_key(&claim.inbound(public));

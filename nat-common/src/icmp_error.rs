@@ -19,14 +19,19 @@ use crate::{
 const QUOTED_TRANSPORT: usize = 8;
 
 /// What is known of the quoted transport header.
+#[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Quoted {
-    /// Ports, and a checksum when the quote is long enough.
-    Tcp { has_checksum: bool },
+pub enum Quoted {
+    /// Ports and a checksum.
+    Tcp,
+    /// Ports: the quote ends before the checksum.
+    TcpPorts,
     /// Ports and a checksum, which may be zero for none.
     Udp,
     /// A ping's identifier and a checksum without pseudo header.
-    Echo { is_request: bool },
+    EchoRequest,
+    /// The same of the answer to one.
+    EchoReply,
     /// Less than eight bytes are quoted.
     CutShort,
     /// An error again: nothing answers for what it quotes.
@@ -42,7 +47,8 @@ pub struct Quote {
     pub flow: Flow,
     ip_offset: usize,
     transport_offset: usize,
-    quoted: Quoted,
+    /// What of it can be translated.
+    pub quoted: Quoted,
 }
 
 impl Quote {
@@ -60,7 +66,11 @@ impl Quote {
     #[inline(always)]
     pub const fn names_a_flow(&self) -> Result<(), DropReason> {
         match self.quoted {
-            Quoted::Tcp { .. } | Quoted::Udp | Quoted::Echo { .. } => Ok(()),
+            Quoted::Tcp
+            | Quoted::TcpPorts
+            | Quoted::Udp
+            | Quoted::EchoRequest
+            | Quoted::EchoReply => Ok(()),
             Quoted::CutShort => Err(DropReason::Malformed),
             Quoted::Opaque if !protocol::is_translated(self.flow.protocol) => Ok(()),
             Quoted::Nested | Quoted::Opaque => Err(DropReason::NoSession),
@@ -77,11 +87,13 @@ impl Quote {
     #[inline(always)]
     pub const fn names_a_session(&self, outward: bool) -> Result<(), DropReason> {
         match self.quoted {
-            Quoted::Tcp { .. } | Quoted::Udp => Ok(()),
-            Quoted::Echo { is_request } if is_request == outward => Ok(()),
-            Quoted::Echo { .. } => Err(DropReason::NoSession),
+            Quoted::Tcp | Quoted::TcpPorts | Quoted::Udp => Ok(()),
+            Quoted::EchoRequest if outward => Ok(()),
+            Quoted::EchoReply if !outward => Ok(()),
             Quoted::CutShort => Err(DropReason::Malformed),
-            Quoted::Nested | Quoted::Opaque => Err(DropReason::NoSession),
+            Quoted::EchoRequest | Quoted::EchoReply | Quoted::Nested | Quoted::Opaque => {
+                Err(DropReason::NoSession)
+            }
         }
     }
 }
@@ -207,11 +219,11 @@ fn transport<P: Packet + ?Sized>(
         match icmp.kind() {
             IcmpType::EchoRequest => {
                 quote.flow.source_port = icmp.identifier();
-                quote.quoted = Quoted::Echo { is_request: true };
+                quote.quoted = Quoted::EchoRequest;
             }
             IcmpType::EchoReply => {
                 quote.flow.destination_port = icmp.identifier();
-                quote.quoted = Quoted::Echo { is_request: false };
+                quote.quoted = Quoted::EchoReply;
             }
             IcmpType::Error => quote.quoted = Quoted::Nested,
             IcmpType::Other => {}
@@ -224,10 +236,10 @@ fn transport<P: Packet + ?Sized>(
     quote.flow.destination_port = ports.destination();
     quote.quoted = if quote.flow.protocol == protocol::UDP {
         Quoted::Udp
+    } else if length >= TcpHeader::CHECKSUM + size_of::<u16>() {
+        Quoted::Tcp
     } else {
-        Quoted::Tcp {
-            has_checksum: length >= TcpHeader::CHECKSUM + size_of::<u16>(),
-        }
+        Quoted::TcpPorts
     };
     Ok(())
 }
@@ -257,8 +269,8 @@ pub fn apply<P: Packet + ?Sized>(
 
     let at = quote.transport_offset;
     match quote.quoted {
-        Quoted::Tcp { has_checksum } => {
-            if has_checksum {
+        Quoted::Tcp | Quoted::TcpPorts => {
+            if quote.quoted == Quoted::Tcp {
                 let both = addresses.and(ports);
                 change = change.and(edit(packet, at + TcpHeader::CHECKSUM, both, false)?);
             }
@@ -272,7 +284,7 @@ pub fn apply<P: Packet + ?Sized>(
                 .and(ports);
             store_ports(packet, at, &to.quoted)?;
         }
-        Quoted::Echo { .. } => {
+        Quoted::EchoRequest | Quoted::EchoReply => {
             change = change
                 .and(edit(packet, at + IcmpHeader::CHECKSUM, ports, false)?)
                 .and(ports);

@@ -30,6 +30,7 @@ pub enum Frame {
 
 /// What the transport header says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub enum Transport {
     /// A TCP segment.
     Tcp,

@@ -116,28 +116,36 @@ pub trait Memory: Atomics {
         find_line(self, key)
     }
 
-    /// As [`enter_home`].
-    fn enter_home(&self, key: &SessionKey, session: &Session) -> Entered
+    /// As [`line_in`].
+    fn line_in(&self, key: &SessionKey, bucket: u32, tag: u32) -> LineNumber
     where
         Self: Sized,
     {
-        enter_home(self, key, session)
+        line_in(self, key, bucket, tag)
     }
 
-    /// As [`enter_further`].
-    fn enter_further(&self, key: &SessionKey, session: &Session) -> bool
+    /// As [`enter`].
+    fn enter(&self, key: &SessionKey, session: &Session, bucket: u32, choice: u32) -> bool
     where
         Self: Sized,
     {
-        enter_further(self, key, session)
+        enter(self, key, session, bucket, choice)
     }
 
-    /// As [`give_up`].
-    fn give_up(&self, key: &SessionKey)
+    /// As [`lock`].
+    fn lock(&self, bucket: u32) -> bool
     where
         Self: Sized,
     {
-        give_up(self, key);
+        lock(self, bucket)
+    }
+
+    /// As [`unpass`].
+    fn unpass(&self, bucket: u32)
+    where
+        Self: Sized,
+    {
+        unpass(self, bucket);
     }
 }
 
@@ -166,6 +174,9 @@ const fn is_prime(number: u64) -> bool {
 /// A line's number and one more; 0 for none.
 pub type LineNumber = u32;
 
+/// It may be in another bucket.
+const FURTHER: LineNumber = LineNumber::MAX;
+
 /// A key's bucket, how far it is from there to the next one, and what their words say of the key's line.
 #[derive(Clone, Copy)]
 struct Place {
@@ -191,6 +202,12 @@ fn place<M: Memory>(memory: &M, key: &SessionKey) -> Place {
 }
 
 impl Place {
+    /// What a line is chosen and marked by: the tag, and above it the favourite line.
+    #[inline(always)]
+    const fn choice(&self) -> u32 {
+        self.tag as u32 | self.favourite << BITS
+    }
+
     /// The next bucket that its key may be in.
     #[inline(always)]
     fn next<M: Memory>(&self, memory: &M, bucket: u32) -> u32 {
@@ -329,96 +346,70 @@ pub fn find_line<M: Memory>(memory: &M, key: &SessionKey) -> LineNumber {
     let place = place(memory, key);
     let mut bucket = place.bucket;
     for _ in 0..MOST_BUCKETS {
-        let Some(word) = memory.word(bucket) else {
-            return 0;
-        };
-        // SAFETY: a word of the index.
-        let word = unsafe { memory.load(word) };
-        if let Some((line, _)) = look(memory, bucket, word, place.tag, key) {
+        let line = memory.line_in(key, bucket, place.tag as u32);
+        if line != FURTHER {
             return line;
-        }
-        if passed(word) == 0 {
-            return 0;
         }
         bucket = place.next(memory, bucket);
     }
     0
 }
 
-/// What came of [`enter_home`].
-#[repr(u32)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Entered {
-    /// It is there now.
-    Yes,
-    /// It was there already.
-    Exists,
-    /// The lock can't be had.
-    Busy,
-    /// Its bucket has no room, or keys passed over it: other buckets have to be looked at. The lock is
-    /// still held.
-    Further,
+/// The line of a key with this tag in one of its buckets; [`FURTHER`] when it is not there, and other keys passed over.
+#[inline(always)]
+pub fn line_in<M: Memory>(memory: &M, key: &SessionKey, bucket: u32, tag: u32) -> LineNumber {
+    let Some(word) = memory.word(bucket) else {
+        return 0;
+    };
+    // SAFETY: a word of the index.
+    let word = unsafe { memory.load(word) };
+    match look(memory, bucket, word, u64::from(tag), key) {
+        Some((line, _)) => line,
+        None if passed(word) == 0 => 0,
+        None => FURTHER,
+    }
 }
 
 /// Adds a half.
 ///
 /// # Errors
 ///
-/// [`Refused::Full`] when all buckets that the key may be in are full, too.
+/// [`Refused::Busy`] when the lock of its bucket can't be had, [`Refused::Full`] when all buckets that the
+/// key may be in are full.
 #[inline(always)]
 pub fn insert<M: Memory>(memory: &M, key: &SessionKey, session: &Session) -> Result<(), Refused> {
-    match memory.enter_home(key, session) {
-        Entered::Yes => return Ok(()),
-        Entered::Exists => return Err(Refused::Exists),
-        Entered::Busy => return Err(Refused::Busy),
-        Entered::Further => {}
-    }
-    let entered = if memory.find_line(key) != 0 {
-        Err(Refused::Exists)
-    } else if memory.enter_further(key, session) {
-        Ok(())
-    } else {
-        memory.give_up(key);
-        Err(Refused::Full)
-    };
-    if let Some(home) = memory.word(place(memory, key).bucket) {
-        unlock(memory, home);
-    }
-    entered
-}
-
-/// Adds a half to its own bucket.
-#[inline(always)]
-pub fn enter_home<M: Memory>(memory: &M, key: &SessionKey, session: &Session) -> Entered {
     let place = place(memory, key);
-    let Some(home) = memory.word(place.bucket) else {
-        return Entered::Busy;
+    let (true, Some(home)) = (memory.lock(place.bucket), memory.word(place.bucket)) else {
+        return Err(Refused::Busy);
     };
-    if !lock(memory, home) {
-        return Entered::Busy;
-    }
     // SAFETY: a word of the index.
     let word = unsafe { memory.load(home) };
     let entered = if look(memory, place.bucket, word, place.tag, key).is_some() {
-        Entered::Exists
-    } else if passed(word) == 0 && write(memory, place, place.bucket, key, session) {
-        Entered::Yes
+        Err(Refused::Exists)
+    } else if passed(word) == 0 && memory.enter(key, session, place.bucket, place.choice()) {
+        Ok(())
+    } else if find_line(memory, key) != 0 {
+        Err(Refused::Exists)
     } else {
-        return Entered::Further;
+        enter_further(memory, place, key, session)
     };
-    unlock(memory, home);
+    // SAFETY: a word of the index.
+    unsafe { memory.fetch_and(home, !LOCKED) };
     entered
 }
 
-/// Adds a half that is nowhere, whose bucket is locked, and passes over those that are full; false when all
-/// that it may be in are.
+/// Adds a half that is nowhere, whose bucket is locked, and passes over those that are full.
 #[inline(always)]
-pub fn enter_further<M: Memory>(memory: &M, key: &SessionKey, session: &Session) -> bool {
-    let place = place(memory, key);
+fn enter_further<M: Memory>(
+    memory: &M,
+    place: Place,
+    key: &SessionKey,
+    session: &Session,
+) -> Result<(), Refused> {
     let mut bucket = place.bucket;
     for _ in 0..MOST_BUCKETS {
-        if write(memory, place, bucket, key, session) {
-            return true;
+        if memory.enter(key, session, bucket, place.choice()) {
+            return Ok(());
         }
         if let Some(word) = memory.word(bucket) {
             pass(memory, word);
@@ -428,37 +419,29 @@ pub fn enter_further<M: Memory>(memory: &M, key: &SessionKey, session: &Session)
             break;
         }
     }
-    false
-}
-
-/// Takes back what [`enter_further`] passed over in vain.
-#[inline(always)]
-pub fn give_up<M: Memory>(memory: &M, key: &SessionKey) {
-    let place = place(memory, key);
-    let mut bucket = place.bucket;
+    bucket = place.bucket;
     for _ in 0..MOST_BUCKETS {
-        if let Some(word) = memory.word(bucket) {
-            unpass(memory, word);
-        }
+        memory.unpass(bucket);
         bucket = place.next(memory, bucket);
         if bucket == place.bucket {
             break;
         }
     }
+    Err(Refused::Full)
 }
 
-/// Writes a half into a free line of a bucket; false when there is none.
+/// Writes a half into a free line of a bucket, by its [`Place::choice`]; false when there is none.
 #[inline(always)]
-fn write<M: Memory>(
+pub fn enter<M: Memory>(
     memory: &M,
-    place: Place,
-    bucket: u32,
     key: &SessionKey,
     session: &Session,
+    bucket: u32,
+    choice: u32,
 ) -> bool {
     let Some(slot) = memory
         .word(bucket)
-        .and_then(|word| take(memory, word, place))
+        .and_then(|word| take(memory, word, choice))
     else {
         return false;
     };
@@ -480,7 +463,7 @@ fn write<M: Memory>(
 /// Removes a half that is the caller's alone; false when it is not there.
 #[inline(always)]
 pub fn remove<M: Memory>(memory: &M, key: &SessionKey) -> bool {
-    let line = memory.find_line(key);
+    let line = find_line(memory, key);
     let Some(half) = half(memory, line) else {
         return false;
     };
@@ -511,17 +494,19 @@ fn leave<M: Memory>(memory: &M, place: Place, line: u32) {
         if bucket == last {
             break;
         }
-        if let Some(word) = memory.word(bucket) {
-            unpass(memory, word);
-        }
+        memory.unpass(bucket);
         bucket = place.next(memory, bucket);
     }
 }
 
 /// Takes a free line of a bucket for a key.
 #[inline(always)]
-fn take<M: Memory>(memory: &M, word: *mut u64, place: Place) -> Option<u32> {
+fn take<M: Memory>(memory: &M, word: *mut u64, choice: u32) -> Option<u32> {
     for _ in 0..TRIES {
+        // Taken apart anew each time: what is made of it would crowd the small BPF stack.
+        // SAFETY: a number.
+        let choice = unsafe { (&raw const choice).read_volatile() };
+        let (tag, favourite) = (u64::from(choice) & TAG, choice >> BITS);
         // SAFETY: a word of the index.
         let old = unsafe { memory.load(word) };
         let free = lines_of(old, 0);
@@ -529,15 +514,15 @@ fn take<M: Memory>(memory: &M, word: *mut u64, place: Place) -> Option<u32> {
             return None;
         }
         let is_free = |slot: u32| old >> (slot * BITS) & TAG == 0;
-        let slot = if is_free(place.favourite) {
-            place.favourite
-        } else if is_free(beside(place.favourite)) {
-            beside(place.favourite)
+        let slot = if is_free(favourite) {
+            favourite
+        } else if is_free(beside(favourite)) {
+            beside(favourite)
         } else {
             first(free)
         };
         // SAFETY: as above.
-        if unsafe { memory.compare_and_swap(word, old, old | place.tag << (slot * BITS)) } {
+        if unsafe { memory.compare_and_swap(word, old, old | tag << (slot * BITS)) } {
             return Some(slot);
         }
     }
@@ -557,7 +542,10 @@ fn pass<M: Memory>(memory: &M, word: *mut u64) {
 
 /// A key that passed over this bucket is gone. At worst it still counts.
 #[inline(always)]
-fn unpass<M: Memory>(memory: &M, word: *mut u64) {
+pub fn unpass<M: Memory>(memory: &M, bucket: u32) {
+    let Some(word) = memory.word(bucket) else {
+        return;
+    };
     for _ in 0..TRIES {
         // SAFETY: a word of the index.
         unsafe {
@@ -573,8 +561,12 @@ fn unpass<M: Memory>(memory: &M, word: *mut u64) {
     }
 }
 
+/// Locks a bucket; false when that can't be done.
 #[inline(always)]
-fn lock<M: Memory>(memory: &M, word: *mut u64) -> bool {
+pub fn lock<M: Memory>(memory: &M, bucket: u32) -> bool {
+    let Some(word) = memory.word(bucket) else {
+        return false;
+    };
     for _ in 0..SPINS {
         // SAFETY: a word of the index.
         unsafe {
@@ -585,12 +577,6 @@ fn lock<M: Memory>(memory: &M, word: *mut u64) -> bool {
         }
     }
     false
-}
-
-#[inline(always)]
-fn unlock<M: Memory>(memory: &M, word: *mut u64) {
-    // SAFETY: a word of the index.
-    unsafe { memory.fetch_and(word, !LOCKED) };
 }
 
 #[cfg(test)]

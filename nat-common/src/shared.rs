@@ -278,8 +278,7 @@ pub fn bind<T: Tables>(
     vpc: u16,
 ) -> Result<(Address, Port, bool), DropReason> {
     let (address, port) = public;
-    let binding = Binding::held(key, address, port, gateway, vpc);
-    let refused = match tables.insert_binding(Side::Inside, key, &binding) {
+    let refused = match insert_held(tables, key, public, gateway, vpc) {
         Ok(()) => return Ok((address, port, true)),
         Err(refused) => refused,
     };
@@ -294,6 +293,19 @@ pub fn bind<T: Tables>(
         Refused::Busy => Err(DropReason::ClaimRace),
         Refused::Full => Err(DropReason::TableFull),
     }
+}
+
+/// Not inlined, for the sake of the small BPF stack.
+#[inline(never)]
+fn insert_held<T: Tables>(
+    tables: &T,
+    key: &SessionKey,
+    public: (Address, Port),
+    gateway: u16,
+    vpc: u16,
+) -> Result<(), Refused> {
+    let binding = Binding::held(key, public.0, public.1, gateway, vpc);
+    tables.insert_binding(Side::Inside, key, &binding)
 }
 
 /// Lets go of the binding of an inside address and port. The last one to do so ends it: the public

@@ -6,6 +6,7 @@
 //! read after the rest and changed by compare-and-swap only.
 
 use crate::{
+    claim::{self, Claim, Entry},
     clock::Tick,
     map_types::{
         Binding, Client, ClientKey, Counter, Gateway, GatewayCounter, Session, SessionKey,
@@ -99,6 +100,14 @@ pub trait Tables: Atomics {
         Self: Sized,
     {
         sessions::end_if_expired(self, key, now)
+    }
+
+    /// As [`claim::make`], likewise.
+    fn make(&self, claim: &Claim, reclaims: bool) -> Entry
+    where
+        Self: Sized,
+    {
+        claim::make(self, claim, reclaims)
     }
 
     /// The coarse clock.

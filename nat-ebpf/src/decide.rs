@@ -18,7 +18,7 @@ use crate::{
     forward::{self, Hook},
     halves::{is_bound, is_in_use},
     policy_maps::View,
-    rule_maps, trace,
+    rule_maps, trace, unknown,
 };
 
 /// Answers what waits for an answer; the stage that asked, if it is known.
@@ -27,7 +27,7 @@ pub fn run<H: Hook>(hook: &H) -> Option<u32> {
     let view = View::now();
     let ingress = hook.ingress();
     let interface = view.interface(ingress)?;
-    let packet = parse::ipv4(hook).ok()?;
+    let packet = unknown::packet(parse::ipv4(hook).ok()?);
     let mac = hook.load::<EthernetHeader>(0)?.source();
     // Type and code of an ICMP message; of others it does not count.
     let icmp = if packet.is_later_fragment() {

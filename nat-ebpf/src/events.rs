@@ -2,7 +2,7 @@
 
 use aya_ebpf::{EbpfContext, macros::map, maps::PerCpuArray};
 use aya_log_ebpf::warn;
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr::null_mut};
 use nat_common::{
     claim::Claim,
     drop_reason::{self, DropReason},
@@ -17,30 +17,34 @@ const QUIET: u32 = 8;
 #[map]
 static LAST_SAID: PerCpuArray<u32> = PerCpuArray::with_max_entries(drop_reason::COUNT, 0);
 
-struct Context(*mut c_void);
+/// What is said needs no packet.
+struct Nobody;
 
-impl EbpfContext for Context {
+impl EbpfContext for Nobody {
     fn as_ptr(&self) -> *mut c_void {
-        self.0
+        null_mut()
     }
 }
 
 /// A session could not be made. Says for whom, and what for only where that may be logged (RFC 6888
 /// REQ-12): a client, by its gateway's first address.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn claim_failed(context: *mut c_void, claim: &Claim, reason: DropReason) {
-    let Some(last) = LAST_SAID.get_ptr_mut(reason as u32) else {
-        return;
+pub extern "C" fn claim_failed(claim: *const Claim, reason: u32) -> u32 {
+    let (false, Some(last)) = (claim.is_null(), LAST_SAID.get_ptr_mut(reason)) else {
+        return 0;
     };
+    // SAFETY: checked, and the verifier knows its size.
+    let claim = unsafe { &*claim };
     let now = settings::now();
     // SAFETY: this CPU's own slot.
     unsafe {
         if now.wrapping_sub(*last) < QUIET {
-            return;
+            return 0;
         }
         *last = now;
     }
-    let context = Context(context);
+    let context = Nobody;
     let flow = &claim.flow;
     let client = u32::from_be(flow.source.raw());
     let gateway = View::now()
@@ -62,18 +66,23 @@ pub fn claim_failed(context: *mut c_void, claim: &Claim, reason: DropReason) {
         };
     }
     match reason {
-        DropReason::PortExhausted => say!(
+        PORT_EXHAUSTED => say!(
             "no port is free for client {:i} of gateway {:i}, protocol {}",
             "no port is free for client {:i} of gateway {:i}, protocol {}, to {:i}:{}"
         ),
-        DropReason::TableFull => say!(
+        TABLE_FULL => say!(
             "the session table is full for client {:i} of gateway {:i}, protocol {}",
             "the session table is full for client {:i} of gateway {:i}, protocol {}, to {:i}:{}"
         ),
-        DropReason::ClientQuota => say!(
+        CLIENT_QUOTA => say!(
             "the quota is used up of client {:i} of gateway {:i}, protocol {}",
             "the quota is used up of client {:i} of gateway {:i}, protocol {}, to {:i}:{}"
         ),
-        _ => {}
+        _ => return 0,
     }
+    1
 }
+
+const PORT_EXHAUSTED: u32 = DropReason::PortExhausted as u32;
+const TABLE_FULL: u32 = DropReason::TableFull as u32;
+const CLIENT_QUOTA: u32 = DropReason::ClientQuota as u32;

@@ -17,7 +17,7 @@ use crate::{
     forward::{Hook, NextHop, find_next_hop},
     halves::{find_half, is_in_use},
     plan::{self, Carrier, Plan},
-    sum,
+    sum, unknown,
     verdict::Verdict,
 };
 
@@ -99,7 +99,7 @@ pub fn forward<H: Hook>(
         return Err(DropReason::Malformed);
     }
     hook.reach(HEADERS);
-    let quote = icmp_error::quote(hook, packet)?;
+    let quote = unknown::quote(icmp_error::quote(hook, packet)?);
     let mut to = Translated {
         source: packet.flow.source,
         destination: packet.flow.destination,
@@ -225,7 +225,7 @@ pub fn is_about_a_session<H: Hook>(
         return Err(DropReason::Malformed);
     }
     hook.reach(HEADERS);
-    let quote = icmp_error::quote(hook, packet)?;
+    let quote = unknown::quote(icmp_error::quote(hook, packet)?);
     if quote.flow.source != packet.flow.destination {
         return Err(DropReason::NoSession);
     }

@@ -9,12 +9,13 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray},
 };
 use nat_common::{
+    claim::{self, Claim, Entry},
     clock::Tick,
     map_types::{
         Binding, Client, ClientKey, Counter, Gateway, GatewayCounter, Session, SessionKey,
     },
     port_search::{ATTEMPTS, Search},
-    session_table::{self, Atomics, Entered, Half, LineNumber, Memory},
+    session_table::{self, Atomics, Half, LineNumber, Memory},
     sessions,
     tables::{Refused, Side, Tables},
     taken_ports::TakenPorts,
@@ -94,7 +95,12 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn insert_half(&self, _side: Side, key: &SessionKey, half: &Session) -> Result<(), Refused> {
-        session_table::insert(self, key, half)
+        match insert_half(key, half) {
+            DONE => Ok(()),
+            EXISTS => Err(Refused::Exists),
+            FULL => Err(Refused::Full),
+            _ => Err(Refused::Busy),
+        }
     }
 
     #[inline(always)]
@@ -187,6 +193,11 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn make(&self, claim: &Claim, reclaims: bool) -> Entry {
+        Entry::from_raw(make_session(claim, u32::from(reclaims)))
+    }
+
+    #[inline(always)]
     fn now(&self) -> Tick {
         settings::now()
     }
@@ -268,30 +279,25 @@ impl Memory for KernelTables {
     }
 
     #[inline(always)]
-    fn enter_home(&self, key: &SessionKey, half: &Session) -> Entered {
-        match enter_home(key, half) {
-            YES => Entered::Yes,
-            EXISTS => Entered::Exists,
-            BUSY => Entered::Busy,
-            _ => Entered::Further,
-        }
+    fn line_in(&self, key: &SessionKey, bucket: u32, tag: u32) -> LineNumber {
+        half_line_in(key, bucket, tag)
     }
 
     #[inline(always)]
-    fn enter_further(&self, key: &SessionKey, half: &Session) -> bool {
-        enter_further(key, half) != 0
+    fn enter(&self, key: &SessionKey, half: &Session, bucket: u32, choice: u32) -> bool {
+        enter(key, half, bucket, choice) != 0
     }
 
     #[inline(always)]
-    fn give_up(&self, key: &SessionKey) {
-        give_up(key);
+    fn lock(&self, bucket: u32) -> bool {
+        lock(bucket) != 0
+    }
+
+    #[inline(always)]
+    fn unpass(&self, bucket: u32) {
+        unpass(bucket);
     }
 }
-
-/// Answers of [`enter_home`].
-const YES: u32 = Entered::Yes as u32;
-const EXISTS: u32 = Entered::Exists as u32;
-const BUSY: u32 = Entered::Busy as u32;
 
 /// As [`session_table::find_line`]. A global function, like the next ones: the verifier looks at it once,
 /// not anew for each way that leads here.
@@ -305,37 +311,75 @@ pub extern "C" fn half_line(key: *const SessionKey) -> LineNumber {
     session_table::find_line(&KernelTables, unsafe { &*key })
 }
 
-/// As [`session_table::enter_home`].
+/// As [`session_table::line_in`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn enter_home(key: *const SessionKey, half: *const Session) -> u32 {
-    if key.is_null() || half.is_null() {
-        return BUSY;
-    }
-    // SAFETY: checked, and the verifier knows their sizes.
-    unsafe { session_table::enter_home(&KernelTables, &*key, &*half) as u32 }
-}
-
-/// As [`session_table::enter_further`]; 1 for true.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn enter_further(key: *const SessionKey, half: *const Session) -> u32 {
-    if key.is_null() || half.is_null() {
-        return 0;
-    }
-    // SAFETY: checked, and the verifier knows their sizes.
-    unsafe { u32::from(session_table::enter_further(&KernelTables, &*key, &*half)) }
-}
-
-/// As [`session_table::give_up`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn give_up(key: *const SessionKey) -> u32 {
+pub extern "C" fn half_line_in(key: *const SessionKey, bucket: u32, tag: u32) -> LineNumber {
     if key.is_null() {
         return 0;
     }
     // SAFETY: checked, and the verifier knows its size.
-    session_table::give_up(&KernelTables, unsafe { &*key });
+    session_table::line_in(&KernelTables, unsafe { &*key }, bucket, tag)
+}
+
+/// Answers of [`insert_half`].
+const DONE: u32 = 0;
+const EXISTS: u32 = 1;
+const FULL: u32 = 2;
+const BUSY: u32 = 3;
+
+/// As [`session_table::insert`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn insert_half(key: *const SessionKey, half: *const Session) -> u32 {
+    if key.is_null() || half.is_null() {
+        return BUSY;
+    }
+    // SAFETY: checked, and the verifier knows their sizes.
+    match unsafe { session_table::insert(&KernelTables, &*key, &*half) } {
+        Ok(()) => DONE,
+        Err(Refused::Exists) => EXISTS,
+        Err(Refused::Full) => FULL,
+        Err(Refused::Busy) => BUSY,
+    }
+}
+
+/// As [`session_table::enter`]; 1 for true.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn enter(
+    key: *const SessionKey,
+    half: *const Session,
+    bucket: u32,
+    choice: u32,
+) -> u32 {
+    if key.is_null() || half.is_null() {
+        return 0;
+    }
+    // SAFETY: checked, and the verifier knows their sizes.
+    unsafe {
+        u32::from(session_table::enter(
+            &KernelTables,
+            &*key,
+            &*half,
+            bucket,
+            choice,
+        ))
+    }
+}
+
+/// As [`session_table::lock`]; 1 for true.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn lock(bucket: u32) -> u32 {
+    u32::from(session_table::lock(&KernelTables, bucket))
+}
+
+/// As [`session_table::unpass`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn unpass(bucket: u32) -> u32 {
+    session_table::unpass(&KernelTables, bucket);
     1
 }
 
@@ -375,6 +419,17 @@ pub extern "C" fn end_if_expired(key: *const SessionKey, now: Tick) -> u32 {
     // SAFETY: checked, and the verifier knows its size.
     let key = unsafe { *key };
     u32::from(sessions::end_if_expired(&KernelTables, &key, now))
+}
+
+/// As [`claim::make`]; the number of an [`Entry`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn make_session(claim: *const Claim, reclaims: u32) -> u32 {
+    if claim.is_null() {
+        return Entry::Internal as u32;
+    }
+    // SAFETY: checked, and the verifier knows its size.
+    claim::make(&KernelTables, unsafe { &*claim }, reclaims != 0) as u32
 }
 
 /// Goes through what SEARCH says.

@@ -9,8 +9,8 @@
 //! [`flow_cache`] reads. [`refuse`] answers dropped packets,
 //! [`arp`] for the public IPs.
 //! [`strangers`] are the host's; [`room`] is made in a full table. [`expire`] is run by the controller,
-//! [`counters`], [`events`] and [`trace`] tell what happened, [`rehearsal`] what would, [`bounds`], [`sum`]
-//! and [`settings`] serve all.
+//! [`counters`], [`events`] and [`trace`] tell what happened, [`rehearsal`] what would, [`bounds`], [`sum`],
+//! [`settings`] and [`unknown`] serve all.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -56,6 +56,7 @@ mod sum;
 mod tc_packet;
 mod ticket;
 mod trace;
+mod unknown;
 mod verdict;
 mod xdp_packet;
 
@@ -288,7 +289,7 @@ pub fn nat_tc_policy(context: TcContext) -> i32 {
 #[xdp]
 #[inline(always)]
 pub fn nat_xdp_claim(context: XdpContext) -> u32 {
-    ticket::serve(context.as_ptr());
+    ticket::serve();
     go_on_as(&XDP_STAGES, &context, WHOLE_STAGE, xdp_action::XDP_DROP)
 }
 
@@ -296,7 +297,7 @@ pub fn nat_xdp_claim(context: XdpContext) -> u32 {
 #[classifier]
 #[inline(always)]
 pub fn nat_tc_claim(context: TcContext) -> i32 {
-    ticket::serve(context.as_ptr());
+    ticket::serve();
     go_on_as(&TC_STAGES, &context, WHOLE_STAGE, TC_ACT_SHOT)
 }
 

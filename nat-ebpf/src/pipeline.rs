@@ -23,7 +23,7 @@ use crate::{
     leave,
     plan::{self, Plan, Step},
     policy_maps::View,
-    refuse, rehearsal, send, strangers,
+    refuse, rehearsal, send, strangers, unknown,
     verdict::Verdict,
 };
 
@@ -55,7 +55,7 @@ fn ipv4<H: Hook, const STAGE: u32>(
     interface: &Interface,
     next: &mut NextHop,
 ) -> Result<(), DropReason> {
-    let packet = parse::ipv4(hook)?;
+    let packet = unknown::packet(parse::ipv4(hook)?);
     if STAGE == SEND_STAGE || STAGE == rehearsal::SEND_STAGE {
         return send::<H, STAGE>(hook, interface, &packet, next);
     }
@@ -84,7 +84,7 @@ fn ipv4<H: Hook, const STAGE: u32>(
         FRAGMENT_STAGE => fragment(hook, interface, &packet, plan, next),
         _ => whole(hook, interface, &packet, plan, next),
     };
-    answered(hook, plan, outcome, next)
+    answered(hook, plan, outcome.map_err(unknown::reason), next)
 }
 
 /// A packet that is dropped may be turned into an answer to its sender.
@@ -95,22 +95,22 @@ fn answered<H: Hook>(
     outcome: Result<(), DropReason>,
     next: &mut NextHop,
 ) -> Result<(), DropReason> {
-    if outcome.is_ok() {
+    let Err(reason) = outcome else {
         return outcome;
-    }
+    };
     // The policy was changed meanwhile, twice: what was read of it is nobody's.
     if !next.view.is_whole() {
         next.verdict = Verdict::Again;
         return Ok(());
     }
     counters::count_for(u32::from(plan.gateway), GatewayCounter::Drops);
-    if matches!(outcome, Err(DropReason::TtlExpired)) {
+    if matches!(reason, DropReason::TtlExpired) {
         plan.answer = Answer::TIME_EXCEEDED;
     }
     if refuse::answer(hook, plan.answer) {
         next.verdict = Verdict::Answer;
     }
-    outcome
+    Err(reason)
 }
 
 /// What others have decided about goes on.

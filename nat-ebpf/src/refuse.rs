@@ -17,7 +17,7 @@ use crate::{
     forward::{Hook, NextHop},
     plan::Plan,
     policy_maps::View,
-    settings,
+    settings, unknown,
 };
 
 /// log2 of the ticks that make about a second.
@@ -58,6 +58,7 @@ fn make<H: Hook>(hook: &mut H, answer: u32) -> bool {
     let Ok(packet) = parse::ipv4(hook) else {
         return false;
     };
+    let packet = unknown::packet(packet);
     if !answer.is_icmp() {
         let is_made = reply::reset(hook, &packet).is_some();
         if is_made {

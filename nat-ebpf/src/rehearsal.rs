@@ -10,6 +10,7 @@ use aya_ebpf::{
     maps::{HashMap, PerCpuArray},
 };
 use nat_common::{
+    claim::{self, Claim, Entry},
     clock::Tick,
     lifecycle::State,
     map_types::{
@@ -198,16 +199,17 @@ impl Tables for Rehearsal {
 
     #[inline(always)]
     fn search(&self) {
-        // SAFETY: as in `kernel_tables::search_ports`.
-        unsafe {
-            let step: extern "C" fn(u32, *mut c_void) -> i64 = attempt;
-            bpf_loop(ATTEMPTS, step as *mut c_void, null_mut(), 0);
-        }
+        rehearse_search();
     }
 
     #[inline(always)]
     fn end_if_expired(&self, key: &SessionKey, now: Tick) -> bool {
         forget(key, now)
+    }
+
+    #[inline(always)]
+    fn make(&self, claim: &Claim, reclaims: bool) -> Entry {
+        Entry::from_raw(rehearse_session(claim, u32::from(reclaims)))
     }
 
     #[inline(always)]
@@ -225,6 +227,28 @@ impl Tables for Rehearsal {
 
     #[inline(always)]
     fn count_for(&self, _gateway: u16, _counter: GatewayCounter) {}
+}
+
+/// As `kernel_tables::make_session`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn rehearse_session(claim: *const Claim, reclaims: u32) -> u32 {
+    if claim.is_null() {
+        return Entry::Internal as u32;
+    }
+    // SAFETY: checked, and the verifier knows its size.
+    claim::make(&Rehearsal, unsafe { &*claim }, reclaims != 0) as u32
+}
+
+/// As `kernel_tables::search_ports`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn rehearse_search() -> u32 {
+    // SAFETY: the callback has the signature the helper calls it with.
+    unsafe {
+        let step: extern "C" fn(u32, *mut c_void) -> i64 = attempt;
+        bpf_loop(ATTEMPTS, step as *mut c_void, null_mut(), 0) as u32
+    }
 }
 
 #[inline(never)]

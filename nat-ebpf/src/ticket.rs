@@ -73,7 +73,7 @@ fn reason(outcome: u32) -> DropReason {
 
 /// Does what the ticket asks for; in a full table once more after having made room.
 #[inline(always)]
-pub fn serve(context: *mut c_void) {
+pub fn serve() {
     do_rounds(serve_round);
     let Some(ticket) = TICKET.get_ptr_mut(0) else {
         return;
@@ -90,7 +90,7 @@ pub fn serve(context: *mut c_void) {
         do_rounds(serve_round);
     }
     if ticket.outcome >= REFUSED {
-        events::claim_failed(context, &ticket.claim, reason(ticket.outcome));
+        events::claim_failed(&raw const ticket.claim, ticket.outcome - REFUSED);
     } else if ticket.outcome == WANTED {
         ticket.outcome = REFUSED + DropReason::PortExhausted as u32;
     }

@@ -30,6 +30,7 @@ const _: () = assert!(size_of::<Ipv4Header>() == Ipv4Hdr::LEN);
 
 /// Where a packet stands in a fragmented datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub enum Fragment {
     /// Not fragmented.
     Whole,
