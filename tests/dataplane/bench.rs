@@ -28,7 +28,7 @@ use nat_tests::{
     packets::{Ipv4, Mac, Packet},
 };
 use nat_userspace::{
-    config::{self, Config},
+    config::{self, Attach, Config},
     controller::{self, Controller},
     expiry::{self, Sweeper},
     leftovers::Leftovers,
@@ -202,7 +202,7 @@ impl Bench {
             ..config
         };
         let (edge, wire) = network::build(&config, forwards);
-        let parsed = parsed(&config, capacity);
+        let parsed = parsed(hook, &config, capacity);
         let pins = Pins::new("/sys/fs/bpf/nat");
         let options = LoadOptions {
             log_level: 0,
@@ -242,7 +242,7 @@ impl Bench {
     /// Another configuration comes. In a thread of the programs' namespace.
     pub fn apply_here(&mut self, config: &ModelConfig) {
         self.controller
-            .reload(&parsed(config, self.capacity))
+            .reload(&parsed(self.hook, config, self.capacity))
             .unwrap();
         self.config = config.clone();
     }
@@ -680,11 +680,16 @@ pub fn text_of(config: &ModelConfig) -> String {
     format!("[node]\nuplink = [\"{uplink}\"]\nattach = \"xdp\"\n{node}{vpcs}")
 }
 
-fn parsed(config: &ModelConfig, capacity: u32) -> Config {
+fn parsed(hook: Hook, config: &ModelConfig, capacity: u32) -> Config {
     let text = text_of(config);
     let parsed = config::parse("bench", &text);
     let mut parsed = parsed.unwrap_or_else(|error| panic!("{error}\n{text}"));
     parsed.node.max_sessions = capacity;
+    // The programs of XDP are no use to those of TC, and take as long to load.
+    parsed.node.attach = match hook {
+        Hook::Xdp => Attach::Xdp,
+        Hook::Tc => Attach::Tc,
+    };
     // The reference NAT has no services.
     parsed.node.metadata = false;
     for vpc in &mut parsed.vpcs {

@@ -69,7 +69,7 @@ pub fn command(arguments: &Arguments) -> Result<u8> {
         setup::ensure_vm()?;
         // Before the build, so that a kernel that is not to be had is told at once.
         let kernel = vm::kernel::Kernel::find(&arguments.kernel)?;
-        let binaries = build()?;
+        let binaries = build(&[])?;
         let limit = Duration::from_secs(arguments.time_limit * 60);
         let lab = lab_arguments(arguments, "/bin/nat");
         let command: Vec<String> = std::iter::once("/bin/nat-lab".to_owned())
@@ -83,7 +83,7 @@ pub fn command(arguments: &Arguments) -> Result<u8> {
     setup::ensure_build()?;
     let programs: Vec<_> = programs.iter().map(String::as_str).collect();
     packages::ensure_programs("this picture", &programs)?;
-    let binaries = build()?;
+    let binaries = build(&[])?;
     let nat = binaries
         .nat
         .to_str()
@@ -128,9 +128,9 @@ pub struct Binaries {
     pub lab: PathBuf,
 }
 
-/// Builds `nat` (with the BPF object inside) and `nat-lab`.
-pub fn build() -> Result<Binaries> {
-    build_some(&["--bins"])?;
+/// Builds `nat` (with the BPF object inside), `nat-lab`, and what these flags of cargo name beside all programs.
+pub fn build(more: &[&str]) -> Result<Binaries> {
+    build_some(&[&["--bins"], more].concat())?;
     let folder = folder()?;
     let binaries = Binaries {
         nat: folder.join("nat"),
@@ -147,16 +147,13 @@ pub fn build() -> Result<Binaries> {
     Ok(binaries)
 }
 
-/// Always of the same packages, so that what they share is built once.
+/// Always of all packages and as the tests are built, so that what they share is built once.
 fn build_some(targets: &[&str]) -> Result<()> {
-    let mut command = tool::cargo();
-    command.args(["build", "--release"]);
-    command.args(["--package", "nat-userspace", "--package", "nat-tests"]);
-    tool::run(command.args(targets))
+    tool::run(tool::cargo().args(["build", "--workspace"]).args(targets))
 }
 
 fn folder() -> Result<PathBuf> {
-    Ok(tool::target_dir()?.join("release"))
+    Ok(tool::target_dir()?.join("debug"))
 }
 
 fn lab_arguments(arguments: &Arguments, nat: &str) -> Vec<String> {

@@ -24,7 +24,8 @@ pub fn command(arguments: &Arguments) -> Result<u8> {
     let privilege = Privilege::acquire("running the tests (network namespaces, BPF programs)")?;
     setup::ensure_build()?;
     setup::ensure_tests()?;
-    let binaries = run::build()?;
+    // At one go: with the tests come features of libraries, and what uses those would be built twice.
+    let binaries = run::build(&["--tests"])?;
 
     let mut command = tool::cargo();
     command
