@@ -86,8 +86,8 @@ macro_rules! on_every_hook {
 /// Native XDP and TC alone.
 macro_rules! on_both_hooks {
     ($($subject:ident::$test:ident),* $(,)?) => {
-        on_every_hook!(@hook policy_xdp, Xdp, $($subject::$test),*);
-        on_every_hook!(@hook policy_tc, Tc, $($subject::$test),*);
+        on_every_hook!(@hook decisions_xdp, Xdp, $($subject::$test),*);
+        on_every_hook!(@hook decisions_tc, Tc, $($subject::$test),*);
     };
 }
 
@@ -112,6 +112,35 @@ on_every_hook! {
     nat_instance::host_traffic_is_untouched,
     nat_instance::one_arm_nat_instance,
     nat_instance::rfc4787_req7_a_network_is_not_inside_and_outside,
+    fragments::rfc4787_req14_large_datagrams_pass_both_ways,
+    fragments::rfc4787_req14_fragments_pass_out_of_order,
+    fragments::rfc6864_hosts_with_the_same_ip_id_are_kept_apart,
+    fragments::a_large_ping_is_answered,
+    fragments::fragmented_tcp_segments_arrive,
+    fragments::rfc4787_req14a_a_flood_of_fragments_hurts_nobody_else,
+    fragments::unsolicited_fragments_reach_nobody,
+    hairpin::rfc4787_req9_a_private_host_reaches_another_ones_elastic_ip,
+    hairpin::rfc5508_req7_two_elastic_ips_reach_each_other,
+    hairpin::rfc4787_req9_a_host_reaches_itself_by_its_own_elastic_ip,
+    hairpin::rfc5508_req7_a_hairpinned_packets_error_comes_back,
+    hairpin::rfc4787_req9_a_forwarded_port_is_reached_from_inside,
+    hairpin::a_two_arm_instance_loops_a_forwarded_port_back,
+    hairpin::a_one_arm_instance_loops_a_forwarded_port_back,
+    hops::every_hop_answers_a_traceroute_from_inside,
+    hops::every_hop_answers_a_traceroute_from_outside,
+    hops::icmp_errors_made_here_are_limited,
+    path_mtu::tcp_finds_a_narrow_link_behind_the_edge,
+    path_mtu::tcp_finds_the_edges_own_narrow_uplink,
+    path_mtu::udp_is_told_of_a_narrow_link_behind_the_edge,
+    path_mtu::rfc4787_req13_the_edge_tells_the_inside_of_its_narrow_uplink,
+    path_mtu::the_edge_tells_the_outside_of_a_narrow_link_inside,
+    path_mtu::rfc4787_req13a_datagrams_that_may_be_cut_leave_by_a_narrow_uplink,
+    path_mtu::rfc4787_req13a_datagrams_that_may_be_cut_reach_a_narrow_link_inside,
+    path_mtu::a_jumbo_datagram_is_cut_into_many,
+}
+
+// What policy and tables say is the same program's on every driver.
+on_both_hooks! {
     addresses::rfc4787_req2_a_client_stays_on_one_public_ip,
     addresses::profile_aws_spills_over_to_the_next_public_ip,
     addresses::rfc4787_req2_profile_rfc_never_moves_a_client,
@@ -140,23 +169,6 @@ on_every_hook! {
     forwarding::forwards_of_a_configuration_let_anybody_in,
     forwarding::a_forwarded_host_keeps_its_public_port_on_its_way_out,
     forwarding::a_forwarded_port_is_given_to_nobody_else,
-    fragments::rfc4787_req14_large_datagrams_pass_both_ways,
-    fragments::rfc4787_req14_fragments_pass_out_of_order,
-    fragments::rfc6864_hosts_with_the_same_ip_id_are_kept_apart,
-    fragments::a_large_ping_is_answered,
-    fragments::fragmented_tcp_segments_arrive,
-    fragments::rfc4787_req14a_a_flood_of_fragments_hurts_nobody_else,
-    fragments::unsolicited_fragments_reach_nobody,
-    hairpin::rfc4787_req9_a_private_host_reaches_another_ones_elastic_ip,
-    hairpin::rfc5508_req7_two_elastic_ips_reach_each_other,
-    hairpin::rfc4787_req9_a_host_reaches_itself_by_its_own_elastic_ip,
-    hairpin::rfc5508_req7_a_hairpinned_packets_error_comes_back,
-    hairpin::rfc4787_req9_a_forwarded_port_is_reached_from_inside,
-    hairpin::a_two_arm_instance_loops_a_forwarded_port_back,
-    hairpin::a_one_arm_instance_loops_a_forwarded_port_back,
-    hops::every_hop_answers_a_traceroute_from_inside,
-    hops::every_hop_answers_a_traceroute_from_outside,
-    hops::icmp_errors_made_here_are_limited,
     mapping::profile_aws_is_address_and_port_dependent_in_mapping_and_filtering,
     mapping::rfc4787_req1_mapping_is_endpoint_independent,
     mapping::rfc4787_req8_filtering_is_endpoint_independent_where_asked,
@@ -179,14 +191,6 @@ on_every_hook! {
     messages::rfc6888_req11c_and_req12_refusals_are_logged_without_their_destination,
     messages::rfc6888_req12_destinations_are_logged_where_asked,
     messages::rfc6888_req11c_a_full_table_is_logged_and_serves_again,
-    path_mtu::tcp_finds_a_narrow_link_behind_the_edge,
-    path_mtu::tcp_finds_the_edges_own_narrow_uplink,
-    path_mtu::udp_is_told_of_a_narrow_link_behind_the_edge,
-    path_mtu::rfc4787_req13_the_edge_tells_the_inside_of_its_narrow_uplink,
-    path_mtu::the_edge_tells_the_outside_of_a_narrow_link_inside,
-    path_mtu::rfc4787_req13a_datagrams_that_may_be_cut_leave_by_a_narrow_uplink,
-    path_mtu::rfc4787_req13a_datagrams_that_may_be_cut_reach_a_narrow_link_inside,
-    path_mtu::a_jumbo_datagram_is_cut_into_many,
     reload::a_changed_configuration_is_taken_up_and_connections_go_on,
     reload::nat_gateway_a_public_ip_that_is_given_up_drains,
     reload::a_reload_that_is_refused_changes_nothing,
@@ -194,10 +198,6 @@ on_every_hook! {
     restart::mappings_and_forwards_outlive_their_controller,
     restart::a_new_controller_takes_up_new_forwards,
     restart::lines_of_an_earlier_controller_lead_nowhere,
-}
-
-// What the policy says is the same program's on every driver.
-on_both_hooks! {
     pictures::internet_gateway_picture_holds,
     pictures::nat_instance_picture_holds,
     pictures::gateway_endpoint_picture_holds,

@@ -355,7 +355,8 @@ pub fn find_line<M: Memory>(memory: &M, key: &SessionKey) -> LineNumber {
     0
 }
 
-/// The line of a key with this tag in one of its buckets; [`FURTHER`] when it is not there, and other keys passed over.
+/// The line of a key with this tag in one of its buckets; [`FURTHER`] when it is not there, and keys passed
+/// over.
 #[inline(always)]
 pub fn line_in<M: Memory>(memory: &M, key: &SessionKey, bucket: u32, tag: u32) -> LineNumber {
     let Some(word) = memory.word(bucket) else {

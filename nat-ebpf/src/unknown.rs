@@ -17,13 +17,13 @@ static mut NOTHING: u32 = 0;
 /// It has 1, 2 or 4 bytes, all of them initialised.
 #[inline(always)]
 unsafe fn with<T: Copy>(value: T, nothing: u32) -> T {
+    const { assert!(matches!(size_of::<T>(), 1 | 2 | 4)) };
     // SAFETY: what is joined with 0 is what it was.
     unsafe {
-        match const { size_of::<T>() } {
+        match size_of::<T>() {
             1 => transmute_copy(&(transmute_copy::<T, u8>(&value) | nothing as u8)),
             2 => transmute_copy(&(transmute_copy::<T, u16>(&value) | nothing as u16)),
-            4 => transmute_copy(&(transmute_copy::<T, u32>(&value) | nothing)),
-            _ => value,
+            _ => transmute_copy(&(transmute_copy::<T, u32>(&value) | nothing)),
         }
     }
 }

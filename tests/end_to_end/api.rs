@@ -109,11 +109,11 @@ pub fn a_file_is_compared_and_applied(hook: Hook) {
     );
 
     standing.other_file(&classic(hook, "").replace("\"private0\"", "\"public0\""));
-    let refused = standing.says(&["diff", OTHER]);
-    assert!(
-        refused.contains("it would be refused: its interfaces are others"),
-        "{refused}"
-    );
+    let refused = standing.nat.finish(["diff", OTHER]).expect("an end");
+    assert_eq!(refused.code, Some(1), "as `nat apply`: {refused:?}");
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    let why = "it would be refused: its interfaces are others";
+    assert!(said.contains(why), "{said}");
     let (code, message) = standing.fails(&["apply", OTHER]);
     assert_eq!(code, Some(1), "{message}");
     assert!(message.contains("its interfaces are others"), "{message}");

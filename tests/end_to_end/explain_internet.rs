@@ -164,8 +164,22 @@ pub fn routes_and_instances_are_shown_as_they_are_held(hook: Hook) {
         let expected = (Some(expected.0), Some(expected.1));
         assert!(targets.contains(&expected), "{expected:?}: {targets:?}");
     }
-    let unknown = standing.nat.finish(["routes", "--vpc", "nowhere"]);
-    assert_eq!(unknown.expect("nat routes").code, Some(2));
+    for unknown in [
+        ["routes", "--vpc", "nowhere"],
+        ["sessions", "--vpc", "nowhere"],
+        ["sessions", "--gateway", "nobody"],
+    ] {
+        let finished = standing.nat.finish(unknown).expect("an end");
+        assert_eq!(finished.code, Some(2), "{unknown:?}: {finished:?}");
+    }
+    for known in [
+        ["--vpc", "main"],
+        ["--gateway", "egress"],
+        ["--gateway", "-"],
+    ] {
+        let finished = standing.nat.finish(["sessions"].iter().chain(&known));
+        finished.expect("an end").success().expect("an empty table");
+    }
 
     let instances = objects(&standing, &["instances", "--json"]);
     assert_eq!(instances.len(), 2);

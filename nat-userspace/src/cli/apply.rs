@@ -31,13 +31,18 @@ pub fn apply(socket: &Path, arguments: &Arguments) -> Outcome {
     Ok(out.flush()?)
 }
 
-/// Shows what that would change.
+/// Shows what that would change; fails when `nat apply` would.
 pub fn diff(socket: &Path, arguments: &Arguments) -> Outcome {
     let answer = send(socket, "/v1/diff", arguments)?;
     let mut out = BufWriter::new(io::stdout().lock());
     changes(&mut out, &answer, arguments.json)?;
     sessions(&mut out, &answer, arguments.json)?;
-    Ok(out.flush()?)
+    out.flush()?;
+    if list(&answer["refused"]).is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Reported)
+    }
 }
 
 fn send(socket: &Path, path: &str, arguments: &Arguments) -> Result<Json, Failure> {

@@ -7,11 +7,12 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use ipnet::Ipv4Net;
+use nat_common::map_types::NameKey;
 
-use super::{Outcome, output};
+use super::{Outcome, bad, no_vpc, output};
 use crate::{
     pins::Pins,
-    sessions::{self, SessionRecord},
+    sessions::{self, Names, SERVICES_NAME, SessionRecord},
 };
 
 /// See `nat sessions --help`.
@@ -77,6 +78,29 @@ fn matches<T: PartialEq>(wanted: Option<T>, actual: T) -> bool {
 }
 
 impl Arguments {
+    /// A name that nobody has is a mistake, where an empty table would pass for an answer. Sessions may have
+    /// names of what is gone.
+    fn check_names(&self, names: &Names, records: &[SessionRecord]) -> Outcome {
+        if let Some(wanted) = &self.vpc
+            && !names.of_kind(NameKey::VPC).any(|(_, name)| name == wanted)
+            && !records.iter().any(|session| session.vpc == *wanted)
+        {
+            return Err(no_vpc(wanted));
+        }
+        if let Some(wanted) = &self.gateway
+            && !["-", SERVICES_NAME].contains(&wanted.as_str())
+            && !names
+                .of_kind(NameKey::GATEWAY)
+                .any(|(number, _)| names.gateway(number) == *wanted)
+            && !records.iter().any(|session| session.gateway == *wanted)
+        {
+            return Err(bad(format!(
+                "there is no NAT gateway {wanted}; endpoints are written endpoint:NAME, load balancers load-balancer:NAME"
+            )));
+        }
+        Ok(())
+    }
+
     fn wants(&self, session: &SessionRecord) -> bool {
         let within = |network: Option<Ipv4Net>, address: Ipv4Addr| {
             network.is_none_or(|network| network.contains(&address))
@@ -96,6 +120,7 @@ impl Arguments {
 /// Shows the translation table.
 pub fn run(pins: &Pins, arguments: &Arguments) -> Outcome {
     let mut records = sessions::read(pins)?;
+    arguments.check_names(&Names::read(pins)?, &records)?;
     records.retain(|session| arguments.wants(session));
     let mut out = BufWriter::new(io::stdout().lock());
     if arguments.json {
