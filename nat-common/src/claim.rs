@@ -399,7 +399,7 @@ pub enum Entry {
 impl Entry {
     /// From its number.
     #[inline(always)]
-    pub const fn from_raw(number: u32) -> Self {
+    pub fn from_raw(number: u32) -> Self {
         const ALL: [Entry; 7] = [
             Entry::Made,
             Entry::Found,
@@ -409,14 +409,8 @@ impl Entry {
             Entry::ClientQuota,
             Entry::NoSession,
         ];
-        let mut at = 0;
-        while at < ALL.len() {
-            if ALL[at] as u32 == number {
-                return ALL[at];
-            }
-            at += 1;
-        }
-        Self::Internal
+        let entry = ALL.iter().find(|entry| **entry as u32 == number);
+        entry.copied().unwrap_or(Self::Internal)
     }
 
     /// It can't be entered.

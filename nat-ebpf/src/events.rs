@@ -65,16 +65,16 @@ pub extern "C" fn claim_failed(claim: *const Claim, reason: u32) -> u32 {
             }
         };
     }
-    match reason {
-        PORT_EXHAUSTED => say!(
+    match DropReason::of_number(reason) {
+        DropReason::PortExhausted => say!(
             "no port is free for client {:i} of gateway {:i}, protocol {}",
             "no port is free for client {:i} of gateway {:i}, protocol {}, to {:i}:{}"
         ),
-        TABLE_FULL => say!(
+        DropReason::TableFull => say!(
             "the session table is full for client {:i} of gateway {:i}, protocol {}",
             "the session table is full for client {:i} of gateway {:i}, protocol {}, to {:i}:{}"
         ),
-        CLIENT_QUOTA => say!(
+        DropReason::ClientQuota => say!(
             "the quota is used up of client {:i} of gateway {:i}, protocol {}",
             "the quota is used up of client {:i} of gateway {:i}, protocol {}, to {:i}:{}"
         ),
@@ -82,7 +82,3 @@ pub extern "C" fn claim_failed(claim: *const Claim, reason: u32) -> u32 {
     }
     1
 }
-
-const PORT_EXHAUSTED: u32 = DropReason::PortExhausted as u32;
-const TABLE_FULL: u32 = DropReason::TableFull as u32;
-const CLIENT_QUOTA: u32 = DropReason::ClientQuota as u32;

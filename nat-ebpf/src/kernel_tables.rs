@@ -1,10 +1,9 @@
 //! The session tables as BPF maps, for the logic in `nat_common::{sessions, shared, claim}`.
 
-use core::{ffi::c_void, ptr::null_mut};
+use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST},
-    helpers::bpf_loop,
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray},
 };
@@ -21,7 +20,7 @@ use nat_common::{
     taken_ports::TakenPorts,
 };
 
-use crate::{atomics, counters, policy_maps::View, settings};
+use crate::{atomics, counters, policy_maps::View, settings, turns};
 
 /// Sized by the controller when it loads the programs.
 const CAPACITY: u32 = 262_144;
@@ -406,9 +405,6 @@ pub extern "C" fn remove_half(key: *const SessionKey) -> u32 {
     u32::from(session_table::remove(&KernelTables, unsafe { &*key }))
 }
 
-const GO_ON: i64 = 0;
-const STOP: i64 = 1;
-
 /// As [`sessions::end_if_expired`]; 1 for true.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -436,24 +432,19 @@ pub extern "C" fn make_session(claim: *const Claim, reclaims: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn search_ports() -> u32 {
-    // A plain loop would have the verifier walk every attempt.
-    // SAFETY: the callback has the signature the helper calls it with.
-    unsafe {
-        let step: extern "C" fn(u32, *mut c_void) -> i64 = attempt;
-        bpf_loop(ATTEMPTS, step as *mut c_void, null_mut(), 0) as u32
-    }
+    turns::take(ATTEMPTS, attempt)
 }
 
 #[inline(never)]
 extern "C" fn attempt(_index: u32, _nothing: *mut c_void) -> i64 {
     let Some(search) = SEARCH.get_ptr_mut(0) else {
-        return STOP;
+        return turns::STOP;
     };
     // SAFETY: this CPU's own slot.
     let search = unsafe { &mut *search };
     if search.attempt(&KernelTables) {
-        STOP
+        turns::STOP
     } else {
-        GO_ON
+        turns::GO_ON
     }
 }

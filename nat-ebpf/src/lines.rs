@@ -2,11 +2,11 @@
 //! Few flows are kept close together, so that they stay in the CPU's caches; when they crowd each other out,
 //! twice as many lines come into use, until there are no more.
 
-use core::{ffi::c_void, ptr::null_mut};
+use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
-    helpers::{bpf_get_smp_processor_id, bpf_loop},
+    helpers::bpf_get_smp_processor_id,
     macros::map,
     maps::{Array, PerCpuArray},
 };
@@ -16,7 +16,7 @@ use nat_common::{
     tables::{Side, Tables as _},
 };
 
-use crate::{kernel_tables::KernelTables, policy_maps::View};
+use crate::{kernel_tables::KernelTables, policy_maps::View, turns};
 
 /// Lines of all CPUs, those of one after those of the other. Mapped memory begins at a page, so that two
 /// lines of the map are one of the CPU's cache.
@@ -79,11 +79,7 @@ pub struct Lines {
 /// The numbers of generations begin again: no line may be taken for one of a new generation.
 #[inline(never)]
 fn void_all() {
-    // SAFETY: the callback has the signature the helper calls it with.
-    unsafe {
-        let step: extern "C" fn(u32, *mut c_void) -> i64 = void;
-        bpf_loop(all_lines(), step as *mut c_void, null_mut(), 0);
-    }
+    turns::take(all_lines(), void);
 }
 
 #[inline(never)]
@@ -91,7 +87,7 @@ extern "C" fn void(index: u32, _nothing: *mut c_void) -> i64 {
     if let Some(line) = line(cpu() * all_lines() + index) {
         line.generation = 0;
     }
-    0
+    turns::GO_ON
 }
 
 /// The number of this CPU.

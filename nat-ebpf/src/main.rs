@@ -10,7 +10,7 @@
 //! [`arp`] for the public IPs.
 //! [`strangers`] are the host's; [`room`] is made in a full table. [`expire`] is run by the controller,
 //! [`counters`], [`events`] and [`trace`] tell what happened, [`rehearsal`] what would, [`bounds`], [`sum`],
-//! [`settings`] and [`unknown`] serve all.
+//! [`settings`], [`turns`] and [`unknown`] serve all.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -56,6 +56,7 @@ mod sum;
 mod tc_packet;
 mod ticket;
 mod trace;
+mod turns;
 mod unknown;
 mod verdict;
 mod xdp_packet;

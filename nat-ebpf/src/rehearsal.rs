@@ -1,11 +1,10 @@
 //! What `nat explain` does instead of changing tables: sessions that would be made are entered here alone,
 //! and found again by the stages that follow. Everything else is as it is in `kernel_tables.rs`.
 
-use core::{ffi::c_void, ptr::null_mut};
+use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST},
-    helpers::bpf_loop,
     macros::map,
     maps::{HashMap, PerCpuArray},
 };
@@ -28,7 +27,7 @@ use nat_common::{
 use crate::{
     kernel_tables::{CLIENTS, KernelTables},
     plan::Carrier,
-    settings, trace,
+    settings, trace, turns,
 };
 
 /// The stage that says where a packet would be sent. Beyond those that have a place of their own: it takes
@@ -244,17 +243,13 @@ pub extern "C" fn rehearse_session(claim: *const Claim, reclaims: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn rehearse_search() -> u32 {
-    // SAFETY: the callback has the signature the helper calls it with.
-    unsafe {
-        let step: extern "C" fn(u32, *mut c_void) -> i64 = attempt;
-        bpf_loop(ATTEMPTS, step as *mut c_void, null_mut(), 0) as u32
-    }
+    turns::take(ATTEMPTS, attempt)
 }
 
 #[inline(never)]
 extern "C" fn attempt(_index: u32, _nothing: *mut c_void) -> i64 {
     let Some(search) = Rehearsal.search_space() else {
-        return 1;
+        return turns::STOP;
     };
     // SAFETY: this CPU's own slot.
     i64::from(unsafe { (*search).attempt(&Rehearsal) })

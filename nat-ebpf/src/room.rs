@@ -1,8 +1,8 @@
 //! Room in a full session table, at the cost of sessions that are over.
 
-use core::{ffi::c_void, ptr::null_mut};
+use core::ffi::c_void;
 
-use aya_ebpf::{helpers::bpf_loop, macros::map, maps::PerCpuArray};
+use aya_ebpf::{macros::map, maps::PerCpuArray};
 use nat_common::{
     clock::Tick,
     map_types::Counter,
@@ -10,13 +10,10 @@ use nat_common::{
     tables::Tables as _,
 };
 
-use crate::{counters, kernel_tables::KernelTables};
+use crate::{counters, kernel_tables::KernelTables, turns};
 
 /// Lines that are looked at to make room in a full table.
 const LOOKED_AT: u32 = 2048;
-
-const GO_ON: i64 = 0;
-const STOP: i64 = 1;
 
 /// As SEARCH in `kernel_tables.rs`.
 #[map]
@@ -39,15 +36,14 @@ pub fn make_room(now: Tick) -> bool {
     let Some(room) = ROOM.get_ptr_mut(0) else {
         return false;
     };
-    // SAFETY: this CPU's own slot, and the callback has the signature the helper calls it with.
+    // SAFETY: this CPU's own slot.
     unsafe {
         if (*room).made == now {
             return false;
         }
         (*room).made = now;
         (*room).ended = 0;
-        let step: extern "C" fn(u32, *mut c_void) -> i64 = end_expired;
-        bpf_loop(LOOKED_AT, step as *mut c_void, null_mut(), 0);
+        turns::take(LOOKED_AT, end_expired);
         (*room).ended != 0
     }
 }
@@ -55,7 +51,7 @@ pub fn make_room(now: Tick) -> bool {
 #[inline(never)]
 extern "C" fn end_expired(_index: u32, _nothing: *mut c_void) -> i64 {
     let Some(room) = ROOM.get_ptr_mut(0) else {
-        return STOP;
+        return turns::STOP;
     };
     // SAFETY: this CPU's own slot.
     let room = unsafe { &mut *room };
@@ -66,7 +62,7 @@ extern "C" fn end_expired(_index: u32, _nothing: *mut c_void) -> i64 {
         0
     };
     let Some(half) = KernelTables.line(line) else {
-        return GO_ON;
+        return turns::GO_ON;
     };
     // SAFETY: a line stays valid; one that is nobody's has a mark of zero, and what is read of one that
     // becomes another's is a key that has to be found again.
@@ -80,5 +76,5 @@ extern "C" fn end_expired(_index: u32, _nothing: *mut c_void) -> i64 {
         counters::count(Counter::SessionsReclaimed, 1);
         room.ended += 1;
     }
-    GO_ON
+    turns::GO_ON
 }

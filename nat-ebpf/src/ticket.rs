@@ -1,9 +1,9 @@
 //! How a packet gets its session: the programs leave a claim here and go on as the claim program of
 //! their hook, which has a stack of its own. That makes the session and starts the packet over.
 
-use core::{ffi::c_void, ptr::null_mut};
+use core::ffi::c_void;
 
-use aya_ebpf::{helpers::bpf_loop, macros::map, maps::PerCpuArray};
+use aya_ebpf::{macros::map, maps::PerCpuArray};
 use nat_common::{
     claim::{Claim, ROUNDS, claim_round},
     drop_reason::DropReason,
@@ -13,7 +13,7 @@ use nat_common::{
     tables::Tables,
 };
 
-use crate::{counters, events, kernel_tables::KernelTables, rehearsal::Rehearsal, room};
+use crate::{counters, events, kernel_tables::KernelTables, rehearsal::Rehearsal, room, turns};
 
 /// A claim, and what came of it.
 #[repr(C)]
@@ -74,7 +74,7 @@ fn reason(outcome: u32) -> DropReason {
 /// Does what the ticket asks for; in a full table once more after having made room.
 #[inline(always)]
 pub fn serve() {
-    do_rounds(serve_round);
+    turns::take(ROUNDS, serve_round);
     let Some(ticket) = TICKET.get_ptr_mut(0) else {
         return;
     };
@@ -87,7 +87,7 @@ pub fn serve() {
     if ticket.outcome == REFUSED + DropReason::TableFull as u32 && room::make_room(ticket.claim.now)
     {
         ticket.outcome = WANTED;
-        do_rounds(serve_round);
+        turns::take(ROUNDS, serve_round);
     }
     if ticket.outcome >= REFUSED {
         events::claim_failed(&raw const ticket.claim, ticket.outcome - REFUSED);
@@ -102,7 +102,7 @@ pub fn serve() {
 /// As [`serve`], but nothing is entered into any table.
 #[inline(always)]
 pub fn rehearse() {
-    do_rounds(rehearse_round);
+    turns::take(ROUNDS, rehearse_round);
     let Some(ticket) = TICKET.get_ptr_mut(0) else {
         return;
     };
@@ -110,15 +110,6 @@ pub fn rehearse() {
     let ticket = unsafe { &mut *ticket };
     if ticket.outcome == WANTED {
         ticket.outcome = REFUSED + DropReason::PortExhausted as u32;
-    }
-}
-
-#[inline(always)]
-fn do_rounds(step: extern "C" fn(u32, *mut c_void) -> i64) {
-    // A plain loop would have the verifier walk every round.
-    // SAFETY: the callback has the signature the helper calls it with.
-    unsafe {
-        bpf_loop(ROUNDS, step as *mut c_void, null_mut(), 0);
     }
 }
 
@@ -136,23 +127,21 @@ extern "C" fn rehearse_round(_index: u32, _nothing: *mut c_void) -> i64 {
 
 #[inline(always)]
 fn round<T: Tables>(tables: &T) -> i64 {
-    const GO_ON: i64 = 0;
-    const STOP: i64 = 1;
     let Some(ticket) = TICKET.get_ptr_mut(0) else {
-        return STOP;
+        return turns::STOP;
     };
     // SAFETY: this CPU's own slot.
     let ticket = unsafe { &mut *ticket };
     if ticket.outcome != WANTED {
-        return STOP;
+        return turns::STOP;
     }
     ticket.outcome = match claim_round(tables, &ticket.claim, ticket.round) {
         Ok(true) => MADE,
         Ok(false) => {
             ticket.round += 1;
-            return GO_ON;
+            return turns::GO_ON;
         }
         Err(reason) => REFUSED + reason as u32,
     };
-    STOP
+    turns::STOP
 }
