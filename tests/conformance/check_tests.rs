@@ -168,8 +168,15 @@ on_both_hooks! {
     // not_this => super::one;
     by_arrow => super::two;
 }
-on_every_hook! {
+on_both_hooks! {
     module::by_path,
+    // module::not_that,
+}
+on_every_hook! {
+    module::everywhere,
+}
+on_tc! {
+    module::on_one,
 }
 #[test]
 #[should_panic]
@@ -189,6 +196,14 @@ async fn awaits() {}
 ";
     assert_eq!(
         names(source),
-        ["by_arrow", "by_path", "marked", "with_arguments", "awaits"]
+        [
+            "by_arrow",
+            "by_path",
+            "everywhere",
+            "on_one",
+            "marked",
+            "with_arguments",
+            "awaits"
+        ]
     );
 }

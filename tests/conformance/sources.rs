@@ -10,19 +10,9 @@ use std::{
 /// The folders that hold tests, from the workspace's root.
 const FOLDERS: [&str; 4] = ["nat-common/src", "nat-userspace/src", "tests", "xtask/src"];
 
-/// Calls of macros that make a test, or one for each hook, of each line, and what a line looks like.
-const LISTS: [(&str, List); 2] = [
-    ("on_both_hooks! {", List::Arrow),
-    ("on_every_hook! {", List::Path),
-];
-
-#[derive(Clone, Copy)]
-enum List {
-    /// `name => function;`
-    Arrow,
-    /// `module::name,`
-    Path,
-}
+/// Calls of macros that make tests, for one hook or more, of each line: `name => function;` or
+/// `module::name,`.
+const LISTS: [&str; 3] = ["on_both_hooks! {", "on_every_hook! {", "on_tc! {"];
 
 /// Names of tests, and the file each is in.
 pub type Tests = BTreeMap<String, PathBuf>;
@@ -59,23 +49,18 @@ fn visit(folder: &Path, file: &mut impl FnMut(&Path, &str)) {
 /// The tests in one file. Those that are ignored prove nothing, and are left out.
 pub fn names(text: &str) -> Vec<String> {
     let mut names = Vec::new();
-    let mut list = None;
+    let mut in_list = false;
     let (mut is_test, mut is_ignored) = (false, false);
     for line in text.lines().map(str::trim) {
         if line.starts_with("//") {
             continue;
         }
-        if let Some(kind) = list {
-            if line == "}" {
-                list = None;
-            } else {
-                names.extend(listed(kind, line));
-            }
+        if in_list {
+            in_list = line != "}";
+            names.extend(listed(line));
             continue;
         }
-        list = LISTS
-            .into_iter()
-            .find_map(|(call, kind)| (line == call).then_some(kind));
+        in_list = LISTS.contains(&line);
         is_test |= line.contains("#[test]") || line.contains("#[tokio::test");
         is_ignored |= line.contains("#[ignore");
         if !is_test {
@@ -93,10 +78,12 @@ pub fn names(text: &str) -> Vec<String> {
     names
 }
 
-fn listed(kind: List, line: &str) -> Option<String> {
-    let name = match kind {
-        List::Arrow => line.split_once(" =>")?.0,
-        List::Path => line.split_once("::")?.1.trim_end_matches(','),
+/// The test that a line of a list names.
+fn listed(line: &str) -> Option<String> {
+    let name = match (line.split_once(" =>"), line.split_once("::")) {
+        (Some((name, _)), _) => name,
+        (None, Some((_, name))) => name.trim_end_matches(','),
+        (None, None) => return None,
     };
     (identifier(name) == name && !name.is_empty()).then(|| name.to_owned())
 }
