@@ -97,6 +97,8 @@ on_both_hooks! {
     nobody_outside_has_a_public_ip_of_ours =>
         super::vpc::nobody_outside_has_a_public_ip_of_ours;
     counts_are_exact_whoever_counts => super::flow_cache::counts_are_exact_whoever_counts;
+    flows_that_crowd_each_other_have_lines_too =>
+        super::flow_cache::flows_that_crowd_each_other_have_lines_too;
     what_acls_alone_let_pass_has_a_line_under_one_policy =>
         super::flow_cache::what_acls_alone_let_pass_has_a_line_under_one_policy;
     a_line_is_void_when_the_number_of_its_generation_comes_back =>

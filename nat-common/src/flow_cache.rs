@@ -15,8 +15,11 @@ use crate::{
     wire::{Mac, TcpFlags},
 };
 
-/// Lines that a flow may be in, side by side.
+/// Lines that a flow may be in, side by side, in each of two places.
 pub const WAYS: u32 = 4;
+
+/// And in all.
+pub const CANDIDATES: u32 = 2 * WAYS;
 
 /// Places of a path, and of a hop.
 pub const PLACES: u32 = 4;
@@ -226,26 +229,36 @@ impl LineKey {
         self.origin().interface()
     }
 
-    /// Which of `lines` lines, a power of two, is the first it may be in. The others are those whose numbers
+    /// Which of `places` places, a power of two, is the first it may be in. The others are those whose numbers
     /// differ from it in the last bits alone.
     #[inline(always)]
-    pub const fn place(&self, lines: u32) -> u32 {
-        self.mixed() & lines.wrapping_sub(1)
+    pub const fn place(&self, places: u32) -> u32 {
+        self.mixed().0 & places.wrapping_sub(1)
+    }
+
+    /// The same of `lines` lines, and the first of those that it may be in when they are taken.
+    #[inline(always)]
+    pub const fn places(&self, lines: u32) -> (u32, u32) {
+        let (first, second) = self.mixed();
+        let bits = lines.wrapping_sub(1);
+        (first & bits, second & bits)
     }
 
     #[inline(always)]
-    const fn mixed(&self) -> u32 {
+    const fn mixed(&self) -> (u32, u32) {
         mixed(self.addresses, self.rest)
     }
 }
 
-/// Evenly spread, and the same for the same words.
+/// Two numbers of 24 bits: evenly spread, and the same for the same words.
 #[inline(always)]
-const fn mixed(first: u64, second: u64) -> u32 {
+const fn mixed(first: u64, second: u64) -> (u32, u32) {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let mixed = (first ^ second.rotate_left(29)).wrapping_mul(ODD);
     let mixed = (mixed ^ mixed >> 29 ^ second).wrapping_mul(ODD);
-    (mixed >> 40) as u32
+    // Its first bits alone are mixed with all others.
+    let again = (mixed ^ mixed >> 32).wrapping_mul(ODD);
+    ((mixed >> 40) as u32, (again >> 40) as u32)
 }
 
 /// How packets go on, as the host told one of them. All-zero is nobody's.
@@ -294,7 +307,7 @@ impl Hop {
     pub const fn place(&self) -> u32 {
         let [a, b, c, d, e, f] = self.destination;
         let station = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
-        mixed(station, self.egress as u64) & (HOPS - 1)
+        mixed(station, self.egress as u64).0 & (HOPS - 1)
     }
 }
 
@@ -726,19 +739,40 @@ mod tests {
     #[test]
     fn flows_are_spread_over_the_lines() {
         const LINES: u32 = 1 << 10;
-        let mut flows = [0; (LINES / WAYS) as usize];
-        for port in 0..LINES * 8 {
-            let flow = Flow {
-                source: Address::from_raw(1),
-                destination: Address::from_raw(2),
-                source_port: Port::new((port % 60_000) as u16),
-                destination_port: Port::new((port / 60_000) as u16),
-                protocol: protocol::UDP,
-            };
-            let place = LineKey::of_flow(&flow, Origin::new(3, false)).place(LINES);
-            flows[(place / WAYS) as usize] += 1;
+        let flow = |number: u32| Flow {
+            source: Address::from_raw(1),
+            destination: Address::from_raw(2),
+            source_port: Port::new(number as u16),
+            destination_port: Port::new(443),
+            protocol: protocol::UDP,
+        };
+        let host = |number: u32| Flow {
+            source: Address::from_wire([10, 0, (number >> 8) as u8, number as u8]),
+            source_port: Port::new(4_000),
+            ..flow(0)
+        };
+        let ways: [&dyn Fn(u32) -> Flow; 4] =
+            [&flow, &|number| flow(number).reversed(), &host, &|number| {
+                host(number).reversed()
+            }];
+        for flow in ways {
+            let mut flows = [[0; (LINES / WAYS) as usize]; 2];
+            let mut pairs = std::collections::HashSet::new();
+            for number in 0..LINES * 8 {
+                let key = LineKey::of_flow(&flow(number), Origin::new(3, false));
+                let (first, second) = key.places(LINES);
+                assert_eq!(first, key.place(LINES));
+                for (place, flows) in [first, second].into_iter().zip(&mut flows) {
+                    flows[(place / WAYS) as usize] += 1;
+                }
+                pairs.insert((first / WAYS, second / WAYS));
+            }
+            for flows in flows {
+                let most = flows.iter().max();
+                assert!(most < Some(&65), "thirty-two would be the mean: {most:?}");
+            }
+            // Those that meet in one place have other places each: 8,192 flows, and 65,536 pairs of places.
+            assert!(pairs.len() > 7_500, "{}", pairs.len());
         }
-        let most = flows.iter().max();
-        assert!(most < Some(&65), "thirty-two would be the mean: {most:?}");
     }
 }

@@ -11,7 +11,7 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray},
 };
 use nat_common::{
-    flow_cache::{Age, Era, Line, LineKey, Moment, WAYS},
+    flow_cache::{Age, CANDIDATES, Era, Line, LineKey, Moment, WAYS},
     map_types::SessionKey,
     tables::{Side, Tables as _},
 };
@@ -57,11 +57,15 @@ const FEWEST: u32 = 8192;
 /// Flows without room after which it is seen whether they are many; the part of all packets that is too
 /// many for the lines in use; and the one that is too many for looking at lines at all.
 const CROWD: u32 = 1024;
-const TOO_MANY: u64 = 16;
+const TOO_MANY: u64 = 64;
 const FAR_TOO_MANY: u64 = 2;
 
-/// In a window fewer than one line of so many busy ones: half of them will do.
-const TOO_FEW: u32 = 16;
+/// Busy lines of eight in use that are so many that hardly any flow has another place to move to.
+const MANY: u32 = 7;
+
+/// Busy lines of a hundred in use that are so few that half as many in use will do: they are close together
+/// then, and have room all the same.
+const TOO_FEW: u32 = 40;
 
 #[inline(always)]
 fn all_lines() -> u32 {
@@ -72,7 +76,6 @@ fn all_lines() -> u32 {
 /// What a program has of the flow cache: this CPU's own part.
 pub struct Lines {
     usage: &'static mut Use,
-    cpu: u32,
     age: Age,
 }
 
@@ -106,6 +109,79 @@ fn line(index: u32) -> Option<&'static mut Line> {
         .map(|line| unsafe { &mut *line })
 }
 
+/// The first line in each of the two places that a flow may be in. [`WAYS`] divides the number of lines.
+#[inline(always)]
+fn places(key: &LineKey, in_use: u32) -> (u32, u32) {
+    let (first, second) = key.places(in_use);
+    let own = cpu() * all_lines();
+    (own + first, own + second)
+}
+
+/// The number of one of the lines in two places, the likeliest first.
+#[inline(always)]
+fn candidate((first, second): (u32, u32), number: u32) -> u32 {
+    let place = if number < WAYS { first } else { second };
+    place ^ (number % WAYS)
+}
+
+/// No line has this number.
+const NONE: u32 = u32::MAX;
+
+/// Of the lines in two places, all of them busy, the number of one that could be freed, or [`NONE`]. A global
+/// function, like the next one: the verifier looks at it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn make_room(
+    first: u32,
+    second: u32,
+    in_use: u32,
+    generation: u32,
+    window: u32,
+) -> u32 {
+    for number in 0..CANDIDATES {
+        let number = candidate((first, second), number);
+        if move_line(number, in_use, generation, window) != 0 {
+            return number;
+        }
+    }
+    NONE
+}
+
+/// Takes what the line with this number says to its flow's other place, where one is idle. 0: there is none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn move_line(number: u32, in_use: u32, generation: u32, window: u32) -> u32 {
+    let Some(moved) = line(number) else {
+        return 0;
+    };
+    let age = Age {
+        generation: generation as u16,
+        window,
+    };
+    let (first, second) = places(&moved.key, in_use);
+    let other = if number ^ first < WAYS {
+        second
+    } else if number ^ second < WAYS {
+        first
+    } else {
+        // Of a time when more or fewer were in use: its flow has another line by now.
+        give_back(moved);
+        moved.end();
+        return 1;
+    };
+    for way in 0..WAYS {
+        if let Some(idle) = line(other ^ way)
+            && idle.is_idle(age)
+        {
+            give_back(idle);
+            *idle = *moved;
+            moved.end();
+            return 1;
+        }
+    }
+    0
+}
+
 impl Lines {
     /// At this moment.
     #[inline(always)]
@@ -124,11 +200,7 @@ impl Lines {
             generation: usage.generation as u16,
             window: now.window,
         };
-        Some(Self {
-            usage,
-            cpu: cpu(),
-            age,
-        })
+        Some(Self { usage, age })
     }
 
     /// What lines have to be of to count.
@@ -148,18 +220,12 @@ impl Lines {
         }
     }
 
-    /// The first line that a key may be in. [`WAYS`] divides the number of lines.
-    #[inline(always)]
-    fn place(&self, key: &LineKey) -> u32 {
-        self.cpu * all_lines() + key.place(self.in_use())
-    }
-
     /// The line of a flow, unless it is void.
     #[inline(always)]
     pub fn find(&self, key: &LineKey) -> Option<&'static mut Line> {
-        let place = self.place(key);
-        for way in 0..WAYS {
-            let line = line(place ^ way)?;
+        let places = places(key, self.in_use());
+        for number in 0..CANDIDATES {
+            let line = line(candidate(places, number))?;
             if line.is_of(key, self.age) {
                 return Some(line);
             }
@@ -173,13 +239,15 @@ impl Lines {
         self.usage.packets += packets;
     }
 
-    /// The line for a flow, to be written: its own, or one that nobody used in this window.
+    /// The line for a flow, to be written: its own, or one that nobody used in this window, for which another
+    /// flow's may move.
     #[inline(always)]
     pub fn room(&mut self, key: &LineKey) -> Option<&'static mut Line> {
-        let place = self.place(key);
+        let in_use = self.in_use();
+        let places = places(key, in_use);
         let mut idle = None;
-        for way in 0..WAYS {
-            let line = line(place ^ way)?;
+        for number in 0..CANDIDATES {
+            let line = line(candidate(places, number))?;
             if line.key == *key {
                 idle = Some(line);
                 break;
@@ -188,15 +256,33 @@ impl Lines {
                 idle = Some(line);
             }
         }
+        if idle.is_none() && self.busy_now() < in_use / 8 * MANY {
+            idle = line(self.make_room(places, in_use));
+        }
         let Some(line) = idle else {
             self.crowded();
             return None;
         };
         // Of the key itself, too: it is a void line then.
-        if line.packets() != 0 {
-            give_back(line);
-        }
+        give_back(line);
         Some(line)
+    }
+
+    /// As the function of this name.
+    #[inline(always)]
+    fn make_room(&self, (first, second): (u32, u32), in_use: u32) -> u32 {
+        let generation = u32::from(self.age.generation);
+        make_room(first, second, in_use, generation, self.age.window)
+    }
+
+    /// Lines that were written or looked at in this window.
+    #[inline(always)]
+    fn busy_now(&self) -> u32 {
+        if self.usage.window == self.age.window {
+            self.usage.busy
+        } else {
+            0
+        }
     }
 
     /// A line is written, or its session looked at.
@@ -204,7 +290,7 @@ impl Lines {
     pub fn busy(&mut self) {
         let usage = &mut self.usage;
         if usage.window != self.age.window {
-            if usage.lines > FEWEST && usage.busy < usage.lines / TOO_FEW {
+            if usage.lines > FEWEST && usage.busy < usage.lines / 100 * TOO_FEW {
                 usage.lines /= 2;
             }
             usage.window = self.age.window;
@@ -244,7 +330,8 @@ impl Lines {
 #[inline(always)]
 fn give_back(line: &mut Line) {
     let (packets, bytes) = line.take_counts();
-    if let Some((side, key)) = session_key(line)
+    if packets != 0
+        && let Some((side, key)) = session_key(line)
         && let Some(half) = KernelTables.half(side, &key)
     {
         // SAFETY: a line's memory stays valid; at worst another session's count is wrong.

@@ -607,6 +607,15 @@ impl Bench {
         })
     }
 
+    /// Flows that have a line, each counted once.
+    #[allow(dead_code, reason = "for tests/dataplane.rs")]
+    pub fn lines(&mut self) -> usize {
+        let lines = self.map::<Array<_, Line>>("FLOW_CACHE");
+        let live = lines.iter().flatten().filter(|line| line.generation != 0);
+        let keys = live.map(|line| (line.key.flow(), line.key.interface()));
+        keys.collect::<std::collections::HashSet<_>>().len()
+    }
+
     /// Makes the flow cache void, as a new policy does.
     pub fn void_lines(&mut self) {
         let edge = self.edge.clone();

@@ -79,6 +79,42 @@ fn count(bench: &mut Bench) {
     assert_eq!(record.state, "two-way");
 }
 
+/// Nearly all lines there are can be taken: a flow has two places, and moves for others. None of its packets
+/// is counted twice, or never.
+pub fn flows_that_crowd_each_other_have_lines_too(hook: Hook) {
+    const SESSIONS: u16 = 870;
+    // Two lines for each of 1,024 sessions, of which 85 % are taken.
+    let gateway = NatGateway::new(vec![addresses::NAT_PUBLIC]);
+    let mut bench = Bench::with_capacity(hook, 1024, gateway);
+    bench.inside(|bench| {
+        stay();
+        let server = SocketAddrV4::new(addresses::SERVER, 443);
+        let insides =
+            (0..SESSIONS).map(|port| SocketAddrV4::new(addresses::PRIVATE_A, 10_000 + port));
+        let outward = |inside| PacketBuilder::udp(inside, server).build();
+        let flows: Vec<_> = insides
+            .map(|inside| {
+                let first = bench.run_here(PRIVATE, &outward(inside));
+                (inside, source(first.forwarded().unwrap()))
+            })
+            .collect();
+        for _ in 0..3 {
+            for (inside, public) in &flows {
+                let sent = bench.run_here(PRIVATE, &outward(*inside));
+                assert_eq!(source(sent.forwarded().unwrap()), *public);
+                let answer = PacketBuilder::udp(server, *public).build();
+                assert!(bench.run_here(Side::Uplink, &answer).forwarded().is_some());
+            }
+        }
+        let lines = bench.lines();
+        let wanted = 2 * usize::from(SESSIONS);
+        assert!(lines > wanted - wanted / 50, "{lines} of {wanted}");
+        for record in bench.records() {
+            assert_eq!((record.packets_out, record.packets_in), (4, 3));
+        }
+    });
+}
+
 /// CPUs count the generations of their lines in 16 bits, and begin again: a line from the time before is
 /// void, though its number comes back, and its session may be over.
 pub fn a_line_is_void_when_the_number_of_its_generation_comes_back(hook: Hook) {
