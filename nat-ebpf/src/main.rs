@@ -50,6 +50,7 @@ mod remember;
 mod room;
 mod rule_maps;
 mod send;
+mod session_memory;
 mod settings;
 mod strangers;
 mod sum;
