@@ -164,7 +164,7 @@ fn by_line<H: Hook>(
     if line.is_late(age) || !line.has_room(segments, bytes) {
         if is_steady {
             // Rules are asked again. But flows are not too many, if each has its line.
-            lines.count(segments);
+            lines.count();
             return None;
         }
         if !confirm(line, now) || !line.has_room(segments, bytes) {
@@ -179,7 +179,7 @@ fn by_line<H: Hook>(
     if !is_steady {
         line.count(segments, bytes);
     }
-    lines.count(segments);
+    lines.count();
     Some(Outgoing { to, hop })
 }
 
@@ -237,7 +237,7 @@ fn by_session<H: Hook>(
     let (segments, bytes) = (hook.segments(), hook.bytes(packet));
     found.carry(now.now, segments, bytes, packet.flags);
     counters::carried(found.gateway, is_outward, segments, bytes);
-    lines.count(segments);
+    lines.count();
     if matches!(direction, Direction::Inward) && !found.refreshes() {
         direction = Direction::InwardOnly;
     }

@@ -16,7 +16,7 @@ use nat_common::{
     tables::{Side, Tables as _},
 };
 
-use crate::{kernel_tables::KernelTables, policy_maps::View, turns};
+use crate::{counters, kernel_tables::KernelTables, policy_maps::View, turns};
 
 /// Lines of all CPUs, those of one after those of the other. Mapped memory begins at a page, so that two
 /// lines of the map are one of the CPU's cache.
@@ -54,8 +54,8 @@ static FLOW_CACHE_USE: PerCpuArray<Use> = PerCpuArray::with_max_entries(1, 0);
 /// In use at first: 256 KB.
 const FEWEST: u32 = 8192;
 
-/// Flows without room after which it is seen whether they are many; the part of all packets that is too
-/// many for the lines in use; and the one that is too many for looking at lines at all.
+/// Packets without room after which it is seen whether they are many; the part of all on the short way that is
+/// too many for the lines in use; and the one that is too many for looking at lines at all.
 const CROWD: u32 = 1024;
 const TOO_MANY: u64 = 64;
 const FAR_TOO_MANY: u64 = 2;
@@ -159,16 +159,8 @@ pub extern "C" fn move_line(number: u32, in_use: u32, generation: u32, window: u
         window,
     };
     let (first, second) = places(&moved.key, in_use);
-    let other = if number ^ first < WAYS {
-        second
-    } else if number ^ second < WAYS {
-        first
-    } else {
-        // Of a time when more or fewer were in use: its flow has another line by now.
-        give_back(moved);
-        moved.end();
-        return 1;
-    };
+    let is_in_first = number ^ first < WAYS;
+    let other = if is_in_first { second } else { first };
     for way in 0..WAYS {
         if let Some(idle) = line(other ^ way)
             && idle.is_idle(age)
@@ -180,6 +172,14 @@ pub extern "C" fn move_line(number: u32, in_use: u32, generation: u32, window: u
         }
     }
     0
+}
+
+/// From the next packet on so many lines are in use. What they say is void: a flow might have two.
+#[inline(always)]
+fn put_in_use(usage: &mut Use, lines: u32) {
+    usage.lines = lines;
+    usage.era = Era::default();
+    usage.busy = 0;
 }
 
 impl Lines {
@@ -233,10 +233,10 @@ impl Lines {
         None
     }
 
-    /// Counts packets that went on the short way.
+    /// Counts a packet that went on the short way.
     #[inline(always)]
-    pub fn count(&mut self, packets: u64) {
-        self.usage.packets += packets;
+    pub fn count(&mut self) {
+        self.usage.packets += 1;
     }
 
     /// The line for a flow, to be written: its own, or one that nobody used in this window, for which another
@@ -263,7 +263,7 @@ impl Lines {
             self.crowded();
             return None;
         };
-        // Of the key itself, too: it is a void line then.
+        // Of the key itself, too: its line may be a void one.
         give_back(line);
         Some(line)
     }
@@ -291,7 +291,7 @@ impl Lines {
         let usage = &mut self.usage;
         if usage.window != self.age.window {
             if usage.lines > FEWEST && usage.busy < usage.lines / 100 * TOO_FEW {
-                usage.lines /= 2;
+                put_in_use(usage, usage.lines / 2);
             }
             usage.window = self.age.window;
             usage.busy = 0;
@@ -316,7 +316,7 @@ impl Lines {
         let lines = self.in_use() * 2;
         if lines <= all_lines() {
             if packets < u64::from(CROWD) * TOO_MANY {
-                self.usage.lines = lines;
+                put_in_use(self.usage, lines);
             }
         } else if packets < u64::from(CROWD) * FAR_TOO_MANY {
             self.usage.overrun = self.age.window.wrapping_add(1);
@@ -335,7 +335,11 @@ fn give_back(line: &mut Line) {
         && let Some(half) = KernelTables.half(side, &key)
     {
         // SAFETY: a line's memory stays valid; at worst another session's count is wrong.
-        unsafe { (*half).settle(packets, bytes) };
+        let gateway = unsafe {
+            (*half).settle(packets, bytes);
+            (*half).gateway()
+        };
+        counters::carried(gateway, key.is_forward(), packets, bytes);
     }
 }
 

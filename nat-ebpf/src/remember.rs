@@ -184,6 +184,7 @@ pub fn write(
     let Some(line) = lines.room(key) else {
         return;
     };
+    let was_idle = line.is_idle(lines.age());
     line.key = *key;
     line.generation = lines.age().generation;
     line.address = address;
@@ -191,7 +192,9 @@ pub fn write(
     line.turn(direction);
     line.look(lines.age());
     line.forget_hop();
-    lines.busy();
+    if was_idle {
+        lines.busy();
+    }
 }
 
 #[inline(always)]

@@ -373,11 +373,11 @@ fn check_pinned(pins: &Pins, max_sessions: u32) -> Result<()> {
         let caches = [names::FLOW_CACHE, names::PATH_CACHE, names::HOP_CACHE];
         let is_cache = caches.contains(&name.as_str());
         if info.max_entries() != shape.max_entries && is_cache {
-            pins.remove_map(&name)?;
-            // It says how many lines are in use.
+            // It says how many lines are in use: were only the lines gone, it would say so of fewer.
             if name == names::FLOW_CACHE && pins.map(names::FLOW_CACHE_USE).exists() {
                 pins.remove_map(names::FLOW_CACHE_USE)?;
             }
+            pins.remove_map(&name)?;
         } else if info.max_entries() != shape.max_entries {
             return Err(Error::MapMismatch {
                 name,
