@@ -17,8 +17,8 @@ use nat_common::{
     icmp_error::{self, Translated},
     lifecycle::State,
     map_types::{
-        Binding, Client, ClientKey, Gateway, HeldFrame, MAX_GATEWAYS, Mark, SessionKey, Settings,
-        names,
+        Binding, Client, ClientKey, Gateway, GatewayTraffic, HeldFrame, MAX_GATEWAYS, Mark,
+        SessionKey, Settings, names,
     },
     parse, translate,
 };
@@ -576,6 +576,18 @@ impl Bench {
             *sum += half.packets();
         });
         (outward, inward)
+    }
+
+    /// Packets out and in that the NAT gateways know of.
+    #[allow(dead_code, reason = "for tests/dataplane.rs")]
+    pub fn gateways_counted(&mut self) -> (u64, u64) {
+        let name = names::GATEWAY_TRAFFIC;
+        let traffic = self.map::<PerCpuArray<_, GatewayTraffic>>(name);
+        let gateways = traffic.iter().flatten();
+        gateways.fold((0, 0), |(out, back), cpus| {
+            let sum = GatewayTraffic::sum(cpus.iter());
+            (out + sum.packets_out, back + sum.packets_in)
+        })
     }
 
     /// As many changes of policy do.

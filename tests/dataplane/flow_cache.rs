@@ -71,6 +71,11 @@ fn count(bench: &mut Bench) {
         (7, 4),
         "the first packet each way went by the tables"
     );
+    assert_eq!(
+        bench.gateways_counted(),
+        halves,
+        "what lines gave back is their gateway's, too"
+    );
     let [record] = &bench.records()[..] else {
         panic!("one session");
     };
